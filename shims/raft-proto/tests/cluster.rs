@@ -381,3 +381,23 @@ fn a_leader_that_removed_itself_panics_on_its_next_commit() {
     cluster.at(1).node.propose(vec![], b"behind the removal".to_vec()).unwrap();
     cluster.settle();
 }
+
+/// Why messages wait whenever a `Ready` raises the term: after a crash here the same term would be
+/// led again with other entries, and the learner could not tell.
+#[test]
+fn a_single_voter_offers_messages_of_a_term_that_is_not_yet_durable() {
+    let mut single = Replica::new(9, &[9]);
+    let add = ConfChangeV2 { changes: parse_conf_change("l8").unwrap(), ..Default::default() };
+    single.node.campaign().unwrap();
+    single.node.propose_conf_change(vec![], add).unwrap();
+    single.work(Durable::AtOnce);
+    let term = single.node.raft.term;
+    single.node.raft.become_follower(term, 0);
+    single.work(Durable::AtOnce);
+    single.node.campaign().unwrap();
+    let ready = single.node.ready();
+    assert_eq!(ready.hs().unwrap().term, term + 1);
+    assert!(ready.must_sync());
+    let kinds: Vec<_> = ready.messages().iter().map(|m| (m.msg_type, m.to, m.term)).collect();
+    assert_eq!(kinds, [(MessageType::MsgAppend, 8, term + 1)]);
+}
