@@ -1,0 +1,30 @@
+//! The network of one Linux host, changed and watched without any tool and without async.
+//!
+//! Three users: the lab builds its namespaces from veth pairs and bridges and cuts cables; the
+//! `ip-address` resource adds, announces, probes and removes cluster addresses; tests look at what
+//! the kernel made of it. Everything blocks, with a time limit, and happens in the net namespace
+//! the calling thread is in. It works as root and inside a user namespace.
+//!
+//! Not here: when an address may be added or must be gone (the core decides, the guard enforces).
+
+mod address;
+mod attribute;
+mod channel;
+mod link;
+mod mac;
+mod monitor;
+mod neighbour;
+mod route;
+mod routing;
+mod wait;
+
+pub use address::{
+    AddressEntry, AddressSpec, DuplicateCheck, PrefixRoute, SourceUse, encode_delete_address,
+};
+pub use channel::ExchangeError;
+pub use link::{Link, LinkRef};
+pub use mac::{Mac, MacParseError};
+pub use monitor::{Event, Monitor};
+pub use neighbour::{NeighbourEntry, NeighbourState};
+pub use route::{ANSWER_LIMIT, IfIndex, Route, RouteError};
+pub use routing::{RouteChoice, RouteEntry, RouteSpec, TABLE_MAIN};
