@@ -1,0 +1,303 @@
+//! What the guard and its children (node service, monitors) say to each other.
+//!
+//! Each child inherits one end of a socket pair. *Nothing runs that the guard did not admit*:
+//! before a monitor starts a program or adds an address it sends one [`Claim`] with how to undo
+//! it. Programs are started by the guard itself, so an adopted one keeps its parent and its exit
+//! status.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ids::{Epoch, GroupId, LeaseNumber, ResourceId};
+use crate::order::{GuardOrder, GuardReport, GuardStatus};
+
+/// Version of the messages in this file; both sides are the same binary, an upgrade compares.
+pub const VERSION: u16 = 1;
+
+/// Number of one admitted thing, unique in the life of a guard.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct InstanceId(pub u64);
+
+/// Number of one life of a monitor, unique in the life of a guard.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct MonitorId(pub u32);
+
+/// For whom something shall run, and by which right.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// The group.
+    pub group: GroupId,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The epoch of the ownership.
+    pub epoch: Epoch,
+    /// The lease of the order.
+    pub lease: LeaseNumber,
+}
+
+/// What shall run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Thing {
+    /// A program, started and killed by the guard.
+    Program(ProgramSpec),
+    /// An address, added by the monitor after the admission.
+    Address(AddressUndo),
+    /// Nothing outside the monitor; it ends with the monitor.
+    Mark,
+}
+
+/// The kind of a [`Thing`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum ThingKind {
+    /// A program.
+    Program,
+    /// An address.
+    Address,
+    /// Nothing outside the monitor.
+    Mark,
+}
+
+/// How a program is started and stopped.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct ProgramSpec {
+    /// Program and arguments; the program is searched in PATH if it has no slash.
+    pub argv: Vec<String>,
+    /// The whole environment, `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: String,
+    /// User to run as; `None`: the guard's own.
+    pub user: Option<UserIds>,
+    /// Name of the cgroup below the guard's, and of the file the output goes to.
+    pub name: String,
+}
+
+/// A user as the kernel knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UserIds {
+    /// User number.
+    pub uid: u32,
+    /// Main group number.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+}
+
+/// How the guard takes an address away without the monitor.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddressUndo {
+    /// The address and interface, for people.
+    pub what: String,
+    /// A complete `RTM_DELADDR` request; the guard only sets its sequence number.
+    pub request: Vec<u8>,
+}
+
+/// From a monitor to the guard.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MonitorToGuard {
+    /// The monitor is ready for orders; answered by [`GuardToMonitor::Inventory`].
+    Hello {
+        /// [`VERSION`] of the monitor.
+        version: u16,
+    },
+    /// May this run? A program is started with the answer.
+    Admit {
+        /// Comes back with the answer.
+        request: u64,
+        /// For whom.
+        claim: Claim,
+        /// What.
+        thing: Thing,
+    },
+    /// Send a signal to a program.
+    Signal {
+        /// The program.
+        instance: InstanceId,
+        /// Number of the signal.
+        signal: i32,
+    },
+    /// Kill a program and all its children.
+    Kill {
+        /// The program.
+        instance: InstanceId,
+    },
+    /// Nothing is left of an address or mark.
+    Released {
+        /// The address or mark.
+        instance: InstanceId,
+    },
+}
+
+/// From the guard to a monitor.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum GuardToMonitor {
+    /// All that runs, also from the time of an earlier monitor.
+    Inventory(Vec<Running>),
+    /// It may run; a program runs.
+    Admitted {
+        /// The request.
+        request: u64,
+        /// Its number from now on.
+        instance: InstanceId,
+        /// Process number of a program's init, as the guard sees it.
+        pid: Option<u32>,
+    },
+    /// It may not, or a program could not be started.
+    Refused {
+        /// The request.
+        request: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A program ended; nothing of it is left.
+    Exited {
+        /// The program.
+        instance: InstanceId,
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
+/// Something admitted that still acts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Running {
+    /// Its number.
+    pub instance: InstanceId,
+    /// For whom it was admitted.
+    pub claim: Claim,
+    /// Its kind.
+    pub kind: ThingKind,
+    /// Process number of a program's init.
+    pub pid: Option<u32>,
+}
+
+/// How a program ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It could not be executed.
+    NotExecuted(String),
+    /// Its init was killed and could not tell.
+    Unknown,
+}
+
+/// Why the guard does not admit something.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No lease is in force.
+    #[error("the node holds no lease")]
+    NoLease,
+    /// The order is from before a hard stop.
+    #[error("a hard stop began after lease {stopped}; the order is of an older one")]
+    LeaseOver {
+        /// The last lease before the hard stop.
+        stopped: LeaseNumber,
+    },
+    /// A hard stop is under way.
+    #[error("a hard stop is under way")]
+    Stopping,
+    /// The resource still acts for another epoch.
+    #[error("it still runs for {epoch}")]
+    OtherEpoch {
+        /// That epoch.
+        epoch: Epoch,
+    },
+    /// It runs for this epoch already.
+    #[error("it runs already, as instance {}", .instance.0)]
+    AlreadyAdmitted {
+        /// Its number.
+        instance: InstanceId,
+    },
+    /// The monitor that asks was killed or never known.
+    #[error("the monitor that asks is not in service")]
+    UnknownMonitor,
+    /// It was admitted, but the program could not be started.
+    #[error("the program could not be started: {0}")]
+    NotStarted(String),
+}
+
+/// From the node service to the guard.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NodeToGuard {
+    /// A node service started; answered by all [`GuardToNode::Notice`]s so far and a
+    /// [`GuardToNode::Status`].
+    Hello {
+        /// [`VERSION`] of the node service.
+        version: u16,
+    },
+    /// An order.
+    Order(GuardOrder),
+    /// Asks for a [`GuardToNode::Status`].
+    Status,
+}
+
+/// From the guard to the node service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum GuardToNode {
+    /// Something happened.
+    Report(GuardReport),
+    /// What runs under which lease.
+    Status(GuardStatus),
+    /// Something people should know, as a record.
+    Notice {
+        /// Whether somebody should look (else it is only good to know).
+        warning: bool,
+        /// Stable code, as in `memory-not-locked`.
+        code: String,
+        /// One sentence.
+        text: String,
+    },
+}
+
+impl Thing {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ThingKind {
+        match self {
+            Self::Program(_) => ThingKind::Program,
+            Self::Address(_) => ThingKind::Address,
+            Self::Mark => ThingKind::Mark,
+        }
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "thing{}", self.0)
+    }
+}
+
+impl fmt::Display for MonitorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "monitor{}", self.0)
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { group, resource, epoch, lease } = self;
+        write!(f, "{group}/{resource} {epoch} {lease}")
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "ended with code {code}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::NotExecuted(why) => write!(f, "could not be executed: {why}"),
+            Self::Unknown => f.write_str("was killed"),
+        }
+    }
+}

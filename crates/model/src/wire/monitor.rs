@@ -1,0 +1,57 @@
+//! What the node service and the resource monitor say to each other over `monitor.sock`.
+//!
+//! The node service connects and says hello with its incarnation; order numbers are unique within
+//! one, so a new incarnation makes the monitor forget the answers it gave to the old one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Incarnation, ResourceId};
+use crate::order::{ResourceOrder, ResourceReport};
+
+/// Version of the messages in this file.
+pub const VERSION: u16 = 1;
+
+/// From the node service to the monitor.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NodeToMonitor {
+    /// First message of a connection; answered by [`MonitorToNode::Hello`].
+    Hello {
+        /// [`VERSION`] of the node service.
+        version: u16,
+        /// Its life.
+        service: Incarnation,
+    },
+    /// An order. One with a number that was answered already is answered again, not carried out
+    /// again.
+    Order(ResourceOrder),
+    /// Which MAC addresses belong to nodes of the cluster, for judging address conflicts.
+    ClusterMacs(Vec<[u8; 6]>),
+    /// Asks for the last output of a resource's program; answered by [`MonitorToNode::Logs`].
+    Logs {
+        /// Comes back with the answer.
+        request: u64,
+        /// The resource.
+        resource: ResourceId,
+        /// At most this many bytes from the end.
+        bytes_max: u32,
+    },
+}
+
+/// From the monitor to the node service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MonitorToNode {
+    /// Answer to the hello.
+    Hello {
+        /// [`VERSION`] of the monitor.
+        version: u16,
+    },
+    /// A resource reports.
+    Report(ResourceReport),
+    /// The output asked for.
+    Logs {
+        /// The request.
+        request: u64,
+        /// The bytes, whole lines where possible, or why there are none.
+        output: Result<Vec<u8>, String>,
+    },
+}
