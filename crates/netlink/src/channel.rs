@@ -41,16 +41,14 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
-    /// The error number the kernel refused with, if it was the kernel.
+    /// The error number of the kernel, if it gave one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Refused { source, .. } => source.raw_os_error(),
-            Self::Open(_)
-            | Self::Send(_)
-            | Self::Receive(_)
-            | Self::Timeout { .. }
-            | Self::Interrupted { .. }
-            | Self::Malformed { .. } => None,
+            Self::Open(source)
+            | Self::Send(source)
+            | Self::Receive(source)
+            | Self::Refused { source, .. } => source.raw_os_error(),
+            Self::Timeout { .. } | Self::Interrupted { .. } | Self::Malformed { .. } => None,
         }
     }
 }

@@ -10,21 +10,30 @@
 mod address;
 mod attribute;
 mod channel;
+mod claim;
+mod cuts;
+mod filter;
+mod frame;
 mod link;
 mod mac;
 mod monitor;
 mod neighbour;
+mod packet;
 mod route;
 mod routing;
+mod sockets;
 mod wait;
 
 pub use address::{
     AddressEntry, AddressSpec, DuplicateCheck, PrefixRoute, SourceUse, encode_delete_address,
 };
 pub use channel::ExchangeError;
+pub use claim::{Claim, ClaimError, ConflictWatch, Occupancy, PROBE_WAIT};
+pub use cuts::{BridgeCuts, Cut, CutError, CutSupport, Port};
 pub use link::{Link, LinkRef};
 pub use mac::{Mac, MacParseError};
 pub use monitor::{Event, Monitor};
 pub use neighbour::{NeighbourEntry, NeighbourState};
 pub use route::{ANSWER_LIMIT, IfIndex, Route, RouteError};
 pub use routing::{RouteChoice, RouteEntry, RouteSpec, TABLE_MAIN};
+pub use sockets::{DestroyError, Destroyed, destroy_sockets};

@@ -82,7 +82,7 @@ impl RouteError {
         &self.cause
     }
 
-    /// The error number the kernel refused with, if it was the kernel.
+    /// The error number of the kernel, if it gave one.
     pub fn errno(&self) -> Option<i32> {
         self.cause.errno()
     }

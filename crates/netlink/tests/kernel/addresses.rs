@@ -8,15 +8,12 @@ use stead_netlink::{
 };
 
 use crate::sandbox::{self, Space};
+use crate::wire::ip;
 
 const CLUSTER_V4: &str = "10.9.0.100";
 const CLUSTER_V6: &str = "fd00:9::100";
 const NODE_V4: &str = "10.9.0.1";
 const NODE_V6: &str = "fd00:9::1";
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
 
 /// A namespace with an interface that has a carrier.
 fn with_interface(name: &str, body: impl FnOnce(&Route, IfIndex) + Send) {

@@ -1,12 +1,13 @@
 //! Links, bridges, routes, neighbours and the monitor.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stead_netlink::{
     AddressSpec, Event, Mac, Monitor, NeighbourEntry, NeighbourState, Route, RouteSpec, TABLE_MAIN,
 };
 
 use crate::sandbox::{self, Space};
+use crate::wire::await_event;
 
 #[test]
 fn a_veth_pair_spans_two_namespaces() {
@@ -157,18 +158,4 @@ fn the_monitor_tells_what_changes() {
             assert_eq!((link.name.as_str(), link.master), ("b", None));
         });
     });
-}
-
-/// The first event that fits, within a generous limit.
-fn await_event(monitor: &Monitor, fits: impl Fn(&Event) -> bool) -> Event {
-    let start = Instant::now();
-    let mut seen = Vec::new();
-    while start.elapsed() < Duration::from_secs(10) {
-        match monitor.next(Duration::from_secs(1)).unwrap() {
-            Some(event) if fits(&event) => return event,
-            Some(event) => seen.push(event),
-            None => {}
-        }
-    }
-    panic!("the awaited event did not come; seen: {seen:#?}");
 }

@@ -1,5 +1,10 @@
 //! The crate against the real kernel, in net namespaces the tests make for themselves.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first failure and shows where")]
 
 mod addresses;
+mod claims;
+mod cuts;
 mod links;
 mod sandbox;
+mod sockets;
+mod wire;
