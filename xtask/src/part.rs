@@ -77,14 +77,9 @@ fn run_within(words: &[String], folder: &Path, limit: Duration) -> End {
     let Some((program, arguments)) = words.split_first() else {
         return End::NotRun { command, error: io::ErrorKind::InvalidInput.into() };
     };
-    let started = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .and_then(|child| Ok((Reaper::over(child.id())?, child)));
-    match started.and_then(|(reaper, child)| wait_within(child, reaper, limit)) {
+    let mut started = Command::new(program);
+    started.args(arguments).current_dir(folder).stdin(Stdio::null()).process_group(0);
+    match started.spawn().and_then(|child| wait_within(child, limit)) {
         Ok(Some(status)) if status.success() => End::Passed,
         Ok(Some(status)) => End::Failed { command, status },
         Ok(None) => End::TimedOut { command, limit },
@@ -93,13 +88,10 @@ fn run_within(words: &[String], folder: &Path, limit: Duration) -> End {
 }
 
 /// The child's status, or `None` when it was ended at the limit.
-fn wait_within(
-    mut child: Child,
-    reaper: Reaper,
-    limit: Duration,
-) -> io::Result<Option<ExitStatus>> {
+fn wait_within(mut child: Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let reaper = Reaper::over(child.id()).inspect_err(|_| drop(child.kill()))?;
     let (report, ended) = mpsc::channel();
-    let waiting = thread::spawn(move || {
+    thread::spawn(move || {
         let status = child.wait();
         // Nobody listens any more after the limit: then the status is of no interest.
         drop(report.send(status));
@@ -111,7 +103,8 @@ fn wait_within(
         }
         Err(_) => {
             reaper.end_group()?;
-            drop(waiting.join());
+            // A process that even KILL does not end at once is the kernel's; we go on.
+            drop(ended.recv_timeout(Duration::from_secs(10)));
             Ok(None)
         }
     }
@@ -178,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_the_whole_group_is_ended_within_the_grace() {
+    fn at_the_limit_the_part_is_ended_and_says_so() {
         let ran = shell(Duration::from_millis(200), &["sleep 600 & sleep 600"]);
         assert!(matches!(ran.end, End::TimedOut { .. }), "{ran:?}");
         assert!(ran.took < GENEROUS, "{ran:?}");

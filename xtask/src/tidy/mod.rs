@@ -10,6 +10,7 @@
 //! | `words` | left-over marks, paths of one machine |
 //! | `headers` | module docs, file names that say what is inside, no dead files |
 //! | `attributes` | no bare `allow`, no reasonless `expect`, no ignored tests |
+//! | `links` | pages of ours that a page links to are there |
 //! | `unsafety` | `unsafe` only in the named places |
 //! | `edges` | which crate may depend on which |
 //! | `runtime` | no async runtime below the pure crates |
@@ -24,6 +25,7 @@ use source::Source;
 mod attributes;
 mod edges;
 mod headers;
+mod links;
 mod runtime;
 mod scanner;
 mod sizes;
@@ -54,6 +56,7 @@ fn findings(metadata: &Metadata, sources: &[Source]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = sources.iter().flat_map(of_one_file).collect();
     findings.extend(sizes::check_ratchet(sources));
     findings.extend(headers::check_dead_files(sources));
+    findings.extend(links::check(sources));
     findings.extend(edges::check(metadata));
     findings.extend(runtime::check(metadata));
     findings.extend(supply::check(metadata));
