@@ -1,0 +1,52 @@
+//! What the API needs of a node service.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use stead_model::reason::Reason;
+use stead_model::request::{Answer, Envelope};
+use stead_model::view::View;
+use stead_model::{GroupId, RequestId, ResourceId};
+
+use crate::contract::{Events, Explanation, Logs, Timeouts};
+
+/// A value that comes later.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The node service behind the API.
+///
+/// Nothing here may block the thread; waiting is a future.
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// The last published view.
+    fn view(&self) -> Arc<View>;
+
+    /// Hands a request to the core and waits for its answer.
+    fn request(&self, envelope: Envelope) -> Later<'_, Answer>;
+
+    /// Records with numbers from `since` on, at most `limit`.
+    fn events(&self, since: u64, limit: usize) -> Events;
+
+    /// Completes when a record with the number `next` or a later one exists.
+    fn events_after(&self, next: u64) -> Later<'_, ()>;
+
+    /// The last `lines` lines that a resource wrote on this node.
+    fn logs<'a>(
+        &'a self,
+        resource: &'a ResourceId,
+        lines: usize,
+    ) -> Later<'a, Result<Logs, Reason>>;
+
+    /// Why a group is where it is.
+    ///
+    /// # Errors
+    /// There is no such group.
+    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason>;
+
+    /// All timeouts and where they come from.
+    fn explain_timeouts(&self) -> Timeouts;
+
+    /// A new identity for a request whose client gave none.
+    fn next_request_id(&self) -> RequestId;
+}

@@ -1,0 +1,368 @@
+//! The client of the API over its Unix socket; the command line uses nothing else.
+//!
+//! One connection per request: cheap on a Unix socket, and nothing to keep alive.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Response, header};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use stead_model::group::Desired;
+use stead_model::reason::Reason;
+use stead_model::record::Record;
+use stead_model::request::Request;
+use stead_model::view::View;
+use stead_model::{NodeId, RequestId};
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use crate::contract::{
+    Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewResource, Problem,
+    PropertyChanges, REQUEST_ID_HEADER, Timeouts, Vote,
+};
+
+/// Largest answer taken.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Longest line of a followed answer.
+const LINE_BYTES_MAX: usize = 1 << 20;
+/// How long an answer may take: longer than the server's own limit.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody answers there.
+    #[error("no node service answers on `{}`: {source}", path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The node refused; nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Reason),
+    /// The connection ended in the middle or the answer does not fit.
+    #[error("the node service on `{}` answered badly: {what}", path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Nothing came in time; a change may still take effect.
+    #[error("the node service on `{}` did not answer within {} s", path.display(), PATIENCE.as_secs())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
+}
+
+/// A client of one node's API. Runs on any tokio runtime with IO and time.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    client: u64,
+    number: AtomicU64,
+}
+
+impl Client {
+    /// A client of the node service at `path`; nothing is connected yet.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        let mut random = [0; 8];
+        let filled = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+        // Without random bytes the process number and time still tell clients apart.
+        let fallback = u64::from(std::process::id()) << 32;
+        let client = if filled == Ok(8) { u64::from_le_bytes(random) } else { fallback };
+        Self { path: path.to_owned(), client, number: AtomicU64::new(1) }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An identity for a request; use the same one to repeat it.
+    pub fn next_request_id(&self) -> RequestId {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        RequestId { client: self.client, number }
+    }
+
+    /// What the node knows of the cluster.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn status(&self) -> Result<View, ClientError> {
+        self.get("/v1/status").await
+    }
+
+    /// Why a group is where it is.
+    ///
+    /// # Errors
+    /// There is no answer, or no such group.
+    pub async fn explain_group(&self, group: &str) -> Result<Explanation, ClientError> {
+        self.get(&format!("/v1/explain/groups/{}", escaped(group))).await
+    }
+
+    /// All timeouts.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn explain_timeouts(&self) -> Result<Timeouts, ClientError> {
+        self.get("/v1/explain/timeouts").await
+    }
+
+    /// Asks for a change under a new identity.
+    ///
+    /// # Errors
+    /// There is no answer, or it was refused.
+    pub async fn request(&self, request: &Request) -> Result<Done, ClientError> {
+        self.request_as(self.next_request_id(), request).await
+    }
+
+    /// Asks for a change under a given identity.
+    ///
+    /// # Errors
+    /// There is no answer, or it was refused.
+    pub async fn request_as(&self, id: RequestId, request: &Request) -> Result<Done, ClientError> {
+        let (method, path, body) = spelled(request);
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let asked = self.builder(method, &path).header(REQUEST_ID_HEADER, id.to_string());
+        self.answer(asked.body(Full::new(body))).await
+    }
+
+    /// Reads any path of the API.
+    ///
+    /// # Errors
+    /// There is no answer, or it does not fit `T`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let asked = self.builder(Method::GET, path);
+        self.answer(asked.body(Full::new(Bytes::new()))).await
+    }
+
+    /// Follows the records from number `since` on.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn follow(&self, since: u64) -> Result<Follow, ClientError> {
+        let path = format!("/v1/events?follow=true&since={since}");
+        let asked = self.builder(Method::GET, &path).body(Full::new(Bytes::new()));
+        let response = self.send(asked).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        Ok(Follow { path: self.path.clone(), body: response.into_body(), buffer: Vec::new() })
+    }
+
+    fn builder(&self, method: Method, path: &str) -> hyper::http::request::Builder {
+        hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "stead")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONNECTION, "close")
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, asked: Asked) -> Result<T, ClientError> {
+        let all = async {
+            let response = self.send(asked).await?;
+            if !response.status().is_success() {
+                return Err(self.refusal(response).await);
+            }
+            let bytes = self.collect(response).await?;
+            serde_json::from_slice(&bytes).map_err(|e| self.broken(e))
+        };
+        match tokio::time::timeout(PATIENCE, all).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::Silent { path: self.path.clone() }),
+        }
+    }
+
+    async fn send(&self, asked: Asked) -> Result<Response<Incoming>, ClientError> {
+        let asked = asked.map_err(|e| self.broken(e))?;
+        let mut connection = self.connect().await?;
+        connection.send_request(asked).await.map_err(|e| self.broken(e))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let stream = UnixStream::connect(&self.path)
+            .await
+            .map_err(|source| ClientError::Unreachable { path: self.path.clone(), source })?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(64 << 10)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| self.broken(e))?;
+        // Ends with the connection; what goes wrong is seen by the sender.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    async fn refusal(&self, response: Response<Incoming>) -> ClientError {
+        let status = response.status();
+        match self.collect(response).await.map(|b| serde_json::from_slice::<Problem>(&b)) {
+            Ok(Ok(problem)) => ClientError::Refused(problem.error),
+            Ok(Err(_)) => self.broken(format!("status {status} without a reason")),
+            Err(error) => error,
+        }
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        Ok(body.collect().await.map_err(|e| self.broken(e))?.to_bytes())
+    }
+
+    fn broken(&self, what: impl ToString) -> ClientError {
+        ClientError::Broken { path: self.path.clone(), what: what.to_string() }
+    }
+}
+
+type Asked = Result<hyper::Request<Full<Bytes>>, hyper::http::Error>;
+
+/// Records as they come.
+#[derive(Debug)]
+pub struct Follow {
+    path: PathBuf,
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Follow {
+    /// The next record; `None` when the node service ended the answer.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no record.
+    pub async fn next(&mut self) -> Result<Option<Record>, ClientError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                if line.len() == 1 {
+                    continue;
+                }
+                return serde_json::from_slice(&line).map(Some).map_err(|e| self.broken(e));
+            }
+            if self.buffer.len() > LINE_BYTES_MAX {
+                return Err(self.broken("a line has no end"));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(self.broken(error)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+
+    fn broken(&self, what: impl ToString) -> ClientError {
+        ClientError::Broken { path: self.path.clone(), what: what.to_string() }
+    }
+}
+
+/// A request as method, path and body.
+fn spelled(request: &Request) -> (Method, String, Value) {
+    let verb = |desired: &Desired| match desired {
+        Desired::Online => "online",
+        Desired::Offline => "offline",
+    };
+    match request {
+        Request::CreateGroup { group, policy } => {
+            let new = NewGroup {
+                group: group.clone(),
+                preferred_owners: policy.preferred_owners.clone(),
+                failover_threshold: Some(policy.failover_threshold),
+                failover_period_s: Some(policy.failover_period_s),
+            };
+            (Method::POST, "/v1/groups".into(), body(&new))
+        }
+        Request::SetGroup { group, properties } => {
+            let changes = PropertyChanges { properties: properties.clone() };
+            (Method::PATCH, group_path(group.as_str(), ""), body(&changes))
+        }
+        Request::DeleteGroup { group } => {
+            (Method::DELETE, group_path(group.as_str(), ""), Value::Null)
+        }
+        Request::SetGroupDesired { group, desired } => {
+            (Method::POST, group_path(group.as_str(), verb(desired)), Value::Null)
+        }
+        Request::MoveGroup { group, to } => {
+            (Method::POST, group_path(group.as_str(), "move"), body(&MoveTo { to: *to }))
+        }
+        Request::CreateResource { group, resource, kind, properties } => {
+            let (group, resource) = (group.clone(), resource.clone());
+            let (kind, properties) = (kind.clone(), properties.clone());
+            let new = NewResource { group, resource, kind, properties };
+            (Method::POST, "/v1/resources".into(), body(&new))
+        }
+        Request::DeleteResource { resource } => {
+            (Method::DELETE, resource_path(resource.as_str(), ""), Value::Null)
+        }
+        Request::SetResourceDesired { resource, desired } => {
+            (Method::POST, resource_path(resource.as_str(), verb(desired)), Value::Null)
+        }
+        Request::SetResource { resource, properties } => {
+            let changes = PropertyChanges { properties: properties.clone() };
+            (Method::PATCH, resource_path(resource.as_str(), ""), body(&changes))
+        }
+        Request::SetDependencies { resource, depends_on } => {
+            let all = Dependencies { depends_on: depends_on.clone() };
+            (Method::PUT, resource_path(resource.as_str(), "dependencies"), body(&all))
+        }
+        Request::FailResource { resource } => {
+            (Method::POST, resource_path(resource.as_str(), "fail"), Value::Null)
+        }
+        Request::SetKey { key, value } => match value {
+            Some(value) => (Method::PUT, key_path(key), body(&KeyValue { value: value.clone() })),
+            None => (Method::DELETE, key_path(key), Value::Null),
+        },
+        Request::SetVote { node: NodeId(node), votes } => {
+            (Method::PATCH, format!("/v1/nodes/n{node}"), body(&Vote { votes: *votes }))
+        }
+    }
+}
+
+fn body(value: &impl Serialize) -> Value {
+    json!(value)
+}
+
+fn group_path(group: &str, verb: &str) -> String {
+    joined("/v1/groups", group, verb)
+}
+
+fn resource_path(resource: &str, verb: &str) -> String {
+    joined("/v1/resources", resource, verb)
+}
+
+fn key_path(key: &str) -> String {
+    joined("/v1/registry", key, "")
+}
+
+fn joined(root: &str, name: &str, verb: &str) -> String {
+    let slash = if verb.is_empty() { "" } else { "/" };
+    format!("{root}/{}{slash}{verb}", escaped(name))
+}
+
+/// A name as one segment of a path.
+fn escaped(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
+}

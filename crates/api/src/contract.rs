@@ -1,0 +1,188 @@
+//! The JSON bodies of the API that are not already nouns of the model.
+//!
+//! Field names are stable; a body with an unknown field is refused, so that a misspelt option
+//! never passes silently.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use stead_model::group::{GroupPolicy, GroupState};
+use stead_model::reason::Reason;
+use stead_model::record::Record;
+use stead_model::view::ResourceView;
+use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId};
+use utoipa::ToSchema;
+
+/// Header that carries the identity of a request, `client.number`: client in hexadecimal, number
+/// in decimal. A repeated request with the same identity gets the first answer.
+pub const REQUEST_ID_HEADER: &str = "stead-request-id";
+
+/// A group to create. What is absent takes its default.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewGroup {
+    /// Its name.
+    pub group: GroupId,
+    /// Owners in order of preference.
+    #[serde(default)]
+    pub preferred_owners: Vec<NodeId>,
+    /// Failovers within the period before the group stays failed.
+    #[serde(default)]
+    pub failover_threshold: Option<u32>,
+    /// The window of the threshold, in seconds.
+    #[serde(default)]
+    pub failover_period_s: Option<u64>,
+}
+
+impl NewGroup {
+    /// The policy with the defaults filled in.
+    #[must_use]
+    pub fn policy(&self) -> GroupPolicy {
+        let default = GroupPolicy::default();
+        GroupPolicy {
+            preferred_owners: self.preferred_owners.clone(),
+            failover_threshold: self.failover_threshold.unwrap_or(default.failover_threshold),
+            failover_period_s: self.failover_period_s.unwrap_or(default.failover_period_s),
+        }
+    }
+}
+
+/// New values of properties by name; `null` resets to the default.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PropertyChanges {
+    /// The values.
+    pub properties: BTreeMap<String, Option<String>>,
+}
+
+/// Where a group shall go.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveTo {
+    /// The node; absent: the planner chooses.
+    #[serde(default)]
+    pub to: Option<NodeId>,
+}
+
+/// A resource to create.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewResource {
+    /// The group.
+    pub group: GroupId,
+    /// Its name.
+    pub resource: ResourceId,
+    /// Its type, as in `ip-address`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Properties of the type and common ones, by name.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// All dependencies of a resource.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dependencies {
+    /// What must be online before it.
+    pub depends_on: BTreeSet<ResourceId>,
+}
+
+/// A value of the cluster registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyValue {
+    /// The value, at most 1 MiB.
+    pub value: String,
+}
+
+/// Whether a node votes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vote {
+    /// `true`: voter, `false`: learner.
+    pub votes: bool,
+}
+
+/// A change was committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Done {
+    /// Index of the entry: a node whose `applied` is at least this has the change.
+    pub index: LogIndex,
+}
+
+/// A request was refused or failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Why.
+    pub error: Reason,
+}
+
+/// Records of the node's event log.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Events {
+    /// In the order of their numbers.
+    pub records: Vec<Record>,
+    /// Ask with `since` at this number for what comes next.
+    pub next: u64,
+}
+
+/// A resource and where it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ResourceEntry {
+    /// Its group.
+    pub group: GroupId,
+    /// The group's owner.
+    pub owner: Option<NodeId>,
+    /// The resource itself.
+    #[serde(flatten)]
+    pub resource: ResourceView,
+}
+
+/// What a resource wrote to its outputs on this node.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Logs {
+    /// The last lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+/// Why a group is where it is and in its state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The group.
+    pub group: GroupId,
+    /// Its state.
+    pub state: GroupState,
+    /// Its owner.
+    pub owner: Option<NodeId>,
+    /// Epoch of the ownership.
+    pub epoch: Epoch,
+    /// Why it is there.
+    pub why: String,
+    /// Records about the group on this node and what caused them, oldest first (I-WHY).
+    pub chain: Vec<Record>,
+}
+
+/// All timeouts of a node and where they come from.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Timeouts {
+    /// The profile they are derived from.
+    pub profile: String,
+    /// Real-time priority and memory lock of this node service, or why it runs without.
+    pub priority: String,
+    /// The timeouts.
+    pub timeouts: Vec<Timeout>,
+}
+
+/// One timeout.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Timeout {
+    /// Its name.
+    pub name: String,
+    /// Its value in milliseconds.
+    pub ms: f64,
+    /// How it is derived.
+    pub from: String,
+    /// What it is for.
+    pub meaning: String,
+}

@@ -1,0 +1,63 @@
+//! The OpenAPI document: generated from handlers and types, pinned as `openapi.json`.
+
+use stead_model::view::GroupView;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+
+use crate::routes;
+
+/// The pinned document, the one that is served.
+pub const PINNED: &str = include_str!("../openapi.json");
+
+/// Generates the document from the code.
+#[must_use]
+pub fn generate() -> OpenApi {
+    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").build();
+    let info = InfoBuilder::new()
+        .title("stead")
+        .description(Some("Failover cluster service: what may be read and asked of a node"))
+        .version("1")
+        .license(Some(license))
+        .build();
+    let mut document = OpenApiBuilder::new().info(info).build();
+    document.merge(routes::read_paths());
+    document.merge(routes::write_paths());
+    document
+}
+
+/// A group without resources, for examples and tests.
+#[must_use]
+pub fn example_group(name: &str) -> GroupView {
+    use stead_model::group::{Desired, GroupPolicy, GroupState};
+    use stead_model::view::SafetyLevel;
+    use stead_model::{Epoch, NodeId};
+    GroupView {
+        group: name.into(),
+        state: GroupState::Online,
+        desired: Desired::Online,
+        owner: Some(NodeId(1)),
+        epoch: Epoch(1),
+        why: "created".into(),
+        failed: None,
+        safety: SafetyLevel::C,
+        failovers: 0,
+        policy: GroupPolicy::default(),
+        resources: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_document_is_the_generated_one() {
+        let mut text = generate().to_pretty_json().unwrap();
+        text.push('\n');
+        if std::env::var_os("UPDATE").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+            std::fs::write(path, &text).unwrap();
+            return;
+        }
+        assert!(text == PINNED, "openapi.json is out of date: run this test with UPDATE=1");
+    }
+}

@@ -1,0 +1,140 @@
+//! Explanations: the chain of records behind a group's place, and of formulas behind a timeout.
+//!
+//! Pure functions over what the node service has published.
+
+use std::collections::BTreeSet;
+
+use stead_model::profile::Profile;
+use stead_model::reason::{Code, Reason};
+use stead_model::record::Record;
+use stead_model::view::View;
+use stead_model::{CauseId, GroupId, Span};
+
+use crate::contract::{Explanation, Timeout, Timeouts};
+
+/// Most records shown in one explanation.
+const CHAIN_MAX: usize = 100;
+
+/// Why a group is where it is: its view, the records about it and, transitively, their causes.
+///
+/// # Errors
+/// There is no such group.
+pub fn group(view: &View, records: &[Record], group: &GroupId) -> Result<Explanation, Reason> {
+    let Some(seen) = view.groups.iter().find(|g| g.group == *group) else {
+        return Err(Reason::new(Code::NotFound, format!("there is no group `{group}`"))
+            .hint("`stead group list` shows all groups"));
+    };
+    let mut wanted: BTreeSet<CauseId> = BTreeSet::new();
+    let mut chain: Vec<Record> = Vec::new();
+    for record in records.iter().rev() {
+        if chain.len() == CHAIN_MAX {
+            break;
+        }
+        if record.group.as_ref() == Some(group) || wanted.contains(&record.id) {
+            wanted.extend(record.cause);
+            chain.push(record.clone());
+        }
+    }
+    chain.reverse();
+    Ok(Explanation {
+        group: group.clone(),
+        state: seen.state,
+        owner: seen.owner,
+        epoch: seen.epoch,
+        why: seen.why.clone(),
+        chain,
+    })
+}
+
+/// All timeouts of a profile with their derivation.
+#[must_use]
+pub fn timeouts(profile: Profile, priority: &str) -> Timeouts {
+    let t = profile.timing();
+    let base = |name: &str, span: Span, meaning: &str| {
+        line(name, span, format!("profile {}", profile.name()), meaning)
+    };
+    let timeouts = vec![
+        base("heartbeat", t.heartbeat, "interval of heartbeats on every cluster network"),
+        base("E", t.election, "an election starts after this much silence of the leader"),
+        base("renewal", t.renewal, "interval of lease questions"),
+        base("L", t.lease, "length of a lease, from the sending of its question"),
+        base("g", t.grace, "within this after the end of a lease everything is stopped"),
+        base("L long", t.lease_long, "length of a lease while the quorum disk is needed"),
+        base("tick", t.tick, "unit to which timers are rounded up"),
+        line("E drawn", Span(t.election.0 * 12 / 10), "1.2·E".into(), "longest election timeout"),
+        line("m", t.margin(t.lease), m_formula().into(), "margin for clock rates and rounding"),
+        line("wait", t.wait(t.lease), "L + g + m".into(), "until a silent node is known stopped"),
+        line(
+            "wait long",
+            t.wait(t.lease_long),
+            "L long + g + m".into(),
+            "the same where its lease is a longer one",
+        ),
+        line("disk suspect", t.heartbeat * 3, "3 heartbeats".into(), "missed renewals of the host"),
+        line(
+            "disk claim",
+            t.heartbeat * 20,
+            "20 heartbeats".into(),
+            "a claim becomes active or ends",
+        ),
+    ];
+    Timeouts { profile: profile.name().into(), priority: priority.into(), timeouts }
+}
+
+const fn m_formula() -> &'static str {
+    "2ρ/(1-ρ)·(L + g) + 2 ticks, ρ = 0.1 %"
+}
+
+fn line(name: &str, span: Span, from: String, meaning: &str) -> Timeout {
+    Timeout { name: name.into(), ms: span.0 as f64 / 1e6, from, meaning: meaning.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_model::record::Level;
+    use stead_model::{NodeId, UtcMillis};
+
+    fn record(number: u64, group: Option<&str>, cause: Option<u64>) -> Record {
+        Record {
+            number,
+            at: UtcMillis(0),
+            boot_ns: 0,
+            node: NodeId(1),
+            level: Level::Info,
+            code: "x".into(),
+            group: group.map(GroupId::from),
+            resource: None,
+            text: String::new(),
+            id: CauseId(number),
+            cause: cause.map(CauseId),
+        }
+    }
+
+    #[test]
+    fn a_chain_holds_the_causes_of_its_records_and_nothing_else() {
+        let mut view = View::default();
+        view.groups.push(crate::document::example_group("web"));
+        let records = [
+            record(1, None, None),
+            record(2, None, Some(1)),
+            record(3, None, None),
+            record(4, Some("db"), Some(2)),
+            record(5, Some("web"), Some(2)),
+        ];
+        let told = group(&view, &records, &"web".into()).unwrap();
+        let numbers: Vec<u64> = told.chain.iter().map(|r| r.number).collect();
+        assert_eq!(numbers, [1, 2, 5]);
+        assert_eq!(group(&view, &records, &"no".into()).unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn the_wait_is_the_sum_of_its_parts() {
+        for profile in [Profile::Fast, Profile::Standard, Profile::Relaxed] {
+            let told = timeouts(profile, "none");
+            let ms =
+                |name: &str| told.timeouts.iter().find(|t| t.name == name).map(|t| t.ms).unwrap();
+            assert!((ms("wait") - (ms("L") + ms("g") + ms("m"))).abs() < 1e-6, "{profile:?}");
+        }
+    }
+}

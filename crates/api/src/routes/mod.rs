@@ -1,0 +1,106 @@
+//! The routes under `/v1`: each handler translates and nothing more.
+
+mod asked;
+mod read;
+mod write;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use stead_model::reason::{Code, Reason};
+
+use crate::backend::Backend;
+use crate::server::ANSWER_TIMEOUT;
+use crate::status::Refusal;
+
+pub(crate) use asked::Caller;
+pub(crate) use read::paths as read_paths;
+pub(crate) use write::paths as write_paths;
+
+/// The backend as handlers see it.
+pub(crate) type Shared = Arc<dyn Backend>;
+
+/// Largest request body: a registry value of 1 MiB with every byte of it escaped once.
+pub(crate) const BODY_BYTES_MAX: usize = (2 << 20) + 4096;
+
+/// All routes over a backend.
+pub fn router(backend: Arc<dyn Backend>) -> Router {
+    Router::new()
+        .merge(reads())
+        .merge(writes())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(contain))
+        .with_state(backend)
+}
+
+fn reads() -> Router<Shared> {
+    Router::new()
+        .route("/v1/status", get(read::status))
+        .route("/v1/nodes", get(read::nodes))
+        .route("/v1/quorum", get(read::quorum))
+        .route("/v1/resource-types", get(read::resource_types))
+        .route("/v1/resource-types/{type}", get(read::resource_type))
+        .route("/v1/resources/{resource}/logs", get(read::logs))
+        .route("/v1/events", get(read::events))
+        .route("/v1/explain/groups/{group}", get(read::explain_group))
+        .route("/v1/explain/timeouts", get(read::explain_timeouts))
+        .route("/v1/openapi.json", get(read::openapi))
+}
+
+fn writes() -> Router<Shared> {
+    let group = get(read::group).patch(write::set_group).delete(write::delete_group);
+    let resource = get(read::resource).patch(write::set_resource).delete(write::delete_resource);
+    Router::new()
+        .route("/v1/nodes/{node}", get(read::node).patch(write::set_vote))
+        .route("/v1/groups", get(read::groups).post(write::create_group))
+        .route("/v1/groups/{group}", group)
+        .route("/v1/groups/{group}/online", post(write::group_online))
+        .route("/v1/groups/{group}/offline", post(write::group_offline))
+        .route("/v1/groups/{group}/move", post(write::move_group))
+        .route("/v1/resources", get(read::resources).post(write::create_resource))
+        .route("/v1/resources/{resource}", resource)
+        .route("/v1/resources/{resource}/online", post(write::resource_online))
+        .route("/v1/resources/{resource}/offline", post(write::resource_offline))
+        .route("/v1/resources/{resource}/fail", post(write::fail_resource))
+        .route("/v1/resources/{resource}/dependencies", put(write::set_dependencies))
+        .route("/v1/registry/{*key}", put(write::set_key).delete(write::delete_key))
+}
+
+/// Runs a handler in a task of its own: a panic there, or a handler that does not end, costs
+/// this one answer and nothing else.
+async fn contain(request: Request, next: Next) -> Response {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let handler = tokio::spawn(next.run(request));
+    let stop = handler.abort_handle();
+    match tokio::time::timeout(ANSWER_TIMEOUT, handler).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            Refusal(Reason::new(Code::Bug, format!("{what} ended in a panic"))).into_response()
+        }
+        Err(_) => {
+            stop.abort();
+            let text = format!("{what} had no answer within {} s", ANSWER_TIMEOUT.as_secs());
+            Refusal(
+                Reason::new(Code::Timeout, text)
+                    .hint("it may still take effect; repeat it with the same request id"),
+            )
+            .into_response()
+        }
+    }
+}
+
+async fn unknown_path(request: Request) -> Refusal {
+    let text = format!("there is no `{}`", request.uri().path());
+    Refusal(Reason::new(Code::NotFound, text).hint("`/v1/openapi.json` lists all paths"))
+}
+
+async fn unknown_method(request: Request) -> Refusal {
+    let text = format!("`{}` cannot be asked of `{}`", request.method(), request.uri().path());
+    Refusal(Reason::new(Code::Invalid, text).hint("`/v1/openapi.json` lists all methods"))
+}

@@ -1,0 +1,221 @@
+//! Reads: all from the last published view and the node's own records.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use stead_model::reason::{Code, Reason};
+use stead_model::resource_type::{self, ResourceType};
+use stead_model::view::{GroupView, NodeView, QuorumView, View};
+use utoipa::OpenApi;
+
+use super::Shared;
+use super::asked::{Options, group_id, node_id, resource_id};
+use crate::contract::{Events, Explanation, Logs, Problem, ResourceEntry, Timeouts};
+use crate::status::Refusal;
+use crate::stream;
+
+type Read<T> = Result<Json<T>, Refusal>;
+
+/// The paths of this file for the document.
+pub(crate) fn paths() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(
+        status,
+        nodes,
+        node,
+        groups,
+        group,
+        resources,
+        resource,
+        logs,
+        quorum,
+        resource_types,
+        resource_type,
+        events,
+        explain_group,
+        explain_timeouts
+    ))]
+    struct Document;
+    Document::openapi()
+}
+
+/// What this node knows of the cluster. Without quorum: as last known.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = View)))]
+pub(super) async fn status(State(backend): State<Shared>) -> Json<Arc<View>> {
+    Json(backend.view())
+}
+
+/// All nodes.
+#[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = Vec<NodeView>)))]
+pub(super) async fn nodes(State(backend): State<Shared>) -> Json<Vec<NodeView>> {
+    Json(backend.view().nodes.clone())
+}
+
+/// One node, by number (`n1` or `1`) or host name.
+#[utoipa::path(get, path = "/v1/nodes/{node}", params(("node" = String, Path)),
+    responses((status = 200, body = NodeView), (status = "default", body = Problem)))]
+pub(super) async fn node(
+    State(backend): State<Shared>,
+    Path(node): Path<String>,
+) -> Read<NodeView> {
+    let id = node_id(&backend, &node)?;
+    let view = backend.view();
+    let found = view.nodes.iter().find(|n| n.node == id).cloned();
+    found.map(Json).ok_or_else(|| missing("node", &node))
+}
+
+/// All groups.
+#[utoipa::path(get, path = "/v1/groups", responses((status = 200, body = Vec<GroupView>)))]
+pub(super) async fn groups(State(backend): State<Shared>) -> Json<Vec<GroupView>> {
+    Json(backend.view().groups.clone())
+}
+
+/// One group with its resources.
+#[utoipa::path(get, path = "/v1/groups/{group}", params(("group" = String, Path)),
+    responses((status = 200, body = GroupView), (status = "default", body = Problem)))]
+pub(super) async fn group(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+) -> Read<GroupView> {
+    let id = group_id(&group)?;
+    let found = backend.view().groups.iter().find(|g| g.group == id).cloned();
+    found.map(Json).ok_or_else(|| missing("group", &group))
+}
+
+/// All resources of all groups.
+#[utoipa::path(get, path = "/v1/resources", responses((status = 200, body = Vec<ResourceEntry>)))]
+pub(super) async fn resources(State(backend): State<Shared>) -> Json<Vec<ResourceEntry>> {
+    Json(entries(&backend.view()).collect())
+}
+
+/// One resource.
+#[utoipa::path(get, path = "/v1/resources/{resource}", params(("resource" = String, Path)),
+    responses((status = 200, body = ResourceEntry), (status = "default", body = Problem)))]
+pub(super) async fn resource(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+) -> Read<ResourceEntry> {
+    let id = resource_id(&resource)?;
+    let found = entries(&backend.view()).find(|e| e.resource.resource == id);
+    found.map(Json).ok_or_else(|| missing("resource", &resource))
+}
+
+fn entries(view: &View) -> impl Iterator<Item = ResourceEntry> {
+    view.groups.iter().flat_map(|group| {
+        group.resources.iter().map(|resource| ResourceEntry {
+            group: group.group.clone(),
+            owner: group.owner,
+            resource: resource.clone(),
+        })
+    })
+}
+
+/// How many lines of output are wanted.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogOptions {
+    /// At most this many lines. Default 100, at most 10 000.
+    lines: Option<usize>,
+}
+
+/// The last lines that a resource wrote on this node.
+#[utoipa::path(get, path = "/v1/resources/{resource}/logs",
+    params(("resource" = String, Path),
+        ("lines" = Option<usize>, Query, description = "at most this many, default 100, most 10 000")),
+    responses((status = 200, body = Logs), (status = "default", body = Problem)))]
+pub(super) async fn logs(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    Options(options): Options<LogOptions>,
+) -> Read<Logs> {
+    let resource = resource_id(&resource)?;
+    let lines = options.lines.unwrap_or(100).min(10_000);
+    Ok(Json(backend.logs(&resource, lines).await?))
+}
+
+/// Quorum as this node sees it.
+#[utoipa::path(get, path = "/v1/quorum", responses((status = 200, body = QuorumView)))]
+pub(super) async fn quorum(State(backend): State<Shared>) -> Json<QuorumView> {
+    Json(backend.view().quorum.clone())
+}
+
+/// All resource types with their properties.
+#[utoipa::path(get, path = "/v1/resource-types",
+    responses((status = 200, body = Vec<ResourceType>)))]
+pub(super) async fn resource_types() -> Json<&'static [ResourceType]> {
+    Json(resource_type::BUILTIN)
+}
+
+/// One resource type.
+#[utoipa::path(get, path = "/v1/resource-types/{type}", params(("type" = String, Path)),
+    responses((status = 200, body = ResourceType), (status = "default", body = Problem)))]
+pub(super) async fn resource_type(Path(kind): Path<String>) -> Read<&'static ResourceType> {
+    resource_type::builtin(&kind).map(Json).ok_or_else(|| missing("resource type", &kind))
+}
+
+/// Which records are wanted.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventOptions {
+    /// Records from this number on. Default 0: all that are kept.
+    since: Option<u64>,
+    /// At most this many in one answer. Default and most 1000.
+    limit: Option<usize>,
+    /// `true`: the answer does not end; every line is one record as JSON, an empty line every
+    /// 15 s shows that the node still answers.
+    follow: Option<bool>,
+}
+
+/// Records of this node's event log.
+#[utoipa::path(get, path = "/v1/events",
+    params(
+        ("since" = Option<u64>, Query, description = "records from this number on, default 0"),
+        ("limit" = Option<usize>, Query, description = "at most this many, default and most 1000"),
+        ("follow" = Option<bool>, Query, description = "true: the answer does not end; every line \
+            is one record as JSON, an empty line now and then shows that the node still answers"),
+    ),
+    responses(
+    (status = 200, body = Events, description = "with `follow`: application/x-ndjson"),
+    (status = "default", body = Problem)))]
+pub(super) async fn events(
+    State(backend): State<Shared>,
+    Options(options): Options<EventOptions>,
+) -> Response {
+    let since = options.since.unwrap_or(0);
+    if options.follow == Some(true) {
+        return stream::follow(backend, since);
+    }
+    let limit = options.limit.unwrap_or(stream::BATCH_MAX).min(stream::BATCH_MAX);
+    Json(backend.events(since, limit)).into_response()
+}
+
+/// Why a group is where it is, with the chain of causes.
+#[utoipa::path(get, path = "/v1/explain/groups/{group}", params(("group" = String, Path)),
+    responses((status = 200, body = Explanation), (status = "default", body = Problem)))]
+pub(super) async fn explain_group(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+) -> Read<Explanation> {
+    Ok(Json(backend.explain_group(&group_id(&group)?)?))
+}
+
+/// All timeouts and how each is derived.
+#[utoipa::path(get, path = "/v1/explain/timeouts", responses((status = 200, body = Timeouts)))]
+pub(super) async fn explain_timeouts(State(backend): State<Shared>) -> Json<Timeouts> {
+    Json(backend.explain_timeouts())
+}
+
+/// This document.
+pub(super) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], crate::document::PINNED).into_response()
+}
+
+fn missing(noun: &str, name: &str) -> Refusal {
+    let text = format!("there is no {noun} `{}`", name.escape_debug());
+    let hint = format!("`stead {} list` shows all", noun.replace(' ', "-"));
+    Refusal(Reason::new(Code::NotFound, text).hint(hint))
+}

@@ -1,0 +1,258 @@
+//! Writes: each becomes one [`Request`] to the core, each answer one status.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use stead_model::group::Desired;
+use stead_model::request::{Answer, Envelope, Request};
+use utoipa::OpenApi;
+
+use super::Shared;
+use super::asked::{Asker, Body, group_id, node_id, resource_id};
+use crate::contract::{
+    Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, Problem, PropertyChanges, Vote,
+};
+use crate::status::Refusal;
+
+type Written = Result<Json<Done>, Refusal>;
+
+/// The paths of this file for the document.
+pub(crate) fn paths() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(
+        create_group,
+        set_group,
+        delete_group,
+        group_online,
+        group_offline,
+        move_group,
+        create_resource,
+        set_resource,
+        delete_resource,
+        resource_online,
+        resource_offline,
+        fail_resource,
+        set_dependencies,
+        set_key,
+        delete_key,
+        set_vote
+    ))]
+    struct Document;
+    Document::openapi()
+}
+
+async fn ask(backend: &Shared, asker: Asker, request: Request) -> Written {
+    let envelope = Envelope { id: asker.id, who: asker.who, request };
+    match backend.request(envelope).await {
+        Answer::Done { index } => Ok(Json(Done { index })),
+        Answer::Refused(reason) => Err(Refusal(reason)),
+    }
+}
+
+/// Creates a group.
+#[utoipa::path(post, path = "/v1/groups", request_body = NewGroup,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn create_group(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(new): Body<NewGroup>,
+) -> Written {
+    let group = group_id(new.group.as_str())?;
+    ask(&backend, asker, Request::CreateGroup { group, policy: new.policy() }).await
+}
+
+/// Changes properties of a group.
+#[utoipa::path(patch, path = "/v1/groups/{group}", params(("group" = String, Path)),
+    request_body = PropertyChanges,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn set_group(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+    asker: Asker,
+    Body(PropertyChanges { properties }): Body<PropertyChanges>,
+) -> Written {
+    let group = group_id(&group)?;
+    ask(&backend, asker, Request::SetGroup { group, properties }).await
+}
+
+/// Deletes a group without resources.
+#[utoipa::path(delete, path = "/v1/groups/{group}", params(("group" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn delete_group(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+    asker: Asker,
+) -> Written {
+    ask(&backend, asker, Request::DeleteGroup { group: group_id(&group)? }).await
+}
+
+/// Brings a group online.
+#[utoipa::path(post, path = "/v1/groups/{group}/online", params(("group" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn group_online(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+    asker: Asker,
+) -> Written {
+    let (group, desired) = (group_id(&group)?, Desired::Online);
+    ask(&backend, asker, Request::SetGroupDesired { group, desired }).await
+}
+
+/// Takes a group offline.
+#[utoipa::path(post, path = "/v1/groups/{group}/offline", params(("group" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn group_offline(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+    asker: Asker,
+) -> Written {
+    let (group, desired) = (group_id(&group)?, Desired::Offline);
+    ask(&backend, asker, Request::SetGroupDesired { group, desired }).await
+}
+
+/// Moves a group to another node.
+#[utoipa::path(post, path = "/v1/groups/{group}/move", params(("group" = String, Path)),
+    request_body = MoveTo,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn move_group(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+    asker: Asker,
+    Body(MoveTo { to }): Body<MoveTo>,
+) -> Written {
+    ask(&backend, asker, Request::MoveGroup { group: group_id(&group)?, to }).await
+}
+
+/// Creates a resource in a group.
+#[utoipa::path(post, path = "/v1/resources", request_body = NewResource,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn create_resource(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(new): Body<NewResource>,
+) -> Written {
+    let request = Request::CreateResource {
+        group: group_id(new.group.as_str())?,
+        resource: resource_id(new.resource.as_str())?,
+        kind: new.kind,
+        properties: new.properties,
+    };
+    ask(&backend, asker, request).await
+}
+
+/// Changes properties of a resource.
+#[utoipa::path(patch, path = "/v1/resources/{resource}", params(("resource" = String, Path)),
+    request_body = PropertyChanges,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn set_resource(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+    Body(PropertyChanges { properties }): Body<PropertyChanges>,
+) -> Written {
+    let resource = resource_id(&resource)?;
+    ask(&backend, asker, Request::SetResource { resource, properties }).await
+}
+
+/// Deletes a resource on which no other depends.
+#[utoipa::path(delete, path = "/v1/resources/{resource}", params(("resource" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn delete_resource(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+) -> Written {
+    ask(&backend, asker, Request::DeleteResource { resource: resource_id(&resource)? }).await
+}
+
+/// Brings one resource online.
+#[utoipa::path(post, path = "/v1/resources/{resource}/online",
+    params(("resource" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn resource_online(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+) -> Written {
+    let (resource, desired) = (resource_id(&resource)?, Desired::Online);
+    ask(&backend, asker, Request::SetResourceDesired { resource, desired }).await
+}
+
+/// Takes one resource offline.
+#[utoipa::path(post, path = "/v1/resources/{resource}/offline",
+    params(("resource" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn resource_offline(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+) -> Written {
+    let (resource, desired) = (resource_id(&resource)?, Desired::Offline);
+    ask(&backend, asker, Request::SetResourceDesired { resource, desired }).await
+}
+
+/// Rehearses a failure of a resource.
+#[utoipa::path(post, path = "/v1/resources/{resource}/fail",
+    params(("resource" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn fail_resource(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+) -> Written {
+    ask(&backend, asker, Request::FailResource { resource: resource_id(&resource)? }).await
+}
+
+/// Replaces the dependencies of a resource.
+#[utoipa::path(put, path = "/v1/resources/{resource}/dependencies",
+    params(("resource" = String, Path)), request_body = Dependencies,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn set_dependencies(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+    Body(Dependencies { depends_on }): Body<Dependencies>,
+) -> Written {
+    let resource = resource_id(&resource)?;
+    for other in &depends_on {
+        resource_id(other.as_str())?;
+    }
+    ask(&backend, asker, Request::SetDependencies { resource, depends_on }).await
+}
+
+/// Sets a value of the cluster registry.
+#[utoipa::path(put, path = "/v1/registry/{key}", params(("key" = String, Path)),
+    request_body = KeyValue,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn set_key(
+    State(backend): State<Shared>,
+    Path(key): Path<String>,
+    asker: Asker,
+    Body(KeyValue { value }): Body<KeyValue>,
+) -> Written {
+    ask(&backend, asker, Request::SetKey { key, value: Some(value) }).await
+}
+
+/// Deletes a value of the cluster registry.
+#[utoipa::path(delete, path = "/v1/registry/{key}", params(("key" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn delete_key(
+    State(backend): State<Shared>,
+    Path(key): Path<String>,
+    asker: Asker,
+) -> Written {
+    ask(&backend, asker, Request::SetKey { key, value: None }).await
+}
+
+/// Gives a node a vote or makes it a learner.
+#[utoipa::path(patch, path = "/v1/nodes/{node}", params(("node" = String, Path)),
+    request_body = Vote,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn set_vote(
+    State(backend): State<Shared>,
+    Path(node): Path<String>,
+    asker: Asker,
+    Body(Vote { votes }): Body<Vote>,
+) -> Written {
+    let node = node_id(&backend, &node)?;
+    ask(&backend, asker, Request::SetVote { node, votes }).await
+}

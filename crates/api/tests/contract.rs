@@ -1,0 +1,369 @@
+//! The contract over a real socket: every request arrives as it was meant, every refusal with its
+//! status, a panic costs one answer, hostile bytes cost nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stead_api::contract::{Events, Explanation, Logs, ResourceEntry, Timeouts};
+use stead_api::{Backend, Client, ClientError, Later, explain};
+use stead_model::group::{Desired, GroupPolicy};
+use stead_model::profile::Profile;
+use stead_model::reason::{Code, Reason};
+use stead_model::record::{Level, Record};
+use stead_model::request::{Answer, Envelope, Request};
+use stead_model::view::{NodeState, NodeView, View};
+use stead_model::{CauseId, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use tokio::sync::watch;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+/// A node service of the test: keeps what it is asked, refuses by key.
+#[derive(Debug)]
+struct Node {
+    view: Arc<View>,
+    asked: Mutex<Vec<Envelope>>,
+    records: Mutex<Vec<Record>>,
+    written: watch::Sender<u64>,
+}
+
+impl Node {
+    fn new() -> Arc<Self> {
+        let node = NodeView {
+            node: NodeId(2),
+            name: "beta".into(),
+            state: NodeState::Up,
+            votes: true,
+            lease_longer: false,
+            links: Vec::new(),
+        };
+        let view = View {
+            cluster: "test".into(),
+            nodes: vec![node],
+            groups: vec![stead_api::document::example_group("web")],
+            ..View::default()
+        };
+        Arc::new(Self {
+            view: view.into(),
+            asked: Mutex::default(),
+            records: Mutex::default(),
+            written: watch::Sender::new(0),
+        })
+    }
+
+    fn write(&self, text: &str) {
+        let mut records = self.records.lock().unwrap();
+        let number = records.len() as u64 + 1;
+        records.push(Record {
+            number,
+            at: UtcMillis(0),
+            boot_ns: 0,
+            node: NodeId(1),
+            level: Level::Info,
+            code: "test".into(),
+            group: Some("web".into()),
+            resource: None,
+            text: text.into(),
+            id: CauseId(number),
+            cause: None,
+        });
+        self.written.send_replace(number);
+    }
+}
+
+impl Backend for Node {
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    fn request(&self, envelope: Envelope) -> Later<'_, Answer> {
+        let answer = match &envelope.request {
+            Request::SetKey { key, .. } if key == "panic" => panic!("asked to"),
+            Request::SetKey { key, .. } if key == "minority" => {
+                Answer::Refused(Reason::new(Code::NoQuorum, "no quorum").hint("ask another node"))
+            }
+            _ => Answer::Done { index: LogIndex(7) },
+        };
+        self.asked.lock().unwrap().push(envelope);
+        Box::pin(async { answer })
+    }
+
+    fn events(&self, since: u64, limit: usize) -> Events {
+        let records = self.records.lock().unwrap();
+        let records: Vec<Record> =
+            records.iter().filter(|r| r.number >= since).take(limit).cloned().collect();
+        let next = records.last().map_or(since, |r| r.number + 1);
+        Events { records, next }
+    }
+
+    fn events_after(&self, next: u64) -> Later<'_, ()> {
+        let mut written = self.written.subscribe();
+        Box::pin(async move {
+            let _ = written.wait_for(|last| *last >= next).await;
+        })
+    }
+
+    fn logs<'a>(&'a self, _: &'a ResourceId, lines: usize) -> Later<'a, Result<Logs, Reason>> {
+        Box::pin(async move { Ok(Logs { lines: vec![format!("of {lines}")] }) })
+    }
+
+    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason> {
+        explain::group(&self.view, &self.records.lock().unwrap(), group)
+    }
+
+    fn explain_timeouts(&self) -> Timeouts {
+        explain::timeouts(Profile::Standard, "none")
+    }
+
+    fn next_request_id(&self) -> RequestId {
+        RequestId { client: 0xabc, number: self.asked.lock().unwrap().len() as u64 }
+    }
+}
+
+/// Runs the server on a socket of its own and `body` against it.
+fn served<F: Future<Output = ()>>(node: &Arc<Node>, body: impl FnOnce(PathBuf) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("api.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = stead_api::bind(&path).unwrap();
+        let server = tokio::spawn(stead_api::serve(listener, Arc::clone(node) as _));
+        tokio::time::timeout(WAIT, body(path.clone())).await.expect("in time");
+        assert!(!server.is_finished(), "the server must outlive what clients do");
+    });
+}
+
+fn every_request() -> Vec<Request> {
+    let group = || GroupId::from("web");
+    let resource = || ResourceId::from("ip");
+    let properties = BTreeMap::from([("a".to_owned(), Some("b".to_owned())), ("c".into(), None)]);
+    let policy = GroupPolicy { preferred_owners: vec![NodeId(2)], ..GroupPolicy::default() };
+    let (online, offline) = (Desired::Online, Desired::Offline);
+    vec![
+        Request::CreateGroup { group: group(), policy },
+        Request::SetGroup { group: group(), properties: properties.clone() },
+        Request::DeleteGroup { group: group() },
+        Request::SetGroupDesired { group: group(), desired: online },
+        Request::SetGroupDesired { group: group(), desired: offline },
+        Request::MoveGroup { group: group(), to: Some(NodeId(2)) },
+        Request::MoveGroup { group: group(), to: None },
+        Request::CreateResource {
+            group: group(),
+            resource: resource(),
+            kind: "dummy".into(),
+            properties: BTreeMap::from([("x".into(), "y z\"".into())]),
+        },
+        Request::DeleteResource { resource: resource() },
+        Request::SetResourceDesired { resource: resource(), desired: online },
+        Request::SetResourceDesired { resource: resource(), desired: offline },
+        Request::SetResource { resource: resource(), properties },
+        Request::SetDependencies { resource: resource(), depends_on: BTreeSet::from(["d".into()]) },
+        Request::FailResource { resource: resource() },
+        Request::SetKey { key: "a/b c%ü?#".into(), value: Some("x".repeat(1 << 20)) },
+        Request::SetKey { key: "k".into(), value: None },
+        Request::SetVote { node: NodeId(2), votes: false },
+    ]
+}
+
+#[test]
+fn every_request_arrives_as_it_was_meant() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let client = Client::new(&path);
+        for request in every_request() {
+            let id = client.next_request_id();
+            let done = client.request_as(id, &request).await.unwrap();
+            assert_eq!(done.index, LogIndex(7));
+            let asked = node.asked.lock().unwrap().pop().unwrap();
+            assert_eq!((asked.id, &asked.request), (id, &request));
+            let uid = rustix::process::geteuid().as_raw();
+            assert!(asked.who.starts_with(&format!("uid {uid} ")), "{}", asked.who);
+        }
+    });
+}
+
+#[test]
+fn reads_answer_from_the_view_and_refuse_with_a_reason() {
+    let node = Node::new();
+    node.write("began");
+    served(&node, async |path| {
+        let client = Client::new(&path);
+        assert_eq!(client.status().await.unwrap(), *node.view);
+        let one: NodeView = client.get("/v1/nodes/beta").await.unwrap();
+        assert_eq!(one.node, NodeId(2));
+        assert_eq!(client.get::<NodeView>("/v1/nodes/n2").await.unwrap(), one);
+        let told = client.explain_group("web").await.unwrap();
+        assert_eq!(told.chain.len(), 1);
+        assert_eq!(client.explain_timeouts().await.unwrap().profile, "standard");
+        let logs: Logs = client.get("/v1/resources/ip/logs?lines=3").await.unwrap();
+        assert_eq!(logs.lines, ["of 3"]);
+        let all: Vec<ResourceEntry> = client.get("/v1/resources").await.unwrap();
+        assert!(all.is_empty());
+        let document: serde_json::Value = client.get("/v1/openapi.json").await.unwrap();
+        assert!(document["paths"]["/v1/status"]["get"].is_object());
+        for (path, code) in [
+            ("/v1/groups/no", Code::NotFound),
+            ("/v1/groups/-bad", Code::Invalid),
+            ("/v1/nodes/n9", Code::NotFound),
+            ("/v1/nothing", Code::NotFound),
+            ("/v1/events?limit=x", Code::Invalid),
+            ("/v1/events?typo=1", Code::Invalid),
+            ("/v1/resource-types/none", Code::NotFound),
+        ] {
+            match client.get::<serde_json::Value>(path).await {
+                Err(ClientError::Refused(reason)) => assert_eq!(reason.code, code, "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn refusals_keep_reason_and_hint() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let request = Request::SetKey { key: "minority".into(), value: None };
+        match Client::new(&path).request(&request).await {
+            Err(ClientError::Refused(reason)) => {
+                assert_eq!(reason.code, Code::NoQuorum);
+                assert_eq!(reason.hint.as_deref(), Some("ask another node"));
+            }
+            other => panic!("{other:?}"),
+        }
+        let raw = raw(
+            &path,
+            b"PUT /v1/registry/minority HTTP/1.1\r\nhost: x\r\n\
+            content-length: 13\r\nconnection: close\r\n\r\n{\"value\":\"x\"}",
+        )
+        .await;
+        assert!(raw.starts_with("HTTP/1.1 503 "), "{raw}");
+    });
+}
+
+#[test]
+fn a_panic_in_a_handler_costs_one_answer() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let client = Client::new(&path);
+        let request = Request::SetKey { key: "panic".into(), value: None };
+        match client.request(&request).await {
+            Err(ClientError::Refused(reason)) => assert_eq!(reason.code, Code::Bug),
+            other => panic!("{other:?}"),
+        }
+        client.status().await.unwrap();
+    });
+}
+
+#[test]
+fn followed_records_come_as_they_are_written() {
+    let node = Node::new();
+    node.write("one");
+    node.write("two");
+    served(&node, async |path| {
+        let mut follow = Client::new(&path).follow(2).await.unwrap();
+        assert_eq!(follow.next().await.unwrap().unwrap().text, "two");
+        for n in 0..5 {
+            node.write(&format!("more {n}"));
+            assert_eq!(follow.next().await.unwrap().unwrap().text, format!("more {n}"));
+        }
+    });
+}
+
+#[test]
+fn bad_bodies_and_ids_are_refused_with_a_reason() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let post = |head: &str, body: &str| {
+            format!(
+                "POST /v1/groups HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        for (request, status) in [
+            (post("", "{"), "400"),
+            (post("", "{\"group\":\"web\",\"typo\":1}"), "400"),
+            (post("", "{\"group\":\"../x\"}"), "400"),
+            (post("stead-request-id: zz\r\n", "{\"group\":\"web\"}"), "400"),
+            (post("", &" ".repeat(3 << 20)), "429"),
+            (post("stead-request-id: ff.1\r\n", "{\"group\":\"web\"}"), "200"),
+        ] {
+            let answer = raw(&path, request.as_bytes()).await;
+            let start = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&start), "{} -> {answer}", &request[..80]);
+            assert!(answer.contains("{\""), "no JSON in {answer}");
+        }
+    });
+    let asked = node.asked.lock().unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].id, RequestId { client: 0xff, number: 1 });
+}
+
+#[test]
+fn hostile_bytes_hurt_nobody() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..100 {
+            let bytes: Vec<u8> = (0..256)
+                .map(|_| {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    state as u8
+                })
+                .collect();
+            raw(&path, &bytes).await;
+        }
+        let long = [b"GET /v1/".as_slice(), &vec![b'a'; 64 << 10], b" HTTP/1.1\r\n\r\n"].concat();
+        let answer = raw(&path, &long).await;
+        assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+        Client::new(&path).status().await.unwrap();
+    });
+}
+
+#[test]
+fn an_absent_or_dead_socket_is_unreachable_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let path = folder.path().join("api.sock");
+        for _ in 0..2 {
+            match Client::new(&path).status().await {
+                Err(error @ ClientError::Unreachable { .. }) => {
+                    assert!(error.to_string().contains("api.sock"), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+            drop(stead_api::bind(&path).unwrap());
+        }
+        let listener = stead_api::bind(&path).unwrap();
+        let error = stead_api::bind(&path).unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+        drop(listener);
+    });
+}
+
+/// Sends bytes and reads until the end of the connection; what does not ask for its end ends it.
+async fn raw(path: &std::path::Path, bytes: &[u8]) -> String {
+    let (path, bytes) = (path.to_owned(), bytes.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let mut stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(&bytes);
+        if !bytes.windows(5).any(|w| w == b"close") {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    })
+    .await
+    .unwrap()
+}
