@@ -1,0 +1,74 @@
+//! Carrying out what the guard decided.
+
+use std::io;
+
+use stead_model::wire::guard::{GuardToNode, InstanceId};
+
+use super::clock::boot_time;
+use super::{Ending, GuardProcess, Notice};
+use crate::admission::{Input, Output};
+
+impl GuardProcess {
+    /// Lets the guard decide and carries out what follows.
+    pub(super) fn feed(&mut self, input: Input) {
+        for output in self.guard.handle(boot_time(), input) {
+            self.carry_out(output);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Report(report) => self.tell_node(&GuardToNode::Report(report)),
+            Output::KillMonitor(_) => {
+                self.monitor.unwant();
+                self.monitor.signal(libc::SIGKILL);
+            }
+            Output::Kill(instance) => self.kill_program(instance),
+            Output::Undo(instance) => self.undo(instance),
+            Output::StartMonitor => self.monitor.want(boot_time()),
+            Output::Overdue { monitors, things } => {
+                let text = format!(
+                    "the stop grace is over and {} monitors and {} things are left",
+                    monitors.len(),
+                    things.len()
+                );
+                self.notice_now(&Notice::warning("stop-overdue", text));
+            }
+            Output::Finished => self.ending = Ending::Finished,
+            // Answers to an admission, which is asked for and answered in one place.
+            Output::Admitted(_) | Output::Refused(_) => {}
+        }
+    }
+
+    pub(super) fn kill_program(&mut self, instance: InstanceId) {
+        if let Some(program) = self.programs.get_mut(&instance) {
+            program.kill();
+        }
+    }
+
+    /// Takes an address away; what fails is tried again a few milliseconds later.
+    pub(super) fn undo(&mut self, instance: InstanceId) {
+        let Some(undo) = self.addresses.get(&instance) else { return };
+        let result = match &mut self.undoer {
+            Ok(undoer) => undoer.undo(&undo.request),
+            Err(why) => Err(io::Error::other(why.to_string())),
+        };
+        match result {
+            Ok(()) => {
+                self.addresses.remove(&instance);
+                self.undo_again.remove(&instance);
+                self.feed(Input::Gone(instance));
+            }
+            Err(why) => {
+                let text = format!("{} could not be removed: {why}", undo.what);
+                self.undo_again.insert(instance);
+                self.notice(Notice::warning("address-not-removed", text));
+            }
+        }
+    }
+
+    pub(super) fn undo_what_failed(&mut self) {
+        let again: Vec<InstanceId> = self.undo_again.iter().copied().collect();
+        again.into_iter().for_each(|instance| self.undo(instance));
+    }
+}

@@ -1,0 +1,132 @@
+//! Control groups: one per program, where a cgroup2 file system is found and may be written.
+//!
+//! On hybrid hosts it is not at `/sys/fs/cgroup`, so it is looked up in mountinfo. Without one
+//! the program's PID namespace is the kill switch; with one, it is killed both ways.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use stead_model::Incarnation;
+
+/// The guard's own part of the control group tree. The lock on the folder says that it lives.
+#[derive(Debug)]
+pub(super) struct CgroupTree {
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// The control group of one program.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    folder: PathBuf,
+    kill: File,
+    procs: File,
+}
+
+impl CgroupTree {
+    /// Makes the guard's own folder below the control group it was started in.
+    ///
+    /// # Errors
+    /// There is no cgroup2 file system here, or it may not be written.
+    pub(super) fn make(incarnation: Incarnation) -> io::Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let Some(base) = base_folder(&mounts, &own) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no cgroup2 mount in mountinfo"));
+        };
+        sweep(&base);
+        let folder = base.join(format!("stead-{:016x}", incarnation.0));
+        fs::create_dir(&folder)?;
+        let lock = File::open(&folder)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let tree = Self { folder, _lock: lock };
+        tree.create("probe")?.remove()?;
+        Ok(tree)
+    }
+
+    /// Makes the control group of a program.
+    pub(super) fn create(&self, name: &str) -> io::Result<Cgroup> {
+        let folder = self.folder.join(name);
+        fs::create_dir(&folder)?;
+        let open = |file: &str| OpenOptions::new().write(true).open(folder.join(file));
+        let (kill, procs) = (open("cgroup.kill")?, open("cgroup.procs")?);
+        Ok(Cgroup { folder, kill, procs })
+    }
+}
+
+impl Drop for CgroupTree {
+    fn drop(&mut self) {
+        // Fails if something is left in it; the next guard sweeps it.
+        drop(fs::remove_dir(&self.folder));
+    }
+}
+
+impl Cgroup {
+    /// Moves a process in.
+    pub(super) fn enter(&mut self, pid: i32) -> io::Result<()> {
+        self.procs.write_all(pid.to_string().as_bytes())
+    }
+
+    /// Kills all processes in it.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        self.kill.write_all(b"1")
+    }
+
+    /// Removes it when it is empty.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_dir(&self.folder)
+    }
+}
+
+/// Removes what dead guards left: folders nobody holds a lock on, as far as they are empty.
+fn sweep(base: &Path) {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    let trees = entries.filter(|e| e.file_name().to_string_lossy().starts_with("stead-"));
+    for tree in trees.map(|entry| entry.path()) {
+        let dead = File::open(&tree)
+            .is_ok_and(|t| flock(&t, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if dead {
+            for group in fs::read_dir(&tree).into_iter().flatten().flatten() {
+                drop(fs::remove_dir(group.path()));
+            }
+            drop(fs::remove_dir(&tree));
+        }
+    }
+}
+
+/// The folder of the guard's own control group, from mountinfo and `/proc/self/cgroup`.
+fn base_folder(mounts: &str, own: &str) -> Option<PathBuf> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    mounts.lines().find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let below = Path::new(own).strip_prefix(root).ok()?;
+        kind.starts_with("cgroup2 ").then(|| Path::new(point).join(below))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                          41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn the_mount_is_found_where_it_is() {
+        let own = "4:pids:/x\n0::/system.slice/stead.service\n";
+        let found = base_folder(HYBRID, own).unwrap();
+        assert_eq!(found, Path::new("/sys/fs/cgroup/unified/system.slice/stead.service"));
+    }
+
+    #[test]
+    fn a_mounted_part_of_the_tree_is_understood() {
+        let mounts = "41 31 0:38 /lab/n1 /run/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(base_folder(mounts, "0::/lab/n1/a\n").unwrap(), Path::new("/run/cgroup/a"));
+        assert_eq!(base_folder(mounts, "0::/elsewhere\n"), None);
+        assert_eq!(base_folder("", "0::/\n"), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! The two children that serve the node: node service and monitor. Started, watched, restarted.
+//!
+//! A child that lived a while is restarted at once; one that dies again and again is restarted
+//! after a growing pause of at most a second.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use stead_model::{Span, Time};
+
+use super::link::{Link, LinkError};
+use super::privilege::Privilege;
+use super::program::c_strings;
+use crate::sys::{self, Place, Spawn, Spawned};
+
+/// Number of the descriptor a child speaks to the guard on.
+pub(crate) const GUARD_FD: i32 = 3;
+
+/// A child that lived this long starts again at once.
+const LIVED: Span = Span::from_secs(1);
+const PAUSE_FIRST: Span = Span::from_millis(10);
+const PAUSE_MAX: Span = Span::from_secs(1);
+
+/// A child process and when to start it again.
+#[derive(Debug)]
+pub(super) struct Child {
+    argv: Vec<String>,
+    state: ChildState,
+    pause: Span,
+}
+
+/// Whether the child runs.
+#[derive(Debug)]
+pub(super) enum ChildState {
+    /// It is not wanted (yet).
+    Down,
+    /// It is started at that time.
+    StartAt(Time),
+    /// It runs.
+    Up(Running),
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(super) struct Running {
+    process: Spawned,
+    /// `None` when it failed; the child is being killed.
+    link: Option<Link>,
+    since: Time,
+}
+
+impl Child {
+    pub(super) fn new(argv: Vec<String>) -> Self {
+        Self { argv, state: ChildState::Down, pause: Span::ZERO }
+    }
+
+    /// It shall run: start it as soon as the pause after its last death is over.
+    pub(super) fn want(&mut self, now: Time) {
+        if matches!(self.state, ChildState::Down) {
+            self.state = ChildState::StartAt(now + self.pause);
+        }
+    }
+
+    /// It shall not be started (a running one stays).
+    pub(super) fn unwant(&mut self) {
+        if matches!(self.state, ChildState::StartAt(_)) {
+            self.state = ChildState::Down;
+        }
+    }
+
+    /// When it is to be started.
+    pub(super) const fn start_at(&self) -> Option<Time> {
+        match self.state {
+            ChildState::StartAt(at) => Some(at),
+            ChildState::Down | ChildState::Up(_) => None,
+        }
+    }
+
+    /// Starts it if its time has come; tells whether it did.
+    pub(super) fn start_if_due(&mut self, now: Time, privilege: Privilege) -> io::Result<bool> {
+        if self.start_at().is_none_or(|at| now < at) {
+            return Ok(false);
+        }
+        match launch(&self.argv, privilege) {
+            Ok((process, link)) => {
+                self.state = ChildState::Up(Running { process, link: Some(link), since: now });
+                Ok(true)
+            }
+            Err(e) => {
+                self.lengthen_pause();
+                self.state = ChildState::StartAt(now + self.pause);
+                Err(e)
+            }
+        }
+    }
+
+    /// Whether this is its process.
+    pub(super) fn is(&self, pid: i32) -> bool {
+        matches!(&self.state, ChildState::Up(running) if running.process.pid == pid)
+    }
+
+    /// It was waited for.
+    pub(super) fn died(&mut self, now: Time) {
+        let ChildState::Up(running) = &self.state else { return };
+        if now.since(running.since) >= LIVED {
+            self.pause = Span::ZERO;
+        } else {
+            self.lengthen_pause();
+        }
+        self.state = ChildState::Down;
+    }
+
+    /// What to wait for: its connection, and whether something waits to be sent on it.
+    pub(super) fn poll_for(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        match &self.state {
+            ChildState::Up(Running { link: Some(link), .. }) => {
+                Some((link.as_fd(), link.wants_to_send()))
+            }
+            ChildState::Up(_) | ChildState::Down | ChildState::StartAt(_) => None,
+        }
+    }
+
+    /// Whether it runs.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.state, ChildState::Up(_))
+    }
+
+    /// Sends it a signal, if it runs.
+    pub(super) fn signal(&self, signal: i32) {
+        if let ChildState::Up(running) = &self.state {
+            // Fails only when it died already; that is noticed by its own event.
+            drop(sys::signal(&running.process.pidfd, signal));
+        }
+    }
+
+    /// Does something with its link, if it has one. A child that cannot be spoken to is killed;
+    /// its death is an event of its own.
+    pub(super) fn speak<T>(
+        &mut self,
+        speak: impl FnOnce(&mut Link) -> Result<T, LinkError>,
+    ) -> Result<Option<T>, LinkError> {
+        let ChildState::Up(running) = &mut self.state else { return Ok(None) };
+        let Some(link) = &mut running.link else { return Ok(None) };
+        let result = speak(link);
+        if result.is_err() {
+            running.link = None;
+            self.signal(libc::SIGKILL);
+        }
+        result.map(Some)
+    }
+
+    /// The first restart after a life is immediate, the next ones wait ever longer.
+    fn lengthen_pause(&mut self) {
+        self.pause = if self.pause == Span::ZERO {
+            PAUSE_FIRST
+        } else {
+            (self.pause + self.pause).min(PAUSE_MAX)
+        };
+    }
+}
+
+fn launch(argv: &[String], privilege: Privilege) -> io::Result<(Spawned, Link)> {
+    let (link, theirs) = Link::pair()?;
+    let argv = c_strings(argv)?;
+    let program = argv.first().ok_or_else(|| io::Error::other("no command"))?;
+    let env = environment()?;
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let fds =
+        [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2), (theirs.as_fd(), GUARD_FD)];
+    let process = sys::spawn(&Spawn {
+        program,
+        argv: &argv,
+        env: &env,
+        fds: &fds,
+        place: Place::Beside,
+        memlock: privilege.services,
+    })?;
+    Ok((process, link))
+}
+
+/// The guard's own environment and the number of the descriptor.
+fn environment() -> io::Result<Vec<CString>> {
+    let own = std::env::vars().filter(|(name, _)| name != "STEAD_GUARD_FD");
+    let mut all: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
+    all.push(format!("STEAD_GUARD_FD={GUARD_FD}"));
+    c_strings(&all)
+}

@@ -1,0 +1,163 @@
+//! What the children say and what the guard answers.
+
+use stead_model::wire::guard::{
+    Claim, GuardToMonitor, GuardToNode, InstanceId, MonitorToGuard, NodeToGuard, Refusal, Running,
+    Thing, VERSION,
+};
+
+use super::child::Child;
+use super::clock::boot_time;
+use super::link::LinkError;
+use super::program::Namespaces;
+use super::{GuardProcess, Notice, say_broken};
+use crate::admission::{Input, Output};
+
+impl GuardProcess {
+    /// Takes all whole messages of the monitor.
+    pub(super) fn hear_monitor(&mut self) {
+        let (messages, broken) = hear(&mut self.monitor);
+        for message in messages {
+            self.monitor_said(message);
+        }
+        say_broken("monitor", broken);
+    }
+
+    /// Takes all whole messages of the node service.
+    pub(super) fn hear_node(&mut self) {
+        let (messages, broken) = hear(&mut self.node);
+        for message in messages {
+            self.node_said(message);
+        }
+        say_broken("node service", broken);
+    }
+
+    fn node_said(&mut self, message: NodeToGuard) {
+        match message {
+            NodeToGuard::Hello { version } => {
+                if version != VERSION {
+                    self.notice(wrong_version("node service", version));
+                }
+                for notice in self.notices.clone() {
+                    self.tell_node(&notice.message());
+                }
+                self.tell_status();
+            }
+            NodeToGuard::Order(order) => self.feed(Input::Order(order)),
+            NodeToGuard::Status => self.tell_status(),
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let status = self.guard.status();
+        self.tell_node(&GuardToNode::Status(status));
+    }
+
+    fn monitor_said(&mut self, message: MonitorToGuard) {
+        match message {
+            MonitorToGuard::Hello { version } => {
+                if version != VERSION {
+                    self.notice(wrong_version("monitor", version));
+                }
+                let inventory = self.inventory();
+                self.tell_monitor(&GuardToMonitor::Inventory(inventory));
+                self.feed(Input::MonitorReady(self.monitor_id));
+            }
+            MonitorToGuard::Admit { request, claim, thing } => {
+                let answer = match self.admit(claim, thing) {
+                    Ok((instance, pid)) => GuardToMonitor::Admitted { request, instance, pid },
+                    Err(refusal) => GuardToMonitor::Refused { request, refusal },
+                };
+                self.tell_monitor(&answer);
+            }
+            MonitorToGuard::Signal { instance, signal } => {
+                if let Some(program) = self.programs.get(&instance) {
+                    // Fails only when it ended; its end is an event.
+                    drop(program.signal(signal));
+                }
+            }
+            MonitorToGuard::Kill { instance } => self.kill_program(instance),
+            MonitorToGuard::Released { instance } => self.released(instance),
+        }
+    }
+
+    /// Decides and, if it is a program, starts it directly afterwards.
+    fn admit(&mut self, claim: Claim, thing: Thing) -> Result<(InstanceId, Option<u32>), Refusal> {
+        let admit = Input::Admit { monitor: self.monitor_id, claim, kind: thing.kind() };
+        let mut answer = Err(Refusal::Stopping);
+        for output in self.guard.handle(boot_time(), admit) {
+            match output {
+                Output::Admitted(instance) => answer = Ok(instance),
+                Output::Refused(refusal) => answer = Err(refusal),
+                other => self.carry_out(other),
+            }
+        }
+        let instance = answer?;
+        match thing {
+            Thing::Mark => Ok((instance, None)),
+            Thing::Address(undo) => {
+                self.addresses.insert(instance, undo);
+                Ok((instance, None))
+            }
+            Thing::Program(spec) => match self.host.start(instance, spec) {
+                Ok(program) => {
+                    let pid = program.pid().cast_unsigned();
+                    self.programs.insert(instance, program);
+                    self.tell_if_without_namespaces();
+                    Ok((instance, Some(pid)))
+                }
+                Err(why) => {
+                    self.feed(Input::Gone(instance));
+                    Err(Refusal::NotStarted(why.to_string()))
+                }
+            },
+        }
+    }
+
+    fn tell_if_without_namespaces(&mut self) {
+        if let Namespaces::Refused(why) = &self.host.namespaces {
+            let text = format!(
+                "applications run without namespaces of their own ({why}): \
+                 children that leave their process group are not killed with them"
+            );
+            self.notice(Notice::warning("no-namespaces", text));
+        }
+    }
+
+    /// An address or mark is gone by the monitor's own doing.
+    fn released(&mut self, instance: InstanceId) {
+        if !self.programs.contains_key(&instance) {
+            self.addresses.remove(&instance);
+            self.undo_again.remove(&instance);
+            self.feed(Input::Gone(instance));
+        }
+    }
+
+    fn inventory(&self) -> Vec<Running> {
+        let running = self.guard.things().map(|(instance, claim, kind)| Running {
+            instance,
+            claim: claim.clone(),
+            kind,
+            pid: self.programs.get(&instance).map(|p| p.pid().cast_unsigned()),
+        });
+        running.collect()
+    }
+}
+
+/// What the child said since last time, and why it cannot be spoken to any more.
+fn hear<M: serde::de::DeserializeOwned>(child: &mut Child) -> (Vec<M>, Option<LinkError>) {
+    let mut messages = Vec::new();
+    let result = child.speak(|link| {
+        link.flush()?;
+        let filled = link.fill();
+        while let Some(message) = link.next()? {
+            messages.push(message);
+        }
+        filled
+    });
+    (messages, result.err())
+}
+
+fn wrong_version(child: &str, version: u16) -> Notice {
+    let text = format!("the {child} speaks version {version}, the guard {VERSION}");
+    Notice::warning("guard-version", format!("{text}: restart the guard to finish the upgrade"))
+}

@@ -1,0 +1,353 @@
+//! The guard process: one thread, one poll loop, no waiting for anybody.
+//!
+//! Each turn of the loop first lets the decisions ([`crate::admission`]) see the time, so a lease
+//! that is over is over before anything else is looked at. It then reads what the children say.
+//!
+//! ```text
+//!      ┌──────────── guard ────────────┐      timer (CLOCK_BOOTTIME), signals
+//!      │ socket pair      socket pair  │
+//!  node service          monitor       ├── init of program 1 ── program 1
+//!                                      └── init of program 2 ── program 2
+//! ```
+//!
+//! If this process dies, the kernel kills all of its children (parent-death signal).
+
+mod carry_out;
+mod cgroup;
+mod child;
+mod clock;
+mod conversation;
+mod link;
+mod options;
+mod privilege;
+mod program;
+mod undo;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
+use stead_model::wire::guard::{AddressUndo, GuardToMonitor, GuardToNode, InstanceId, MonitorId};
+use stead_model::{Incarnation, Span, Time};
+
+use crate::admission::{Guard, Input};
+use crate::sys;
+use cgroup::CgroupTree;
+use child::Child;
+use clock::{Timer, boot_time};
+use link::LinkError;
+pub use options::{GuardOptions, OptionsError};
+use program::{Namespaces, Program, ProgramHost};
+use undo::Undoer;
+
+/// How long the node service may take to leave the cluster when the guard is told to end.
+const LEAVE: Span = Span::from_secs(10);
+
+/// Runs the guard until it is told to end (TERM): `stead guard`.
+#[must_use]
+pub fn run(args: &[String]) -> ExitCode {
+    match GuardOptions::parse(args) {
+        Ok(options) => run_with(options),
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs the guard with these options.
+#[must_use]
+pub fn run_with(options: GuardOptions) -> ExitCode {
+    match GuardProcess::start(options) {
+        Ok(mut process) => {
+            process.serve();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&format!("the guard could not start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Something people should know; told to each node service that starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Notice {
+    warning: bool,
+    code: &'static str,
+    text: String,
+}
+
+/// The guard and all it holds.
+#[derive(Debug)]
+struct GuardProcess {
+    guard: Guard,
+    timer: Timer,
+    signals: OwnedFd,
+    undoer: io::Result<Undoer>,
+    host: ProgramHost,
+    node: Child,
+    monitor: Child,
+    /// The life of the monitor that runs or ran last.
+    monitor_id: MonitorId,
+    programs: BTreeMap<InstanceId, Program>,
+    addresses: BTreeMap<InstanceId, AddressUndo>,
+    undo_again: BTreeSet<InstanceId>,
+    notices: Vec<Notice>,
+    ending: Ending,
+}
+
+/// Whether the guard ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    No,
+    /// The node service leaves the cluster; at that time it has had its chance.
+    NodeLeaves(Time),
+    /// Everything is being stopped.
+    Stopping,
+    /// Nothing runs.
+    Finished,
+}
+
+impl GuardProcess {
+    fn start(options: GuardOptions) -> io::Result<Self> {
+        let signals = sys::signals(Some(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]))?;
+        set_child_subreaper(Some(getpid()))?;
+        let log_folder = options.root.join("var/lib/stead/logs");
+        std::fs::create_dir_all(&log_folder)?;
+        let mut random = [0; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let incarnation = Incarnation(u64::from_ne_bytes(random));
+        let mut notices = Vec::new();
+        let privilege = privilege::take(&mut notices);
+        let cgroups = CgroupTree::make(incarnation)
+            .inspect_err(|why| notices.push(Notice::no_cgroups(why)))
+            .ok();
+        let mut process = Self {
+            guard: Guard::new(incarnation, options.grace),
+            timer: Timer::new()?,
+            signals,
+            undoer: Undoer::open(),
+            host: ProgramHost {
+                init_argv: options.init,
+                log_folder,
+                cgroups,
+                namespaces: Namespaces::Used,
+                privilege,
+            },
+            node: Child::new(options.node),
+            monitor: Child::new(options.monitor),
+            monitor_id: MonitorId(0),
+            programs: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            undo_again: BTreeSet::new(),
+            notices: Vec::new(),
+            ending: Ending::No,
+        };
+        notices.into_iter().for_each(|notice| process.notice(notice));
+        process.node.want(boot_time());
+        process.monitor.want(boot_time());
+        Ok(process)
+    }
+
+    fn serve(&mut self) {
+        while self.ending != Ending::Finished {
+            self.feed(Input::Deadline);
+            self.start_children();
+            self.undo_what_failed();
+            self.leave_in_time();
+            self.wait();
+            self.feed(Input::Deadline);
+            self.take_signals();
+            self.reap();
+            self.hear_monitor();
+            self.hear_node();
+        }
+        self.node.signal(libc::SIGKILL);
+    }
+
+    /// Waits until a child speaks, a signal comes, or a time comes.
+    fn wait(&mut self) {
+        let undo = (!self.undo_again.is_empty()).then(|| boot_time() + Span::from_millis(5));
+        let leave = match self.ending {
+            Ending::NodeLeaves(until) => Some(until),
+            Ending::No | Ending::Stopping | Ending::Finished => None,
+        };
+        let times = [
+            self.guard.next_deadline(),
+            self.node.start_at(),
+            self.monitor.start_at(),
+            undo,
+            leave,
+        ];
+        self.timer.set(times.into_iter().flatten().min());
+        let mut fds = vec![
+            PollFd::new(&self.timer, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
+        for child in [&self.node, &self.monitor] {
+            if let Some((fd, wants_to_send)) = child.poll_for() {
+                let send = if wants_to_send { PollFlags::OUT } else { PollFlags::empty() };
+                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN | send));
+            }
+        }
+        // An interrupted or failed wait only means to look earlier.
+        let _ = poll(&mut fds, None);
+        self.timer.clear();
+    }
+
+    fn start_children(&mut self) {
+        let (now, privilege) = (boot_time(), self.host.privilege);
+        if let Err(why) = self.node.start_if_due(now, privilege) {
+            self.notice(Notice::warning("node-not-started", format!("node service: {why}")));
+        }
+        match self.monitor.start_if_due(now, privilege) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.monitor_id = MonitorId(self.monitor_id.0 + 1);
+                self.feed(Input::MonitorStarted(self.monitor_id));
+            }
+            Err(why) => {
+                self.notice(Notice::warning("monitor-not-started", format!("monitor: {why}")));
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = sys::next_signal(&self.signals) {
+            if signal == libc::SIGCHLD {
+                continue;
+            }
+            match self.ending {
+                Ending::No if self.node.is_up() => {
+                    self.ending = Ending::NodeLeaves(boot_time() + LEAVE);
+                    self.node.signal(libc::SIGTERM);
+                }
+                Ending::No | Ending::NodeLeaves(_) => self.stop_everything(),
+                Ending::Stopping | Ending::Finished => {}
+            }
+        }
+    }
+
+    fn leave_in_time(&mut self) {
+        match self.ending {
+            Ending::NodeLeaves(until) if until <= boot_time() => self.stop_everything(),
+            Ending::No | Ending::NodeLeaves(_) | Ending::Stopping | Ending::Finished => {}
+        }
+    }
+
+    fn stop_everything(&mut self) {
+        self.ending = Ending::Stopping;
+        self.node.unwant();
+        self.feed(Input::Shutdown);
+    }
+
+    /// Waits for every child that ended, adopted orphans included.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            self.reaped(pid.as_raw_nonzero().get(), status);
+        }
+    }
+
+    fn reaped(&mut self, pid: i32, status: WaitStatus) {
+        let now = boot_time();
+        if self.monitor.is(pid) {
+            self.monitor.died(now);
+            let why = words(status);
+            self.feed(Input::MonitorExited { monitor: self.monitor_id, why });
+        } else if self.node.is(pid) {
+            self.node.died(now);
+            match self.ending {
+                Ending::No => {
+                    self.notice_now(&Notice::warning(
+                        "node-service-died",
+                        format!("the node service {} and is started again", words(status)),
+                    ));
+                    self.node.want(now);
+                }
+                Ending::NodeLeaves(_) => self.stop_everything(),
+                Ending::Stopping | Ending::Finished => {}
+            }
+        } else if let Some(instance) = self.instance_of(pid) {
+            self.program_ended(instance);
+        }
+    }
+
+    fn instance_of(&self, pid: i32) -> Option<InstanceId> {
+        self.programs.iter().find(|(_, p)| p.pid() == pid).map(|(instance, _)| *instance)
+    }
+
+    fn program_ended(&mut self, instance: InstanceId) {
+        let Some(program) = self.programs.remove(&instance) else { return };
+        let status = program.ended();
+        self.feed(Input::Gone(instance));
+        self.tell_monitor(&GuardToMonitor::Exited { instance, status });
+    }
+
+    /// Keeps a notice for every node service to come, and tells the one that runs.
+    fn notice(&mut self, notice: Notice) {
+        if !self.notices.contains(&notice) {
+            self.notice_now(&notice);
+            self.notices.push(notice);
+        }
+    }
+
+    fn notice_now(&mut self, notice: &Notice) {
+        say(&notice.text);
+        self.tell_node(&notice.message());
+    }
+
+    fn tell_node(&mut self, message: &GuardToNode) {
+        say_broken("node service", self.node.speak(|link| link.send(message)).err());
+    }
+
+    fn tell_monitor(&mut self, message: &GuardToMonitor) {
+        say_broken("monitor", self.monitor.speak(|link| link.send(message)).err());
+    }
+}
+
+impl Notice {
+    fn info(code: &'static str, text: impl Into<String>) -> Self {
+        Self { warning: false, code, text: text.into() }
+    }
+
+    fn warning(code: &'static str, text: impl Into<String>) -> Self {
+        Self { warning: true, code, text: text.into() }
+    }
+
+    fn no_cgroups(why: &io::Error) -> Self {
+        let text = format!("no control groups ({why}): PID namespaces are the kill switch");
+        Self::info("no-cgroups", text)
+    }
+
+    fn message(&self) -> GuardToNode {
+        let Self { warning, code, text } = self.clone();
+        GuardToNode::Notice { warning, code: code.into(), text }
+    }
+}
+
+/// How a process ended, for people.
+fn words(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
+}
+
+/// A child that closed its connection is dying by itself, which is told with its death.
+fn say_broken(child: &str, why: Option<LinkError>) {
+    match why {
+        None | Some(LinkError::Closed) => {}
+        Some(why) => say(&format!("the {child} is killed: {why}")),
+    }
+}
+
+/// One line for the journal of the unit.
+fn say(text: &str) {
+    // There is nobody else to tell.
+    drop(writeln!(io::stderr(), "stead guard: {text}"));
+}

@@ -1,0 +1,82 @@
+//! How the guard is started: where its files are, what its children are, how long a stop may take.
+
+use std::path::{Path, PathBuf};
+
+use stead_model::Span;
+use stead_model::config::NodeConfig;
+use thiserror::Error;
+
+/// Everything that can be chosen about a guard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GuardOptions {
+    /// Folder that stands for `/`; from the environment variable `STEAD_ROOT`.
+    pub root: PathBuf,
+    /// Command of the node service.
+    pub node: Vec<String>,
+    /// Command of the monitor.
+    pub monitor: Vec<String>,
+    /// Command of the init of an application.
+    pub init: Vec<String>,
+    /// The stop grace `g` of the timing profile.
+    pub grace: Span,
+}
+
+/// Why the options are not usable.
+#[derive(Debug, Error)]
+pub enum OptionsError {
+    /// There are none.
+    #[error("stead guard takes no arguments, `{0}` was given")]
+    Argument(String),
+    /// The own program has no path.
+    #[error("the path of the running program is unknown")]
+    Program(#[source] std::io::Error),
+    /// No configuration.
+    #[error(
+        "cannot read {path}: {source}\nhint: `stead cluster create` or `stead lab up` writes it"
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A damaged configuration.
+    #[error("{path} is no node configuration: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl GuardOptions {
+    /// The options of `stead guard`: the children are this same program.
+    ///
+    /// # Errors
+    /// An argument was given, or the configuration cannot be read.
+    pub fn parse(args: &[String]) -> Result<Self, OptionsError> {
+        if let Some(argument) = args.first() {
+            return Err(OptionsError::Argument(argument.clone()));
+        }
+        let root = std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
+        let grace = read_config(&root)?.profile.timing().grace;
+        let program = std::env::current_exe().map_err(OptionsError::Program)?;
+        let command = |words: &[&str]| {
+            let program = program.to_string_lossy().into_owned();
+            let words = words.iter().map(ToString::to_string);
+            std::iter::once(program).chain(words).collect()
+        };
+        let (node, monitor) = (command(&["node", "run"]), command(&["monitor"]));
+        Ok(Self { root, node, monitor, init: command(&["init"]), grace })
+    }
+}
+
+fn read_config(root: &Path) -> Result<NodeConfig, OptionsError> {
+    let path = root.join("etc/stead/cluster.json");
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(OptionsError::Read { path, source }),
+    };
+    serde_json::from_slice(&bytes).map_err(|source| OptionsError::Parse { path, source })
+}

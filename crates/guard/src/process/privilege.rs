@@ -1,0 +1,72 @@
+//! Memory lock and real-time priority: what keeps the guard on time when the node is busy.
+//!
+//! Neither is always allowed. The guard then goes on without, and says so in a notice that the
+//! node service records (visible fallback).
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::Notice;
+use crate::sys;
+
+/// Real-time priority of the guard: above ordinary real-time work, below interrupt threads (50).
+const PRIORITY: i32 = 40;
+
+/// What the guard's children get back: limits of locked memory, `(soft, hard)`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Privilege {
+    /// For applications: what the guard was started with.
+    pub(super) programs: (u64, u64),
+    /// For node service and monitor, which lock their own memory: lifted where allowed.
+    pub(super) services: (u64, u64),
+}
+
+/// Takes what is allowed and says what is not.
+pub(super) fn take(notices: &mut Vec<Notice>) -> Privilege {
+    let before = getrlimit(Resource::Memlock);
+    match lock_memory() {
+        Ok(()) => notices.push(Notice::info("memory-locked", "the guard's memory is locked")),
+        Err(why) => notices.push(Notice::warning(
+            "memory-not-locked",
+            format!(
+                "the guard's memory is not locked ({why}): it may be late when memory is short"
+            ),
+        )),
+    }
+    match sys::real_time(PRIORITY) {
+        Ok(()) => notices.push(Notice::info(
+            "real-time",
+            format!("the guard runs with real-time priority {PRIORITY}"),
+        )),
+        Err(why) => notices.push(Notice::warning(
+            "not-real-time",
+            format!("the guard has no real-time priority ({why}): it may be late on a busy node"),
+        )),
+    }
+    let programs = pair(before);
+    let lifted = getrlimit(Resource::Memlock).maximum.is_none();
+    Privilege { programs, services: if lifted { (u64::MAX, u64::MAX) } else { programs } }
+}
+
+/// Locks what is used now and later. Under a limit a later allocation would fail, so the memory
+/// is locked only where none holds: it can be lifted, or the guard is exempt, which is the case
+/// if it may lock under a limit of zero.
+fn lock_memory() -> Result<(), String> {
+    let before = getrlimit(Resource::Memlock);
+    let lift = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    if lift.is_err() {
+        let zero = Rlimit { current: Some(0), maximum: before.maximum };
+        setrlimit(Resource::Memlock, zero).map_err(|e| e.to_string())?;
+    }
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    mlockall(all).map_err(|why| {
+        // The limit was lowered by this process, which may therefore raise it to what it was.
+        let _ = setrlimit(Resource::Memlock, before);
+        let limit = before.current.unwrap_or_default() / 1024;
+        format!("{why}, the limit is {limit} KiB and cannot be lifted")
+    })
+}
+
+fn pair(limit: Rlimit) -> (u64, u64) {
+    (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
+}

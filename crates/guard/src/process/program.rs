@@ -1,0 +1,154 @@
+//! One admitted program: its init, how it is killed, how it ended.
+//!
+//! The guard clones the init into its own namespaces and control group and only then sends it
+//! what to start, so nothing of the application ever runs outside them. The connection stays
+//! open: its end tells the init that the guard died, its last message tells the guard how the
+//! application ended.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use stead_model::wire::codec;
+use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec};
+
+use super::cgroup::{Cgroup, CgroupTree};
+use super::privilege::Privilege;
+use crate::init::InitSpec;
+use crate::sys::{self, Place, Spawn, Spawned};
+
+/// Number of the descriptor an init gets its orders on.
+pub(crate) const INIT_FD: i32 = 3;
+
+/// What all programs of a guard share.
+#[derive(Debug)]
+pub(super) struct ProgramHost {
+    /// Command of the init.
+    pub(super) init_argv: Vec<String>,
+    /// Folder of the output files.
+    pub(super) log_folder: PathBuf,
+    /// The control groups, where there are some.
+    pub(super) cgroups: Option<CgroupTree>,
+    /// Whether namespaces may be made; turned off when the kernel refuses.
+    pub(super) namespaces: Namespaces,
+    /// What programs get back.
+    pub(super) privilege: Privilege,
+}
+
+/// Whether programs get their own PID, IPC and mount namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Namespaces {
+    /// They do, as far as known.
+    Used,
+    /// The kernel refused.
+    Refused(String),
+}
+
+/// A running program.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// Its init.
+    init: Spawned,
+    place: Place,
+    cgroup: Option<Cgroup>,
+    connection: UnixStream,
+}
+
+impl ProgramHost {
+    /// Starts a program; directly before it, the guard's decisions admitted it.
+    pub(super) fn start(&mut self, instance: InstanceId, spec: ProgramSpec) -> io::Result<Program> {
+        let (connection, theirs) = UnixStream::pair()?;
+        connection.set_nonblocking(true)?;
+        let mut cgroup = None;
+        if let Some(tree) = &self.cgroups {
+            cgroup = Some(tree.create(&format!("{}.{}", spec.name, instance.0))?);
+        }
+        let (init, place) = self.clone_init(theirs.as_fd())?;
+        let mut program = Program { init, place, cgroup, connection };
+        let started = program.settle(&self.log_folder, spec);
+        if started.is_err() {
+            program.kill();
+        }
+        started.map(|()| program)
+    }
+
+    fn clone_init(&mut self, theirs: BorrowedFd<'_>) -> io::Result<(Spawned, Place)> {
+        let argv = c_strings(&self.init_argv)?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let env = c_strings(&[format!("STEAD_INIT_FD={INIT_FD}")])?;
+        let stderr = io::stderr();
+        let fds = [(null.as_fd(), 0), (null.as_fd(), 1), (stderr.as_fd(), 2), (theirs, INIT_FD)];
+        let memlock = self.privilege.programs;
+        let program = argv.first().ok_or_else(|| io::Error::other("no init command"))?;
+        let spawn = |place| Spawn { program, argv: &argv, env: &env, fds: &fds, place, memlock };
+        if self.namespaces == Namespaces::Used {
+            match sys::spawn(&spawn(Place::OwnNamespaces)) {
+                Ok(init) => return Ok((init, Place::OwnNamespaces)),
+                Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Err(e),
+                Err(e) => self.namespaces = Namespaces::Refused(e.to_string()),
+            }
+        }
+        Ok((sys::spawn(&spawn(Place::OwnGroup))?, Place::OwnGroup))
+    }
+}
+
+impl Program {
+    /// Puts the init into its control group and tells it what to start.
+    fn settle(&mut self, log_folder: &std::path::Path, program: ProgramSpec) -> io::Result<()> {
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.enter(self.init.pid)?;
+        }
+        let log = log_folder.join(format!("{}.log", program.name));
+        let namespaces = self.place == Place::OwnNamespaces;
+        let spec = InitSpec { program, log, namespaces };
+        // A new socket pair takes far more than one specification.
+        self.connection.write_all(&codec::encode(&spec))
+    }
+
+    /// Process number of the init.
+    pub(super) fn pid(&self) -> i32 {
+        self.init.pid
+    }
+
+    /// Sends a signal to the application, by way of its init.
+    pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+        sys::signal(&self.init.pidfd, signal)
+    }
+
+    /// Kills the application and all its children. What fails has died already.
+    pub(super) fn kill(&mut self) {
+        if let Some(cgroup) = &mut self.cgroup {
+            drop(cgroup.kill());
+        }
+        drop(sys::signal(&self.init.pidfd, libc::SIGKILL));
+        match self.place {
+            Place::OwnNamespaces => {}
+            // The group's number is free for others only after the init was waited for.
+            Place::OwnGroup | Place::Beside => drop(sys::kill(-self.init.pid, libc::SIGKILL)),
+        }
+    }
+
+    /// After the init was waited for: how the application ended; nothing of it is left.
+    pub(super) fn ended(mut self) -> ExitStatus {
+        if let Some(cgroup) = &mut self.cgroup {
+            drop(cgroup.kill());
+            drop(cgroup.remove());
+        }
+        let mut bytes = Vec::new();
+        // Ends with an error when all is read and a descendant still holds the other end.
+        drop(self.connection.read_to_end(&mut bytes));
+        match codec::decode::<ExitStatus>(&bytes) {
+            Ok(Some((status, _))) => status,
+            Ok(None) | Err(_) => ExitStatus::Unknown,
+        }
+    }
+}
+
+/// Strings for the kernel.
+pub(super) fn c_strings(texts: &[String]) -> io::Result<Vec<CString>> {
+    let convert = |text: &String| CString::new(text.as_bytes()).map_err(io::Error::other);
+    texts.iter().map(convert).collect()
+}

@@ -1,0 +1,255 @@
+//! The system calls that have no safe form: clone, signals as file descriptors, priority.
+//!
+//! Every other file of this crate is safe code over these few functions.
+
+#![expect(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// A process about to be started.
+#[derive(Debug)]
+pub(crate) struct Spawn<'a> {
+    /// Path of the program.
+    pub(crate) program: &'a CStr,
+    /// All arguments, the program's name first.
+    pub(crate) argv: &'a [CString],
+    /// The whole environment.
+    pub(crate) env: &'a [CString],
+    /// Descriptors it gets: mine, its number. All others are closed.
+    pub(crate) fds: &'a [(BorrowedFd<'a>, RawFd)],
+    /// Where it lives.
+    pub(crate) place: Place,
+    /// Limit of locked memory it gets, `(soft, hard)`.
+    pub(crate) memlock: (u64, u64),
+}
+
+/// Where a process lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Beside its parent.
+    Beside,
+    /// In its own process group.
+    OwnGroup,
+    /// As PID 1 of its own PID, IPC and mount namespace.
+    OwnNamespaces,
+}
+
+/// A started process.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    /// Its number.
+    pub(crate) pid: i32,
+    /// Its descriptor: signals sent through it never reach another process.
+    pub(crate) pidfd: OwnedFd,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+}
+
+/// Starts a process. It dies when the calling thread dies.
+pub(crate) fn spawn(spawn: &Spawn<'_>) -> io::Result<Spawned> {
+    let argv = pointers(spawn.argv);
+    let env = pointers(spawn.env);
+    let parent = std::process::id();
+    let mut pidfd: RawFd = -1;
+    let namespaces = match spawn.place {
+        Place::Beside | Place::OwnGroup => 0,
+        Place::OwnNamespaces => libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWNS,
+    };
+    let args = CloneArgs {
+        flags: (libc::CLONE_PIDFD | namespaces) as u64,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: without CLONE_VM this is a fork: the child works on its own copy. The guard has one
+    // thread, so no lock of the copy is held by a thread that is missing there. `args` outlives
+    // the call and `pidfd` is a valid place for the descriptor.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => become_program(spawn, &argv, &env, parent),
+        pid => {
+            // SAFETY: the kernel stored a new descriptor there that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Spawned { pid: pid as i32, pidfd })
+        }
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// The child's part of [`spawn`].
+fn become_program(
+    spawn: &Spawn<'_>,
+    argv: &[*const libc::c_char],
+    env: &[*const libc::c_char],
+    parent: u32,
+) -> ! {
+    // SAFETY: plain system calls on the child's own copy of memory; `argv` and `env` are arrays
+    // of C strings that end with a null pointer and live in the caller's frame.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        let orphaned = spawn.place != Place::OwnNamespaces && libc::getppid() as u32 != parent;
+        if orphaned {
+            libc::_exit(127);
+        }
+        if spawn.place != Place::Beside {
+            libc::setsid();
+        }
+        let (soft, hard) = spawn.memlock;
+        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit);
+        if spawn.place == Place::Beside {
+            unblock_signals();
+        } else {
+            // An init reads its signals; none that comes before it does may be lost.
+            block_signals();
+        }
+        hand_over(spawn.fds);
+        libc::execve(spawn.program.as_ptr(), argv.as_ptr(), env.as_ptr());
+        libc::_exit(127)
+    }
+}
+
+fn unblock_signals() {
+    // SAFETY: a signal set is plain memory that sigemptyset initialises.
+    unsafe {
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+fn block_signals() {
+    // SAFETY: a signal set is plain memory that sigfillset initialises.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
+    }
+}
+
+/// Puts each descriptor at its number; first out of the way, so that none overwrites another.
+fn hand_over(fds: &[(BorrowedFd<'_>, RawFd)]) {
+    const OUT_OF_THE_WAY: RawFd = 100;
+    let mut moved = [-1; 8];
+    for (slot, (fd, _)) in moved.iter_mut().zip(fds) {
+        // SAFETY: duplicates a descriptor the caller borrowed to us.
+        *slot = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) };
+    }
+    for (slot, (_, number)) in moved.iter().zip(fds) {
+        // SAFETY: in the child, whatever had that number is not used any more.
+        unsafe { libc::dup2(*slot, *number) };
+    }
+}
+
+/// Sends a signal to exactly the process behind the descriptor.
+pub(crate) fn signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is open; no signal information is handed in.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    check(result as i32)
+}
+
+/// Sends a signal to a process of this program's own children (not waited for yet) or, with a
+/// negative number, to a process group.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: a plain system call.
+    check(unsafe { libc::kill(pid, signal) })
+}
+
+/// Blocks these signals and gives a descriptor that reads them; `None` means all that can be.
+pub(crate) fn signals(which: Option<&[i32]>) -> io::Result<OwnedFd> {
+    // SAFETY: a signal set is plain memory that sigemptyset or sigfillset initialises.
+    let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is a valid signal set for all these calls; signalfd gives a new descriptor.
+    unsafe {
+        match which {
+            None => libc::sigfillset(&raw mut set),
+            Some(_) => libc::sigemptyset(&raw mut set),
+        };
+        for signal in which.unwrap_or_default() {
+            libc::sigaddset(&raw mut set, *signal);
+        }
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()))?;
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        let fd = libc::signalfd(-1, &raw const set, flags);
+        check(fd)?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// The next signal of such a descriptor.
+pub(crate) fn next_signal(fd: &OwnedFd) -> Option<i32> {
+    // SAFETY: the structure is plain memory; the kernel fills it whole or returns an error.
+    let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer has that size.
+    let got = unsafe { libc::read(fd.as_raw_fd(), (&raw mut info).cast(), size) };
+    (got == size as isize).then_some(info.ssi_signo as i32)
+}
+
+/// Gives this thread real-time priority; processes it starts do not inherit it.
+pub(crate) fn real_time(priority: i32) -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: priority };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: a plain system call on the calling thread.
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })
+}
+
+/// What a program's own process does directly before it is executed: its user, and that it dies
+/// with its init. For `pre_exec`: no allocation.
+pub(crate) fn settle_program(uid_gid: Option<(u32, u32)>, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: plain system calls; `groups` lives in the caller's frame.
+    unsafe {
+        if let Some((uid, gid)) = uid_gid {
+            check(libc::setgroups(groups.len(), groups.as_ptr()))?;
+            check(libc::setgid(gid))?;
+            check(libc::setuid(uid))?;
+        }
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+    }
+    unblock_signals();
+    Ok(())
+}
+
+/// Runs `settle` in the child between fork and exec.
+pub(crate) fn before_exec(
+    command: &mut std::process::Command,
+    settle: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the init has one thread, so the child's copy of memory is whole; `settle` makes
+    // system calls only.
+    unsafe { command.pre_exec(settle) };
+}
+
+/// Takes over a descriptor that the parent process handed over by number.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: asks about a number, whatever it is.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and by the contract with the parent it is ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,208 @@
+//! What must be true of the guard, each with real processes.
+
+use std::fs;
+
+use rustix::process::{Signal, geteuid};
+use stead_model::order::GuardReport;
+use stead_model::wire::guard::{ExitStatus, MonitorToGuard, ProgramSpec, Refusal};
+use stead_model::{LeaseNumber, Span};
+
+use crate::world::{GRACE, World, children, eventually, now, send_signal};
+
+pub(crate) type Story = (&'static str, fn());
+
+macro_rules! stories {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
+}
+
+pub(crate) const ALL: &[Story] = stories![
+    a_killed_application_is_known,
+    the_stop_signal_reaches_an_application,
+    a_kill_reaches_what_left_the_session,
+    what_cannot_be_executed_says_why,
+    output_is_kept,
+    nothing_starts_without_a_lease,
+    the_deadline_is_kept_while_the_node_service_is_stopped,
+    after_a_hard_stop_only_a_newer_lease_counts,
+    children_die_with_the_guard,
+    a_program_survives_the_node_service,
+    a_program_survives_the_monitor,
+    a_guard_that_is_told_to_end_stops_everything,
+    the_guard_works_without_privileges,
+];
+
+const LONG: Span = Span::from_secs(600);
+/// Opens the witness, then stays for ever with one child in a session of its own.
+const STAY: &str = "exec 9>$ROOT/life; echo >&9; (setsid sleep 1000 &); while :; do sleep 1; done";
+
+fn a_killed_application_is_known() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let (instance, init) = world.admit("web", 1, "exec sleep 1000").unwrap();
+    eventually("the init started its program", || children(init).len() == 1);
+    send_signal(children(init)[0], Signal::KILL);
+    assert_eq!(world.exited(instance), ExitStatus::Signal(9));
+    assert!(world.status().admitted.is_empty());
+}
+
+fn the_stop_signal_reaches_an_application() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    // As PID 1 it would never see a TERM that it does not handle.
+    let (plain, _) = world.admit("plain", 1, "exec sleep 1000").unwrap();
+    world.monitor.send(&MonitorToGuard::Signal { instance: plain, signal: 15 });
+    assert_eq!(world.exited(plain), ExitStatus::Signal(15));
+
+    let mut life = world.witness("life");
+    let script = "trap 'exit 7' USR1; echo >$ROOT/life; while :; do sleep 0.01; done";
+    let (polite, _) = world.admit("polite", 1, script).unwrap();
+    life.wait_for_life();
+    world.monitor.send(&MonitorToGuard::Signal { instance: polite, signal: 10 });
+    assert_eq!(world.exited(polite), ExitStatus::Code(7));
+}
+
+fn a_kill_reaches_what_left_the_session() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    let (instance, _) = world.admit("web", 1, &format!("trap '' TERM; {STAY}")).unwrap();
+    life.wait_for_life();
+    world.monitor.send(&MonitorToGuard::Kill { instance });
+    assert_eq!(world.exited(instance), ExitStatus::Unknown);
+    assert!(!life.lives(), "reported as ended while something of it lives");
+}
+
+fn what_cannot_be_executed_says_why() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let argv = vec!["/nowhere/httpd".to_owned()];
+    let spec = ProgramSpec { argv, ..world.spec("web") };
+    let (instance, _) = world.admit_spec(1, spec).unwrap();
+    let ExitStatus::NotExecuted(why) = world.exited(instance) else { panic!("it was executed") };
+    assert!(why.contains("/nowhere/httpd") && why.contains("No such file"), "{why}");
+}
+
+fn output_is_kept() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let (instance, _) = world.admit("web", 1, "echo out; echo err >&2; pwd").unwrap();
+    assert_eq!(world.exited(instance), ExitStatus::Code(0));
+    let log = fs::read_to_string(world.path("var/lib/stead/logs/web.log")).unwrap();
+    assert!(log.ends_with("out\nerr\n/\n"), "{log}");
+}
+
+fn nothing_starts_without_a_lease() {
+    let mut world = World::start();
+    let life = world.witness("life");
+    assert_eq!(world.admit("web", 1, STAY).unwrap_err(), Refusal::NoLease);
+    drop(life);
+}
+
+/// I-QUORUM with real processes: killed after the end of the lease, within the grace.
+fn the_deadline_is_kept_while_the_node_service_is_stopped() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    let until = world.lease(2, Span::from_millis(300));
+    world.node.signal(Signal::STOP);
+    assert!(life.lives(), "stopped before the end of the lease");
+    let dead = life.wait_for_death();
+    assert!(dead >= until, "stopped before the end of the lease");
+    assert!(dead <= until + GRACE, "stopped {} after the lease", dead.since(until));
+    world.node.signal(Signal::CONT);
+    world.report(|r| matches!(r, GuardReport::HardStopBegan { lease: LeaseNumber(2), .. }));
+    world.report(|r| *r == GuardReport::HardStopDone { lease: LeaseNumber(2) });
+}
+
+/// R8: what a stalled monitor asks for by the right of the old lease never starts.
+fn after_a_hard_stop_only_a_newer_lease_counts() {
+    let mut world = World::start();
+    world.lease(5, Span::from_millis(50));
+    world.report(|r| *r == GuardReport::HardStopDone { lease: LeaseNumber(5) });
+    world.monitor.wait_for_death();
+    world.monitor.reborn();
+    world.monitor_hello();
+    world.lease(6, LONG);
+    let old = world.admit("web", 5, "exec sleep 1000").unwrap_err();
+    assert_eq!(old, Refusal::LeaseOver { stopped: LeaseNumber(5) });
+    world.admit("web", 6, "exec sleep 1000").unwrap();
+}
+
+fn children_die_with_the_guard() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    world.guard.kill().unwrap();
+    world.guard.wait().unwrap();
+    life.wait_for_death();
+    world.node.wait_for_death();
+    world.monitor.wait_for_death();
+}
+
+fn a_program_survives_the_node_service() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    world.node.signal(Signal::KILL);
+    world.node.reborn();
+    let (_, status) = world.node_hello();
+    assert_eq!(status.admitted.len(), 1);
+    assert_eq!(status.lease_last, LeaseNumber(1));
+    assert!(life.lives());
+}
+
+fn a_program_survives_the_monitor() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    let (instance, pid) = world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    world.monitor.signal(Signal::KILL);
+    world.report(|r| matches!(r, GuardReport::MonitorDied { .. }));
+    world.monitor.reborn();
+    let inventory = world.monitor_hello();
+    assert_eq!(inventory.len(), 1);
+    assert_eq!((inventory[0].instance, inventory[0].pid), (instance, Some(pid.cast_unsigned())));
+    world.report(|r| *r == GuardReport::MonitorReady);
+    assert!(life.lives());
+    // It kept its parent, so its end and exit status are still known.
+    world.monitor.send(&MonitorToGuard::Kill { instance });
+    assert_eq!(world.exited(instance), ExitStatus::Unknown);
+}
+
+fn a_guard_that_is_told_to_end_stops_everything() {
+    let mut world = World::start();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    let asked = now();
+    send_signal(world.guard.id().cast_signed(), Signal::TERM);
+    assert!(world.guard.wait().unwrap().success());
+    assert!(!life.lives(), "the guard ended and something lives");
+    assert!(now().since(asked) < GRACE, "it waited for a node service that had left");
+}
+
+/// What the kernel refuses is told, and the kill still works.
+fn the_guard_works_without_privileges() {
+    const NOBODY: u32 = 65534;
+    let mut world = World::start_as(geteuid().is_root().then_some(NOBODY));
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    let script = "exec 9>$ROOT/life; echo >&9; sleep 1000 & while :; do sleep 1; done";
+    let (instance, _) = world.admit("web", 1, script).unwrap();
+    life.wait_for_life();
+    let (codes, _) = world.node_hello();
+    assert!(codes.iter().any(|code| code == "no-namespaces"), "{codes:?}");
+    assert!(codes.iter().any(|code| code.starts_with("memory-")), "{codes:?}");
+    assert!(codes.iter().any(|code| code.ends_with("real-time")), "{codes:?}");
+    world.monitor.send(&MonitorToGuard::Kill { instance });
+    assert_eq!(world.exited(instance), ExitStatus::Unknown);
+    life.wait_for_death();
+}

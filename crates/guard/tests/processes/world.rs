@@ -1,0 +1,337 @@
+//! One guard with its children, on a folder of its own.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stead_guard::process::{GuardOptions, run_with};
+use stead_model::order::{GuardOrder, GuardReport, GuardStatus};
+use stead_model::wire::codec;
+use stead_model::wire::guard::{
+    Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorToGuard, NodeToGuard,
+    ProgramSpec, Refusal, Running, Thing, VERSION,
+};
+use stead_model::{Epoch, LeaseNumber, Span, Time};
+use tempfile::TempDir;
+
+/// Long enough for a machine that does much else; nothing waits that long when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The stop grace of the stories: generous, so that a slow machine does not fail them.
+pub(crate) const GRACE: Span = Span::from_secs(4);
+
+pub(crate) fn be_guard(args: &[String]) -> ExitCode {
+    let own = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+    let root = PathBuf::from(&args[0]);
+    let body = |socket: &str| {
+        vec![own.clone(), "as-body".into(), root.join(socket).to_string_lossy().into_owned()]
+    };
+    run_with(GuardOptions {
+        node: body("node.sock"),
+        monitor: body("monitor.sock"),
+        init: vec![own.clone(), "as-init".into()],
+        root: root.clone(),
+        grace: GRACE,
+    })
+}
+
+/// Hands bytes between the guard and the story until one of them ends.
+pub(crate) fn be_body(socket: &str) -> ExitCode {
+    // SAFETY: the guard hands this descriptor over, and nothing else here uses it.
+    #[expect(unsafe_code, reason = "a descriptor is inherited by number")]
+    let guard = UnixStream::from(unsafe { OwnedFd::from_raw_fd(3) });
+    let story = UnixStream::connect(socket).unwrap();
+    let (mut a, mut b) = (guard.try_clone().unwrap(), story.try_clone().unwrap());
+    let (mut c, mut d) = (story, guard);
+    let up = thread::spawn(move || io::copy(&mut a, &mut b).map(|_| std::process::exit(0)));
+    io::copy(&mut c, &mut d).ok();
+    drop(up);
+    ExitCode::SUCCESS
+}
+
+/// A guard and what speaks to it.
+pub(crate) struct World {
+    pub(crate) guard: Child,
+    pub(crate) node: Body,
+    pub(crate) monitor: Body,
+    root: TempDir,
+    request: u64,
+}
+
+impl World {
+    pub(crate) fn start() -> Self {
+        Self::start_as(None)
+    }
+
+    /// Starts the guard, as another user if one is given.
+    pub(crate) fn start_as(user: Option<u32>) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let listen = |name: &str| {
+            let path = root.path().join(name);
+            let listener = UnixListener::bind(&path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+            listener
+        };
+        let (node, monitor) = (listen("node.sock"), listen("monitor.sock"));
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("as-guard").arg(root.path());
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let guard = command.spawn().unwrap();
+        let (node, monitor) = (Body::accept(node), Body::accept(monitor));
+        let mut world = Self { guard, node, monitor, root, request: 0 };
+        world.node_hello();
+        world.monitor_hello();
+        world
+    }
+
+    /// The node service says hello; gives the codes of the notices and the status.
+    pub(crate) fn node_hello(&mut self) -> (Vec<String>, GuardStatus) {
+        self.node.send(&NodeToGuard::Hello { version: VERSION });
+        let mut codes = Vec::new();
+        loop {
+            match self.node.next::<GuardToNode>() {
+                GuardToNode::Notice { code, .. } => codes.push(code),
+                GuardToNode::Status(status) => return (codes, status),
+                GuardToNode::Report(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn monitor_hello(&mut self) -> Vec<Running> {
+        self.monitor.send(&MonitorToGuard::Hello { version: VERSION });
+        loop {
+            if let GuardToMonitor::Inventory(running) = self.monitor.next() {
+                return running;
+            }
+        }
+    }
+
+    pub(crate) fn status(&mut self) -> GuardStatus {
+        self.node.send(&NodeToGuard::Status);
+        loop {
+            if let GuardToNode::Status(status) = self.node.next() {
+                return status;
+            }
+        }
+    }
+
+    /// Gives the guard a lease of this length from now on; tells its end.
+    pub(crate) fn lease(&mut self, number: u64, length: Span) -> Time {
+        let (number, until) = (LeaseNumber(number), now() + length);
+        self.node.send(&NodeToGuard::Order(GuardOrder::Lease { number, until }));
+        self.report(|r| matches!(r, GuardReport::LeaseSet { number: n, .. } if *n == number));
+        until
+    }
+
+    /// Waits for a report.
+    pub(crate) fn report(&mut self, wanted: impl Fn(&GuardReport) -> bool) -> GuardReport {
+        loop {
+            if let GuardToNode::Report(report) = self.node.next()
+                && wanted(&report)
+            {
+                return report;
+            }
+        }
+    }
+
+    /// Asks to start a shell script as resource `name`.
+    pub(crate) fn admit(
+        &mut self,
+        name: &str,
+        lease: u64,
+        script: &str,
+    ) -> Result<(InstanceId, i32), Refusal> {
+        let argv = ["/bin/sh", "-c", script].map(String::from).to_vec();
+        self.admit_spec(lease, ProgramSpec { argv, ..self.spec(name) })
+    }
+
+    pub(crate) fn spec(&self, name: &str) -> ProgramSpec {
+        ProgramSpec {
+            argv: Vec::new(),
+            env: vec!["PATH=/usr/bin:/bin".into(), format!("ROOT={}", self.path("").display())],
+            cwd: "/".into(),
+            user: None,
+            name: name.into(),
+        }
+    }
+
+    pub(crate) fn admit_spec(
+        &mut self,
+        lease: u64,
+        spec: ProgramSpec,
+    ) -> Result<(InstanceId, i32), Refusal> {
+        self.request += 1;
+        let claim = Claim {
+            group: "web".into(),
+            resource: spec.name.as_str().into(),
+            epoch: Epoch(1),
+            lease: LeaseNumber(lease),
+        };
+        let thing = Thing::Program(spec);
+        self.monitor.send(&MonitorToGuard::Admit { request: self.request, claim, thing });
+        loop {
+            match self.monitor.next() {
+                GuardToMonitor::Admitted { instance, pid, .. } => {
+                    return Ok((instance, pid.unwrap().cast_signed()));
+                }
+                GuardToMonitor::Refused { refusal, .. } => return Err(refusal),
+                GuardToMonitor::Inventory(_) | GuardToMonitor::Exited { .. } => {}
+            }
+        }
+    }
+
+    /// Waits for the end of a program.
+    pub(crate) fn exited(&mut self, wanted: InstanceId) -> ExitStatus {
+        loop {
+            if let GuardToMonitor::Exited { instance, status } = self.monitor.next()
+                && instance == wanted
+            {
+                return status;
+            }
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// A witness of life: whoever opens `$ROOT/NAME` for writing is seen until it is dead.
+    pub(crate) fn witness(&self, name: &str) -> Witness {
+        let path = self.path(name);
+        let mode = rustix::fs::Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        Witness(File::options().read(true).custom_flags(nonblock).open(path).unwrap())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.guard.kill().ok();
+        self.guard.wait().ok();
+    }
+}
+
+/// The reading end of a named pipe.
+pub(crate) struct Witness(File);
+
+impl Witness {
+    /// Waits until somebody wrote a line.
+    pub(crate) fn wait_for_life(&mut self) {
+        let mut byte = [0];
+        let seen = || matches!(self.0.read(&mut byte), Ok(1));
+        eventually("the application lives", seen);
+    }
+
+    /// Whether a process still holds the other end.
+    pub(crate) fn lives(&mut self) -> bool {
+        !matches!(self.0.read(&mut [0; 64]), Ok(0))
+    }
+
+    /// Waits until all who hold the other end are dead; tells when that was seen.
+    pub(crate) fn wait_for_death(&mut self) -> Time {
+        eventually("the application is dead", || !self.lives());
+        now()
+    }
+}
+
+/// The body of a node service or monitor.
+pub(crate) struct Body {
+    listener: UnixListener,
+    stream: UnixStream,
+    received: Vec<u8>,
+    pub(crate) pid: i32,
+}
+
+impl Body {
+    fn accept(listener: UnixListener) -> Self {
+        let (stream, pid) = accept(&listener);
+        Self { listener, stream, received: Vec::new(), pid }
+    }
+
+    /// Waits for the next life of this child.
+    pub(crate) fn reborn(&mut self) {
+        (self.stream, self.pid) = accept(&self.listener);
+        self.received.clear();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        send_signal(self.pid, signal);
+    }
+
+    pub(crate) fn send<M: Serialize>(&mut self, message: &M) {
+        self.stream.write_all(&codec::encode(message)).unwrap();
+    }
+
+    pub(crate) fn next<M: DeserializeOwned>(&mut self) -> M {
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some((message, used)) = codec::decode(&self.received).unwrap() {
+                self.received.drain(..used);
+                return message;
+            }
+            let got = self.stream.read(&mut chunk).expect("a message comes in time");
+            assert!(got > 0, "the child is gone");
+            self.received.extend_from_slice(&chunk[..got]);
+        }
+    }
+
+    /// Waits until the body is dead.
+    pub(crate) fn wait_for_death(&mut self) {
+        io::copy(&mut self.stream, &mut io::sink()).unwrap();
+    }
+}
+
+fn accept(listener: &UnixListener) -> (UnixStream, i32) {
+    listener.set_nonblocking(true).unwrap();
+    let mut found = None;
+    eventually("a child connects", || {
+        found = listener.accept().ok();
+        found.is_some()
+    });
+    let (stream, _) = found.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let peer = rustix::net::sockopt::socket_peercred(&stream).unwrap();
+    (stream, peer.pid.as_raw_nonzero().get())
+}
+
+pub(crate) fn send_signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// The children of a process.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = fs::read_to_string(Path::new(&path)).unwrap_or_default();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Waits until something is true.
+pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < end, "never seen within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Now on the guard's clock.
+pub(crate) fn now() -> Time {
+    let now = clock_gettime(ClockId::Boottime);
+    Time(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
