@@ -1,0 +1,392 @@
+//! One change applied to the database: the rules of every replica, of every version.
+//!
+//! What does not fit is skipped with the reason; leaders check before they propose, but entries
+//! proposed at the same time can overtake each other.
+
+use std::collections::BTreeSet;
+
+use stead_model::change::Change;
+use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
+use stead_model::resource::ResourceConfig;
+use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use thiserror::Error;
+
+use super::{Db, Trail, size, tree};
+
+/// Failovers remembered of a group at most, whatever its threshold.
+pub const FAILOVERS_MAX: usize = 1_000;
+
+/// What became of a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// It took effect.
+    Done,
+    /// It did not fit and changed nothing.
+    Skipped(Skip),
+}
+
+impl Applied {
+    /// Why it was skipped, if it was.
+    #[must_use]
+    pub const fn skipped(&self) -> Option<&Skip> {
+        match self {
+            Self::Done => None,
+            Self::Skipped(skip) => Some(skip),
+        }
+    }
+}
+
+/// Why a change did not fit.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Skip {
+    /// The request was answered before.
+    #[error("request {0} was answered before")]
+    Repeated(RequestId),
+    /// There is no such group.
+    #[error("there is no group `{0}`")]
+    NoGroup(GroupId),
+    /// There is no such resource.
+    #[error("there is no resource `{0}`")]
+    NoResource(ResourceId),
+    /// The name is taken.
+    #[error("the name `{0}` is taken")]
+    Exists(String),
+    /// The group still has resources.
+    #[error("group `{0}` still has resources")]
+    NotEmpty(GroupId),
+    /// The epoch is not above all earlier ones.
+    #[error("group `{group}` already had {last}, {given} is not newer")]
+    StaleEpoch {
+        /// The group.
+        group: GroupId,
+        /// The epoch of the change.
+        given: Epoch,
+        /// The highest one granted.
+        last: Epoch,
+    },
+    /// The group is not owned in that epoch.
+    #[error("group `{group}` is not owned in {epoch}")]
+    NotOwned {
+        /// The group.
+        group: GroupId,
+        /// The epoch of the change.
+        epoch: Epoch,
+    },
+    /// Another resource depends on it.
+    #[error("resource `{by}` depends on `{resource}`")]
+    DependedOn {
+        /// The resource.
+        resource: ResourceId,
+        /// Who depends on it.
+        by: ResourceId,
+    },
+    /// A dependency leaves the group or goes in a circle.
+    #[error("the dependencies of `{0}` leave its group or go in a circle")]
+    BadDependency(ResourceId),
+}
+
+impl Db {
+    pub(super) fn apply_change(&mut self, index: LogIndex, change: &Change) -> Applied {
+        let group = self.group_touched(change);
+        let before = self.weight(group.as_ref());
+        match self.change(index, change) {
+            Err(skip) => Applied::Skipped(skip),
+            Ok(()) => {
+                if let Some(group) = group {
+                    self.touched(index, &group, change);
+                    let after = self.weight(Some(&group));
+                    self.size_bytes = (self.size_bytes + after).saturating_sub(before);
+                }
+                Applied::Done
+            }
+        }
+    }
+
+    fn change(&mut self, index: LogIndex, change: &Change) -> Result<(), Skip> {
+        match change {
+            Change::CreateGroup { group, policy } => self.create_group(group, policy),
+            Change::SetGroupPolicy { group, policy } => {
+                self.group_mut(group).map(|g| g.policy = policy.clone())
+            }
+            Change::DeleteGroup { group } => self.delete_group(index, group),
+            Change::SetGroupDesired { group, desired } => self.set_desired(group, *desired),
+            Change::CreateResource { group, resource } => self.create_resource(group, resource),
+            Change::DeleteResource { resource } => self.delete_resource(resource),
+            Change::SetResourceDesired { resource, desired } => {
+                self.resource_mut(resource).map(|r| r.desired = *desired)
+            }
+            Change::SetResource { resource, properties, policy, possible_owners } => {
+                self.resource_mut(resource).map(|r| {
+                    r.properties.clone_from(properties);
+                    r.policy = policy.clone();
+                    r.possible_owners.clone_from(possible_owners);
+                })
+            }
+            Change::SetDependencies { resource, depends_on } => {
+                self.set_dependencies(resource, depends_on)
+            }
+            Change::Grant { group, node, epoch, why } => {
+                let granted =
+                    Ownership { node: *node, epoch: *epoch, why: why.clone(), release: None };
+                self.grant(index, group, granted)
+            }
+            Change::Release { group, epoch, to, why } => {
+                let release = Release { to: *to, why: why.clone() };
+                self.release(index, (group, *epoch), release)
+            }
+            Change::Disown { group, epoch, .. } => self.disown(index, group, *epoch),
+            Change::CountFailover { group } => self.count_failover(group),
+            Change::FailGroup { group, why } => {
+                self.group_mut(group).map(|g| g.failed = Some(why.clone()))
+            }
+            Change::LeaseLength { node, longer } => {
+                self.lease_length(index, *node, *longer);
+                Ok(())
+            }
+            Change::SetKey { key, value } => {
+                self.set_key(key, value.as_deref());
+                Ok(())
+            }
+        }
+    }
+
+    fn create_group(&mut self, id: &GroupId, policy: &GroupPolicy) -> Result<(), Skip> {
+        if self.groups.contains_key(id) {
+            return Err(Skip::Exists(id.to_string()));
+        }
+        let group = Group {
+            id: id.clone(),
+            policy: policy.clone(),
+            desired: Desired::Offline,
+            ownership: None,
+            epoch_last: self.epoch_floor,
+            failed: None,
+            failovers: Vec::new(),
+            resources: tree::Resources::new(),
+        };
+        self.groups.insert(id.clone(), group);
+        self.trails.insert(id.clone(), Trail::default());
+        Ok(())
+    }
+
+    fn delete_group(&mut self, index: LogIndex, id: &GroupId) -> Result<(), Skip> {
+        let group = self.group_mut(id)?;
+        if !group.resources.is_empty() {
+            return Err(Skip::NotEmpty(id.clone()));
+        }
+        let (owner, last) = (group.ownership.take().map(|o| o.node), group.epoch_last);
+        self.take_from(index, owner);
+        self.epoch_floor = self.epoch_floor.max(last);
+        self.groups.remove(id);
+        self.trails.remove(id);
+        Ok(())
+    }
+
+    fn set_desired(&mut self, id: &GroupId, desired: Desired) -> Result<(), Skip> {
+        let group = self.group_mut(id)?;
+        group.desired = desired;
+        group.failed = None;
+        group.failovers.clear();
+        if let Some(trail) = self.trails.get_mut(id) {
+            trail.failed_on.clear();
+        }
+        Ok(())
+    }
+
+    fn create_resource(&mut self, id: &GroupId, resource: &ResourceConfig) -> Result<(), Skip> {
+        if self.homes.contains_key(&resource.id) {
+            return Err(Skip::Exists(resource.id.to_string()));
+        }
+        let group = self.group_mut(id)?;
+        if !resource.depends_on.iter().all(|d| group.resources.contains_key(d)) {
+            return Err(Skip::BadDependency(resource.id.clone()));
+        }
+        group.resources.insert(resource.id.clone(), resource.clone());
+        self.homes.insert(resource.id.clone(), id.clone());
+        Ok(())
+    }
+
+    fn delete_resource(&mut self, id: &ResourceId) -> Result<(), Skip> {
+        let (group, _) = self.resource(id).ok_or_else(|| Skip::NoResource(id.clone()))?;
+        if let Some(by) = tree::dependents(&group.resources, id).next() {
+            return Err(Skip::DependedOn { resource: id.clone(), by: by.id.clone() });
+        }
+        let group = group.id.clone();
+        self.group_mut(&group)?.resources.remove(id);
+        self.homes.remove(id);
+        Ok(())
+    }
+
+    fn set_dependencies(&mut self, id: &ResourceId, on: &BTreeSet<ResourceId>) -> Result<(), Skip> {
+        let (group, resource) = self.resource(id).ok_or_else(|| Skip::NoResource(id.clone()))?;
+        let mut resources = group.resources.clone();
+        let mut resource = resource.clone();
+        resource.depends_on.clone_from(on);
+        resources.insert(id.clone(), resource);
+        if tree::has_cycle(&resources) {
+            return Err(Skip::BadDependency(id.clone()));
+        }
+        let group = group.id.clone();
+        self.group_mut(&group)?.resources = resources;
+        Ok(())
+    }
+
+    fn grant(&mut self, index: LogIndex, id: &GroupId, granted: Ownership) -> Result<(), Skip> {
+        let group = self.group_mut(id)?;
+        let (given, last) = (granted.epoch, group.epoch_last);
+        if given <= last {
+            return Err(Skip::StaleEpoch { group: id.clone(), given, last });
+        }
+        let to = granted.node;
+        group.epoch_last = given;
+        let before = group.ownership.replace(granted).map(|o| o.node);
+        self.take_from(index, before.filter(|owner| *owner != to));
+        if let Some(trail) = self.trails.get_mut(id) {
+            trail.granted = index;
+        }
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        index: LogIndex,
+        (id, epoch): (&GroupId, Epoch),
+        release: Release,
+    ) -> Result<(), Skip> {
+        let owned = self.owned_mut(id, epoch)?;
+        owned.release = Some(release);
+        let owner = owned.node;
+        self.take_from(index, Some(owner));
+        Ok(())
+    }
+
+    fn disown(&mut self, index: LogIndex, id: &GroupId, epoch: Epoch) -> Result<(), Skip> {
+        let owner = self.owned_mut(id, epoch)?.node;
+        self.group_mut(id)?.ownership = None;
+        self.take_from(index, Some(owner));
+        Ok(())
+    }
+
+    /// Counts at the present cluster time; what left the window is forgotten.
+    fn count_failover(&mut self, id: &GroupId) -> Result<(), Skip> {
+        let at = self.at;
+        let group = self.group_mut(id)?;
+        let owner = group.ownership.as_ref().map(|o| o.node).unwrap_or_default();
+        let kept = within_window(group, at).len();
+        let kept = kept.min(FAILOVERS_MAX - 1);
+        group.failovers.drain(..group.failovers.len() - kept);
+        group.failovers.push(at);
+        if let Some(trail) = self.trails.get_mut(id) {
+            let gone = trail.failed_on.len().saturating_sub(kept);
+            trail.failed_on.drain(..gone);
+            trail.failed_on.push(owner);
+        }
+        Ok(())
+    }
+
+    fn lease_length(&mut self, index: LogIndex, node: NodeId, longer: bool) {
+        if longer {
+            self.lease_longer.insert(node);
+        } else {
+            self.lease_longer.remove(&node);
+        }
+        self.take_from(index, Some(node));
+    }
+
+    fn set_key(&mut self, key: &str, value: Option<&str>) {
+        let new = value.map_or(0, |v| size::of_key(key, v));
+        let old = match value {
+            Some(value) => self.keys.insert(key.to_owned(), value.to_owned()),
+            None => self.keys.remove(key),
+        };
+        let old = old.map_or(0, |v| size::of_key(key, &v));
+        self.size_bytes = (self.size_bytes + new).saturating_sub(old);
+    }
+
+    fn take_from(&mut self, index: LogIndex, node: Option<NodeId>) {
+        if let Some(node) = node {
+            self.taken.insert(node, index);
+        }
+    }
+
+    fn touched(&mut self, index: LogIndex, group: &GroupId, change: &Change) {
+        self.groups_changed = index;
+        if let Some(trail) = self.trails.get_mut(group) {
+            trail.changed = index;
+            if is_administration(change) {
+                trail.administered = index;
+            }
+        }
+    }
+
+    fn group_touched(&self, change: &Change) -> Option<GroupId> {
+        match change {
+            Change::DeleteResource { resource }
+            | Change::SetResourceDesired { resource, .. }
+            | Change::SetResource { resource, .. }
+            | Change::SetDependencies { resource, .. } => self.homes.get(resource).cloned(),
+            Change::CreateGroup { .. }
+            | Change::SetGroupPolicy { .. }
+            | Change::DeleteGroup { .. }
+            | Change::SetGroupDesired { .. }
+            | Change::CreateResource { .. }
+            | Change::Grant { .. }
+            | Change::Release { .. }
+            | Change::Disown { .. }
+            | Change::CountFailover { .. }
+            | Change::FailGroup { .. }
+            | Change::LeaseLength { .. }
+            | Change::SetKey { .. } => change.group().cloned(),
+        }
+    }
+
+    fn weight(&self, group: Option<&GroupId>) -> u64 {
+        group.and_then(|g| self.groups.get(g)).map_or(0, size::of_group)
+    }
+
+    fn group_mut(&mut self, id: &GroupId) -> Result<&mut Group, Skip> {
+        self.groups.get_mut(id).ok_or_else(|| Skip::NoGroup(id.clone()))
+    }
+
+    fn owned_mut(&mut self, id: &GroupId, epoch: Epoch) -> Result<&mut Ownership, Skip> {
+        let owned = self.group_mut(id)?.ownership.as_mut().filter(|o| o.epoch == epoch);
+        owned.ok_or_else(|| Skip::NotOwned { group: id.clone(), epoch })
+    }
+
+    fn resource_mut(&mut self, id: &ResourceId) -> Result<&mut ResourceConfig, Skip> {
+        let home = self.homes.get(id).and_then(|home| self.groups.get_mut(home));
+        let resource = home.and_then(|g| g.resources.get_mut(id));
+        resource.ok_or_else(|| Skip::NoResource(id.clone()))
+    }
+}
+
+/// The failovers of a group that count at this cluster time (A-142: a sliding window).
+#[must_use]
+pub fn within_window(group: &Group, at: UtcMillis) -> &[UtcMillis] {
+    let period_ms = group.policy.failover_period_s.saturating_mul(1_000);
+    let first = at.0.saturating_sub(period_ms);
+    let gone = group.failovers.iter().take_while(|f| f.0 < first).count();
+    &group.failovers[gone..]
+}
+
+/// Whether an administrator acted on the group: its owner tries again what it had given up.
+fn is_administration(change: &Change) -> bool {
+    match change {
+        Change::CreateGroup { .. }
+        | Change::SetGroupPolicy { .. }
+        | Change::DeleteGroup { .. }
+        | Change::SetGroupDesired { .. }
+        | Change::CreateResource { .. }
+        | Change::DeleteResource { .. }
+        | Change::SetResourceDesired { .. }
+        | Change::SetResource { .. }
+        | Change::SetDependencies { .. } => true,
+        Change::Grant { .. }
+        | Change::Release { .. }
+        | Change::Disown { .. }
+        | Change::CountFailover { .. }
+        | Change::FailGroup { .. }
+        | Change::LeaseLength { .. }
+        | Change::SetKey { .. } => false,
+    }
+}

@@ -1,0 +1,210 @@
+//! The replicated database: what all nodes agree on, as the log left it.
+//!
+//! Entries hold outcomes with reasons, never policy, so applying is a fixed set of rules: total,
+//! deterministic, without a clock. A change that does not fit any more (its group is gone, its
+//! epoch is old) is skipped and said so; it never stops the node. Resource states are not here:
+//! owners report them.
+//!
+//! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
+//! requests), `barrier` (R7), `size`, `snapshot`, `properties` and `validate` (what an
+//! administrator may ask for).
+//!
+//! Invariants
+//! - I-AGREE: equal applied index means equal digest.
+//! - I-STOP-START: the epoch of a group only grows, also when the group is deleted and created
+//!   again: a report about its former life never fits its new one.
+//! - Cluster time never runs backward.
+//!
+//! Not here: who gets a group (`groups`), what an owner does with it (`resources`).
+
+pub mod answered;
+pub mod apply;
+pub mod barrier;
+pub mod properties;
+pub mod size;
+pub mod snapshot;
+pub mod tree;
+pub mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use stead_model::change::Entry;
+use stead_model::group::{Desired, Group};
+use stead_model::request::Answer;
+use stead_model::resource::ResourceConfig;
+use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+
+pub use answered::Answered;
+pub use apply::{Applied, Skip};
+pub use barrier::Proposed;
+
+/// The replicated database of one node.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Db {
+    applied: LogIndex,
+    at: UtcMillis,
+    digest: u64,
+    groups: BTreeMap<GroupId, Group>,
+    trails: BTreeMap<GroupId, Trail>,
+    homes: BTreeMap<ResourceId, GroupId>,
+    keys: BTreeMap<String, String>,
+    lease_longer: BTreeSet<NodeId>,
+    taken: BTreeMap<NodeId, LogIndex>,
+    epoch_floor: Epoch,
+    answered: Answered,
+    groups_changed: LogIndex,
+    size_bytes: u64,
+}
+
+/// Where in the log a group was last touched, and where it failed.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Trail {
+    /// The entry of the last grant (R9: was it granted before the service started?).
+    pub granted: LogIndex,
+    /// The last entry in which an administrator acted on the group: owners try again after it.
+    pub administered: LogIndex,
+    /// The last entry that changed the group in any way.
+    pub changed: LogIndex,
+    /// Owners on which it failed, oldest first, one for each counted failover.
+    pub failed_on: Vec<NodeId>,
+}
+
+impl Db {
+    /// Applies one entry and says for each of its changes whether it took effect.
+    ///
+    /// An entry at or below the applied index is ignored. The entry of a repeated request is
+    /// skipped whole: the first answer stays.
+    pub fn apply(&mut self, index: LogIndex, entry: &Entry) -> Vec<Applied> {
+        if index <= self.applied {
+            return Vec::new();
+        }
+        self.chain(index, entry);
+        self.applied = index;
+        self.at = self.at.max(entry.at);
+        if let Some(id) = entry.request.filter(|id| self.answered.get(*id).is_some()) {
+            return entry.changes.iter().map(|_| Applied::Skipped(Skip::Repeated(id))).collect();
+        }
+        let outcomes: Vec<Applied> =
+            entry.changes.iter().map(|change| self.apply_change(index, change)).collect();
+        if let Some(id) = entry.request {
+            let refused = outcomes.iter().find_map(Applied::skipped).map(ToString::to_string);
+            self.answered.remember(id, index, refused);
+        }
+        outcomes
+    }
+
+    /// Passes an index whose entry is not a database entry (an empty entry of a new leader, a
+    /// change of voters).
+    pub fn pass(&mut self, index: LogIndex) {
+        self.applied = self.applied.max(index);
+    }
+
+    /// Index of the last applied entry.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Hash over all applied entries in order: equal applied index, equal digest (I-AGREE).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Cluster time: the latest stamp applied; never runs backward.
+    #[must_use]
+    pub fn at(&self) -> UtcMillis {
+        self.at
+    }
+
+    /// All groups by name.
+    #[must_use]
+    pub fn groups(&self) -> &BTreeMap<GroupId, Group> {
+        &self.groups
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn group(&self, id: &GroupId) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    /// The resource of that name and its group.
+    #[must_use]
+    pub fn resource(&self, id: &ResourceId) -> Option<(&Group, &ResourceConfig)> {
+        let group = self.groups.get(self.homes.get(id)?)?;
+        Some((group, group.resources.get(id)?))
+    }
+
+    /// Where in the log a group was last touched.
+    #[must_use]
+    pub fn trail(&self, id: &GroupId) -> Option<&Trail> {
+        self.trails.get(id)
+    }
+
+    /// The last entry that changed any group: nothing to look at again while it stays.
+    #[must_use]
+    pub fn groups_changed(&self) -> LogIndex {
+        self.groups_changed
+    }
+
+    /// The highest epoch ever granted of a group of that name; for a name that is not in use,
+    /// the highest of all deleted groups.
+    #[must_use]
+    pub fn epoch_last(&self, id: &GroupId) -> Epoch {
+        self.groups.get(id).map_or(self.epoch_floor, |g| g.epoch_last)
+    }
+
+    /// The cluster registry.
+    #[must_use]
+    pub fn keys(&self) -> &BTreeMap<String, String> {
+        &self.keys
+    }
+
+    /// Nodes whose leases are granted for the longer length.
+    #[must_use]
+    pub fn lease_longer(&self) -> &BTreeSet<NodeId> {
+        &self.lease_longer
+    }
+
+    /// The last applied entry that took a group from the node or changed its lease length (R7).
+    /// Entries proposed and not applied yet count too: see [`Proposed::barrier`].
+    #[must_use]
+    pub fn taken(&self, node: NodeId) -> LogIndex {
+        self.taken.get(&node).copied().unwrap_or_default()
+    }
+
+    /// The answer to a request that was applied before, if it is remembered.
+    #[must_use]
+    pub fn answer(&self, id: RequestId) -> Option<Answer> {
+        self.answered.get(id)
+    }
+
+    /// Size of the database for its limit, in bytes; an estimate from above.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// How many groups each node owns.
+    #[must_use]
+    pub fn owned_counts(&self) -> BTreeMap<NodeId, usize> {
+        let mut counts = BTreeMap::new();
+        for owner in self.groups.values().filter_map(|g| g.ownership.as_ref()) {
+            *counts.entry(owner.node).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    fn chain(&mut self, index: LogIndex, entry: &Entry) {
+        let bytes = postcard::to_stdvec(&(index, entry)).expect("own entries encode");
+        self.digest = snapshot::fold(self.digest, &bytes);
+    }
+}
+
+/// Whether a group shall run: wanted by the administrator and not given up by the cluster.
+#[must_use]
+pub fn shall_run(group: &Group) -> bool {
+    group.desired == Desired::Online && group.failed.is_none()
+}

@@ -1,0 +1,88 @@
+//! How large the database is, for its limit: an estimate from above that is cheap to keep.
+
+use std::collections::BTreeMap;
+
+use stead_model::change::Change;
+use stead_model::group::{Group, GroupPolicy};
+use stead_model::resource::ResourceConfig;
+
+/// Largest database the product accepts, whatever the quorum disk could hold.
+pub const DATABASE_BYTES_MAX: u64 = 64 << 20;
+/// Largest value of the cluster registry.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Longest key of the cluster registry.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// Numbers, lengths and index entries of one object, generously.
+const OBJECT_BYTES: u64 = 256;
+/// One number in a list.
+const ITEM_BYTES: u64 = 16;
+
+/// Size of a group with all its resources.
+#[must_use]
+pub fn of_group(group: &Group) -> u64 {
+    let reason = group.failed.as_ref().map_or(0, String::len)
+        + group
+            .ownership
+            .as_ref()
+            .map_or(0, |o| o.why.len() + o.release.as_ref().map_or(0, |r| r.why.len()));
+    OBJECT_BYTES
+        + group.id.as_str().len() as u64 * 2
+        + of_policy(&group.policy)
+        + reason as u64
+        + group.failovers.len() as u64 * 2 * ITEM_BYTES
+        + group.resources.values().map(of_resource).sum::<u64>()
+}
+
+/// Size of a value of the registry with its key.
+#[must_use]
+pub fn of_key(key: &str, value: &str) -> u64 {
+    (key.len() + value.len()) as u64 + ITEM_BYTES
+}
+
+/// How much a change can add at most.
+#[must_use]
+pub fn of_change(change: &Change) -> u64 {
+    match change {
+        Change::CreateGroup { group, policy } | Change::SetGroupPolicy { group, policy } => {
+            OBJECT_BYTES + group.as_str().len() as u64 * 2 + of_policy(policy)
+        }
+        Change::CreateResource { resource, .. } => of_resource(resource),
+        Change::SetResource { properties, possible_owners, .. } => {
+            of_properties(properties)
+                + possible_owners.as_ref().map_or(0, |o| o.len() as u64 * ITEM_BYTES)
+        }
+        Change::SetDependencies { depends_on, .. } => {
+            depends_on.iter().map(|d| d.as_str().len() as u64 + ITEM_BYTES).sum()
+        }
+        Change::SetKey { key, value: Some(value) } => of_key(key, value),
+        Change::Grant { why, .. }
+        | Change::Release { why, .. }
+        | Change::Disown { why, .. }
+        | Change::FailGroup { why, .. } => why.len() as u64 + ITEM_BYTES,
+        Change::CountFailover { .. } | Change::LeaseLength { .. } => 2 * ITEM_BYTES,
+        Change::DeleteGroup { .. }
+        | Change::SetGroupDesired { .. }
+        | Change::DeleteResource { .. }
+        | Change::SetResourceDesired { .. }
+        | Change::SetKey { value: None, .. } => 0,
+    }
+}
+
+fn of_policy(policy: &GroupPolicy) -> u64 {
+    policy.preferred_owners.len() as u64 * ITEM_BYTES
+}
+
+fn of_resource(resource: &ResourceConfig) -> u64 {
+    let names: u64 = resource.depends_on.iter().map(|d| d.as_str().len() as u64 + ITEM_BYTES).sum();
+    OBJECT_BYTES
+        + resource.id.as_str().len() as u64 * 2
+        + resource.kind.len() as u64
+        + of_properties(&resource.properties)
+        + names
+        + resource.possible_owners.as_ref().map_or(0, |o| o.len() as u64 * ITEM_BYTES)
+}
+
+fn of_properties(properties: &BTreeMap<String, String>) -> u64 {
+    properties.iter().map(|(name, value)| of_key(name, value)).sum()
+}

@@ -1,0 +1,75 @@
+//! Why a group is where it is, and why not elsewhere: the answer to `explain group`.
+
+use serde::Serialize;
+use stead_model::group::{Desired, Group};
+use stead_model::wire::peer::Standing;
+use stead_model::{Epoch, GroupId, NodeId};
+
+use super::placement::{Candidate, candidates};
+use super::{PlanInput, plan};
+
+/// The explanation of a group's place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Explanation {
+    /// The group.
+    pub group: GroupId,
+    /// Its owner.
+    pub owner: Option<NodeId>,
+    /// Epoch of the ownership, the last one if there is no owner.
+    pub epoch: Epoch,
+    /// Why it is where it is.
+    pub why: String,
+    /// What is awaited or will be done next, one sentence each.
+    pub next: Vec<String>,
+    /// All nodes as places for it, the best first.
+    pub nodes: Vec<Candidate>,
+}
+
+/// Explains a group; `None` if there is no such group.
+#[must_use]
+pub fn explain(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
+    let group = input.db.group(id)?;
+    let owned = group.ownership.as_ref();
+    Some(Explanation {
+        group: id.clone(),
+        owner: owned.map(|o| o.node),
+        epoch: owned.map_or(group.epoch_last, |o| o.epoch),
+        why: why(group),
+        next: next(input, group),
+        nodes: candidates(input, group, &input.db.owned_counts()),
+    })
+}
+
+/// Why a group is where it is, in one sentence.
+#[must_use]
+pub fn why(group: &Group) -> String {
+    if let Some(failed) = &group.failed {
+        return format!("it stays down: {failed}");
+    }
+    match (&group.ownership, group.desired) {
+        (Some(owned), _) => format!("{} owns it because {}", owned.node, owned.why),
+        (None, Desired::Offline) => "nobody owns it: it shall be offline".to_owned(),
+        (None, Desired::Online) => "nobody owns it: no node may take it now".to_owned(),
+    }
+}
+
+fn next(input: &PlanInput<'_>, group: &Group) -> Vec<String> {
+    let mut next: Vec<String> = awaited(input, group).into_iter().collect();
+    let planned = plan(input).changes.into_iter();
+    next.extend(planned.filter(|c| c.group() == Some(&group.id)).map(|c| c.to_string()));
+    next
+}
+
+fn awaited(input: &PlanInput<'_>, group: &Group) -> Option<String> {
+    let owned = group.ownership.as_ref()?;
+    let node = owned.node;
+    if let Some(release) = &owned.release {
+        return Some(format!("{node} is to stop it, because {}", release.why));
+    }
+    match &input.reported(node, &group.id, owned.epoch)?.standing {
+        Standing::GaveUp(why) => Some(format!("{node} gave up: {why}")),
+        Standing::NeedsEpoch => Some(format!("{node} needs a new epoch")),
+        Standing::Stopped => Some(format!("{node} has stopped it")),
+        Standing::Held => None,
+    }
+}

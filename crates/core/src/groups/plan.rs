@@ -1,0 +1,164 @@
+//! One planning round: what the leader does about every group, as changes with reasons.
+
+use stead_model::change::Change;
+use stead_model::group::{Group, Ownership};
+use stead_model::wire::peer::Standing;
+use stead_model::{NodeId, UtcMillis};
+
+use super::placement::{Load, best};
+use super::{Plan, PlanInput};
+use crate::db::apply::within_window;
+use crate::db::shall_run;
+use crate::planted::Fault;
+
+/// Decides about all groups.
+#[must_use]
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let mut round = Round { input, load: input.db.owned_counts(), changes: Vec::new() };
+    for group in input.db.groups().values() {
+        match &group.ownership {
+            None => round.unowned(group),
+            Some(owned) => round.owned(group, owned),
+        }
+    }
+    let why = summary(&round.changes);
+    Plan { changes: round.changes, why }
+}
+
+struct Round<'a> {
+    input: &'a PlanInput<'a>,
+    load: Load,
+    changes: Vec<Change>,
+}
+
+impl Round<'_> {
+    fn unowned(&mut self, group: &Group) {
+        if shall_run(group)
+            && let Some(node) = best(self.input, group, &self.load, None)
+        {
+            self.grant(group, node, "nobody owned it and it shall be online".to_owned());
+        }
+    }
+
+    fn owned(&mut self, group: &Group, owned: &Ownership) {
+        let Some(live) = self.input.nodes.get(&owned.node) else { return };
+        let hasty = self.input.planted.has(Fault::StartBeforeStop) && !live.eligible;
+        match self.input.standing(owned.node, &group.id, owned.epoch) {
+            Some(Standing::Stopped) => self.reported_stopped(group, owned),
+            _ if live.stopped || hasty => self.owner_stopped(group, owned),
+            _ if owned.release.is_some() => self.releasing(group, owned),
+            Some(Standing::NeedsEpoch) => self.renew(group, owned),
+            Some(Standing::GaveUp(why)) => self.gave_up(group, owned, why),
+            Some(Standing::Held) | None => {}
+        }
+    }
+
+    /// The owner said so for this epoch: final (R8).
+    fn reported_stopped(&mut self, group: &Group, owned: &Ownership) {
+        let said = format!("{} reported it stopped", owned.node);
+        match self.next_owner(group, owned, Some(owned.node)) {
+            Some(node) => self.grant(group, node, because(owned, said)),
+            None => self.disown(group, owned, because(owned, said)),
+        }
+    }
+
+    /// The owner's lease and grace are over (R6). With nobody to take it, the group waits.
+    fn owner_stopped(&mut self, group: &Group, owned: &Ownership) {
+        let ended = format!("lease of {} ended", owned.node);
+        let leaves = owned.release.is_some();
+        match self.next_owner(group, owned, None) {
+            Some(node) => self.grant(group, node, because(owned, ended)),
+            None if leaves && !shall_run(group) => {
+                self.disown(group, owned, because(owned, ended));
+            }
+            None => {}
+        }
+    }
+
+    /// The release's target while it is available; else, for a group that shall run, the present
+    /// owner if it only was restarted (`stay`), else the best.
+    fn next_owner(&self, group: &Group, owned: &Ownership, stay: Option<NodeId>) -> Option<NodeId> {
+        let target = owned.release.as_ref().and_then(|r| r.to);
+        if let Some(to) = target.filter(|to| self.may_own(group, *to)) {
+            return Some(to);
+        }
+        if !shall_run(group) {
+            return None;
+        }
+        let stay = stay.filter(|node| owned.release.is_none() && self.may_own(group, *node));
+        stay.or_else(|| best(self.input, group, &self.load, None))
+    }
+
+    fn may_own(&self, group: &Group, node: NodeId) -> bool {
+        self.input.is_eligible(node) && super::placement::excluding(group, node).is_none()
+    }
+
+    /// Nothing to do until the owner is known stopped (I-STOP-START).
+    fn releasing(&mut self, group: &Group, owned: &Ownership) {
+        let to = owned.release.as_ref().and_then(|r| r.to);
+        if let Some(to) = to.filter(|_| self.input.planted.has(Fault::StartBeforeStop)) {
+            self.grant(group, to, because(owned, "nobody was asked".to_owned()));
+        }
+    }
+
+    /// The owner's service was restarted and may start nothing on the old epoch (R9).
+    fn renew(&mut self, group: &Group, owned: &Ownership) {
+        if shall_run(group) && self.input.is_eligible(owned.node) {
+            let why = format!("the node service of {} was restarted", owned.node);
+            self.grant(group, owned.node, why);
+        }
+    }
+
+    /// A resource failed beyond its restart policy: another node, up to the threshold.
+    fn gave_up(&mut self, group: &Group, owned: &Ownership, cause: &str) {
+        if !shall_run(group) {
+            return;
+        }
+        let Some(to) = best(self.input, group, &self.load, Some(owned.node)) else { return };
+        let (id, epoch) = (group.id.clone(), owned.epoch);
+        let failovers = within_window(group, self.at()).len();
+        if failovers >= group.policy.failover_threshold as usize {
+            let why = format!("{failovers} failovers did not help: {cause}");
+            self.changes.push(Change::FailGroup { group: id.clone(), why: why.clone() });
+            self.changes.push(Change::Release { group: id, epoch, to: None, why });
+        } else {
+            let why = format!("it failed on {}: {cause}", owned.node);
+            self.changes.push(Change::CountFailover { group: id.clone() });
+            self.changes.push(Change::Release { group: id, epoch, to: Some(to), why });
+        }
+    }
+
+    fn at(&self) -> UtcMillis {
+        self.input.at.max(self.input.db.at())
+    }
+
+    fn grant(&mut self, group: &Group, node: NodeId, why: String) {
+        *self.load.entry(node).or_insert(0) += 1;
+        let epoch = group.epoch_last.next();
+        self.changes.push(Change::Grant { group: group.id.clone(), node, epoch, why });
+    }
+
+    fn disown(&mut self, group: &Group, owned: &Ownership, why: String) {
+        let epoch = owned.epoch;
+        self.changes.push(Change::Disown { group: group.id.clone(), epoch, why });
+    }
+}
+
+/// The reason of the release, if there was one, before how the stop became known.
+fn because(owned: &Ownership, known: String) -> String {
+    match &owned.release {
+        Some(release) => format!("{}; {known}", release.why),
+        None => known,
+    }
+}
+
+/// One sentence for the entry: the first changes, and how many more.
+fn summary(changes: &[Change]) -> String {
+    const NAMED: usize = 3;
+    let named: Vec<String> = changes.iter().take(NAMED).map(ToString::to_string).collect();
+    let mut text = named.join("; ");
+    if changes.len() > NAMED {
+        text.push_str(&format!("; and {} more", changes.len() - NAMED));
+    }
+    text
+}

@@ -1,0 +1,204 @@
+//! What becomes of an administrator's request on the leader: one change, or something else to do,
+//! or a refusal. Requests that look at live nodes are judged here, the others by `db::validate`.
+
+use stead_model::change::Change;
+use stead_model::group::{Desired, Group};
+use stead_model::reason::{Code, Reason};
+use stead_model::request::Request;
+use stead_model::resource::ResourceState;
+use stead_model::{Epoch, GroupId, NodeId, ResourceId};
+
+use super::placement::{Fit, best, candidates};
+use super::{PlanInput, placement};
+use crate::db::shall_run;
+use crate::db::validate::{self as check, NewResource};
+
+/// What the leader does about a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Propose this change; the request is answered when it is applied.
+    Propose(Change),
+    /// Ask the owner to rehearse a failure; the database does not change.
+    Rehearse {
+        /// The owner.
+        node: NodeId,
+        /// The group.
+        group: GroupId,
+        /// The resource.
+        resource: ResourceId,
+        /// The epoch it is meant for.
+        epoch: Epoch,
+    },
+    /// Change the voters.
+    Vote {
+        /// The node.
+        node: NodeId,
+        /// Whether it votes.
+        votes: bool,
+    },
+}
+
+/// Decides about a request. `limit_bytes` is the largest database allowed.
+///
+/// # Errors
+/// A refusal with code, cause and hint; nothing is to be proposed.
+pub fn decide(
+    request: &Request,
+    input: &PlanInput<'_>,
+    limit_bytes: u64,
+) -> Result<Decision, Reason> {
+    let nodes: Vec<NodeId> = input.nodes.keys().copied().collect();
+    let db = input.db;
+    let change = match request {
+        Request::CreateGroup { group, policy } => check::create_group(db, group, policy, &nodes)?,
+        Request::SetGroup { group, properties } => check::set_group(db, group, properties, &nodes)?,
+        Request::DeleteGroup { group } => check::delete_group(db, group)?,
+        Request::SetGroupDesired { group, desired } => {
+            check::set_group_desired(db, group, *desired)?
+        }
+        Request::MoveGroup { group, to } => move_group(input, group, *to)?,
+        Request::CreateResource { group, resource, kind, properties } => {
+            let new = NewResource { group, id: resource, kind, properties };
+            check::create_resource(db, new, &nodes)?
+        }
+        Request::DeleteResource { resource } => delete_resource(input, resource)?,
+        Request::SetResourceDesired { resource, desired } => {
+            check::set_resource_desired(db, resource, *desired)?
+        }
+        Request::SetResource { resource, properties } => {
+            check::set_resource(db, resource, properties, &nodes)?
+        }
+        Request::SetDependencies { resource, depends_on } => {
+            check::set_dependencies(db, resource, depends_on)?
+        }
+        Request::FailResource { resource } => return rehearse(input, resource),
+        Request::SetKey { key, value } => check::set_key(key, value.as_deref())?,
+        Request::SetVote { node, votes } => return vote(input, *node, *votes),
+    };
+    check::check_size(db, &change, limit_bytes)?;
+    Ok(Decision::Propose(change))
+}
+
+/// A planned move: the owner is told to stop the group, then the target gets it.
+fn move_group(input: &PlanInput<'_>, id: &GroupId, to: Option<NodeId>) -> Result<Change, Reason> {
+    let group = check::group(input.db, id)?;
+    let refused = || {
+        let target = to.map_or_else(|| "another node".to_owned(), |to| to.to_string());
+        Reason::new(Code::Conflict, format!("cannot move group `{id}` to {target}"))
+    };
+    if let Some(why) = &group.failed {
+        return Err(refused()
+            .because(format!("it failed: {why}"))
+            .hint(format!("bring it online again first: `group online {id}`")));
+    }
+    let owner = group.ownership.as_ref().map(|o| o.node);
+    if to.is_some() && to == owner {
+        return Err(refused().because(format!("{} owns it already", owner.unwrap_or_default())));
+    }
+    let node = match to {
+        Some(to) => judge_target(input, group, to)
+            .map_err(|why| with_choices(input, group, refused().because(why)))?,
+        None => best(input, group, &input.db.owned_counts(), owner).ok_or_else(|| {
+            refused().because("no other node may take it now").hint(places(input, group))
+        })?,
+    };
+    let why = "an administrator moved it".to_owned();
+    let group = id.clone();
+    Ok(match input.db.group(id).and_then(|g| g.ownership.as_ref()) {
+        Some(owned) => Change::Release { group, epoch: owned.epoch, to: Some(node), why },
+        None => {
+            let epoch = input.db.epoch_last(id).next();
+            Change::Grant { group, node, epoch, why }
+        }
+    })
+}
+
+fn judge_target(input: &PlanInput<'_>, group: &Group, to: NodeId) -> Result<NodeId, String> {
+    if !input.nodes.contains_key(&to) {
+        return Err(format!("{to} is not in the cluster"));
+    }
+    if let Some(resource) = placement::excluding(group, to) {
+        return Err(format!("{to} is not a possible owner of resource `{resource}`"));
+    }
+    if !input.is_eligible(to) {
+        return Err(format!("{to} is not up or may not be given groups"));
+    }
+    Ok(to)
+}
+
+fn with_choices(input: &PlanInput<'_>, group: &Group, refused: Reason) -> Reason {
+    let owner = group.ownership.as_ref().map(|o| o.node);
+    let all = candidates(input, group, &input.db.owned_counts());
+    let possible = all.iter().filter(|c| c.fit == Fit::Possible && Some(c.node) != owner);
+    let names: Vec<String> = possible.map(|c| c.node.to_string()).collect();
+    if names.is_empty() {
+        return refused;
+    }
+    refused.hint(format!("choose {}", names.join(" or ")))
+}
+
+fn places(input: &PlanInput<'_>, group: &Group) -> String {
+    let all = candidates(input, group, &input.db.owned_counts());
+    let why: Vec<String> = all.into_iter().map(|c| format!("{}: {}", c.node, c.why)).collect();
+    why.join("; ")
+}
+
+/// A resource may be deleted when nothing of it can run: nobody owns the group, or it shall be
+/// offline and its owner says that it is. So a name or an address that is free in the database is
+/// free in the world (I-OWN).
+fn delete_resource(input: &PlanInput<'_>, id: &ResourceId) -> Result<Change, Reason> {
+    let change = check::delete_resource(input.db, id)?;
+    let (group, resource) = check::resource(input.db, id)?;
+    let Some(owned) = &group.ownership else { return Ok(change) };
+    let refused = || Reason::new(Code::Conflict, format!("cannot delete resource `{id}`"));
+    if shall_run(group) && resource.desired == Desired::Online {
+        return Err(refused()
+            .because("it shall be online")
+            .hint(format!("take it offline first: `resource offline {id}`")));
+    }
+    let stopped = input.nodes.get(&owned.node).is_some_and(|n| n.stopped);
+    match state(input, group, id) {
+        Some(ResourceState::Offline | ResourceState::Failed) => Ok(change),
+        _ if stopped => Ok(change),
+        Some(state) => Err(refused()
+            .because(format!("it is {} on {}", state.word(), owned.node))
+            .hint("wait until it is offline")),
+        None => Err(refused()
+            .because(format!("{} does not say whether it is offline", owned.node))
+            .hint("wait until its owner answers or the group has another owner")),
+    }
+}
+
+fn rehearse(input: &PlanInput<'_>, id: &ResourceId) -> Result<Decision, Reason> {
+    let (group, _) = check::resource(input.db, id)?;
+    let owner = group.ownership.as_ref().filter(|o| o.release.is_none());
+    match (owner, state(input, group, id)) {
+        (Some(owned), Some(ResourceState::Online)) => Ok(Decision::Rehearse {
+            node: owned.node,
+            group: group.id.clone(),
+            resource: id.clone(),
+            epoch: owned.epoch,
+        }),
+        (_, state) => {
+            let word = state.map_or("not running", ResourceState::word);
+            Err(Reason::new(Code::Conflict, format!("cannot rehearse a failure of `{id}`"))
+                .because(format!("it is {word}, not online"))
+                .hint(format!("bring it online first: `resource online {id}`")))
+        }
+    }
+}
+
+/// State of a resource as its owner reports it for the present epoch.
+fn state(input: &PlanInput<'_>, group: &Group, id: &ResourceId) -> Option<ResourceState> {
+    let owned = group.ownership.as_ref()?;
+    let report = input.reported(owned.node, &group.id, owned.epoch)?;
+    report.resources.iter().find(|r| r.resource == *id).map(|r| r.state)
+}
+
+fn vote(input: &PlanInput<'_>, node: NodeId, votes: bool) -> Result<Decision, Reason> {
+    if input.nodes.contains_key(&node) {
+        return Ok(Decision::Vote { node, votes });
+    }
+    Err(Reason::new(Code::NotFound, format!("{node} is not in the cluster"))
+        .hint("`node list` shows all nodes"))
+}

@@ -1,0 +1,125 @@
+//! The groups of the view: the database merged with what owners report.
+
+use std::collections::BTreeMap;
+
+use stead_model::group::{Group, GroupState};
+use stead_model::resource::{Health, ResourceConfig, ResourceState};
+use stead_model::view::{GroupView, ResourceView, SafetyLevel};
+use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
+use stead_model::{NodeId, UtcMillis};
+
+use super::explain::why;
+use crate::db::apply::within_window;
+use crate::db::{Db, shall_run, tree};
+
+/// What a node last said about its groups.
+#[derive(Clone, Copy, Debug)]
+pub enum Answering<'a> {
+    /// It answers, and this is its last report.
+    Yes(&'a [GroupReport]),
+    /// It does not answer: what it last said may be old.
+    No(&'a [GroupReport]),
+}
+
+/// Views of all groups. A node that is not in `nodes` never reported.
+#[must_use]
+pub fn group_views(
+    db: &Db,
+    nodes: &BTreeMap<NodeId, Answering<'_>>,
+    at: UtcMillis,
+) -> Vec<GroupView> {
+    db.groups().values().map(|group| group_view(group, nodes, at.max(db.at()))).collect()
+}
+
+fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMillis) -> GroupView {
+    let owned = group.ownership.as_ref();
+    let source = owned.and_then(|o| nodes.get(&o.node));
+    let report = owned.and_then(|o| {
+        let groups = match source? {
+            Answering::Yes(groups) | Answering::No(groups) => groups,
+        };
+        groups.iter().find(|g| g.group == group.id && g.epoch == o.epoch)
+    });
+    let silent = owned.is_some() && !matches!(source, Some(Answering::Yes(_)));
+    GroupView {
+        group: group.id.clone(),
+        state: if silent { GroupState::Unknown } else { state(group, report) },
+        desired: group.desired,
+        owner: owned.map(|o| o.node),
+        epoch: owned.map_or(group.epoch_last, |o| o.epoch),
+        why: why(group),
+        failed: group.failed.clone().or_else(|| gave_up(report)),
+        safety: SafetyLevel::C,
+        failovers: u32::try_from(within_window(group, at).len()).unwrap_or(u32::MAX),
+        policy: group.policy.clone(),
+        resources: resources(group, report),
+    }
+}
+
+fn gave_up(report: Option<&GroupReport>) -> Option<String> {
+    match &report?.standing {
+        Standing::GaveUp(why) => Some(why.clone()),
+        Standing::Held | Standing::NeedsEpoch | Standing::Stopped => None,
+    }
+}
+
+/// State of a whole group from its resources.
+fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
+    if group.failed.is_some() || gave_up(report).is_some() {
+        return GroupState::Failed;
+    }
+    let wanted = if shall_run(group) { tree::wanted(&group.resources) } else { [].into() };
+    let of = |id: &stead_model::ResourceId| status(report, id).map(|s| s.state).unwrap_or_default();
+    let states = || group.resources.keys().map(of);
+    let on_its_way = |s: ResourceState| {
+        matches!(s, ResourceState::OnlinePending | ResourceState::OfflinePending)
+    };
+    if group.ownership.is_none() {
+        return GroupState::Offline;
+    }
+    let all_wanted = wanted.iter().map(of).all(|s| s == ResourceState::Online);
+    let some_online = states().any(|s| s == ResourceState::Online);
+    let waits = wanted.iter().map(of).any(|s| s == ResourceState::Offline);
+    if wanted.iter().map(of).any(|s| s == ResourceState::Failed) {
+        GroupState::Failed
+    } else if states().any(on_its_way) || waits {
+        GroupState::Pending
+    } else if all_wanted && shall_run(group) && (some_online || group.resources.is_empty()) {
+        GroupState::Online
+    } else if some_online {
+        GroupState::PartialOnline
+    } else {
+        GroupState::Offline
+    }
+}
+
+fn status<'a>(
+    report: Option<&'a GroupReport>,
+    id: &stead_model::ResourceId,
+) -> Option<&'a ResourceStatus> {
+    report?.resources.iter().find(|r| r.resource == *id)
+}
+
+/// In the order they come online; what has no place in the order comes last.
+fn resources(group: &Group, report: Option<&GroupReport>) -> Vec<ResourceView> {
+    let mut order: Vec<&ResourceConfig> = tree::online_order(&group.resources);
+    let rest: Vec<_> =
+        group.resources.values().filter(|r| !order.iter().any(|o| o.id == r.id)).collect();
+    order.extend(rest);
+    order.into_iter().map(|r| resource_view(r, status(report, &r.id))).collect()
+}
+
+fn resource_view(config: &ResourceConfig, status: Option<&ResourceStatus>) -> ResourceView {
+    ResourceView {
+        resource: config.id.clone(),
+        kind: config.kind.clone(),
+        state: status.map(|s| s.state).unwrap_or_default(),
+        desired: config.desired,
+        health: status.map_or(Health::Unknown, |s| s.health),
+        detail: status.and_then(|s| s.detail.clone()),
+        depends_on: config.depends_on.iter().cloned().collect(),
+        properties: config.properties.clone(),
+        policy: config.policy.clone(),
+        possible_owners: config.possible_owners.iter().flatten().copied().collect(),
+    }
+}

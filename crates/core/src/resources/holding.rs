@@ -1,0 +1,373 @@
+//! One group on its owner, in its epoch: its resources, and how it stands.
+//!
+//! ```text
+//!            database catches up          release, other owner
+//!  Unknown ─────────────────────► Fresh ────────────────────────► Leaving ──all down──► Over
+//!     └─────────────────────────► Old (R9) ──nothing runs─────────────────────────────►  │
+//!                                   ▲ a later grant to this node: Fresh again ◄──────────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stead_model::group::Group;
+use stead_model::order::{Admitted, ResourceReport};
+use stead_model::record::Level;
+use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
+use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, ResourceId, Time};
+
+use super::machine::{Happened, Machine, State};
+use super::orders::{self, Desk};
+use super::{Note, Output};
+use crate::db::{shall_run, tree};
+
+/// What the database says about the ownership of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ownership {
+    /// This node owns it, granted under the eyes of this service.
+    Fresh {
+        /// In this epoch.
+        epoch: Epoch,
+    },
+    /// This node owns it, granted before this service had its first lease (R9).
+    Old {
+        /// In this epoch.
+        epoch: Epoch,
+    },
+    /// This node owns it and shall stop it.
+    Released {
+        /// In this epoch.
+        epoch: Epoch,
+    },
+    /// This node does not own it.
+    Other {
+        /// The highest epoch ever granted, as far as this node knows.
+        epoch_last: Epoch,
+    },
+}
+
+/// How a group is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tenure {
+    /// The database of this node has not come to this epoch yet: nothing is ordered.
+    Unknown,
+    /// Owned; resources may be started.
+    Fresh,
+    /// Owned since before this service's first lease: nothing may be started (R9).
+    Old,
+    /// To be stopped for good in this epoch.
+    Leaving,
+    /// Stopped for good in this epoch (R8).
+    Over,
+}
+
+/// One group on its owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holding {
+    group: GroupId,
+    epoch: Epoch,
+    tenure: Tenure,
+    /// Whether the database still says that this node owns the group in this epoch: then the
+    /// leader has not yet acted on the report that it is stopped.
+    owned: bool,
+    run: bool,
+    pub(super) resources: tree::Resources,
+    pub(super) machines: BTreeMap<ResourceId, Machine>,
+    administered: LogIndex,
+}
+
+impl Holding {
+    /// A group of which nothing is known but its epoch.
+    #[must_use]
+    pub const fn new(group: GroupId, epoch: Epoch) -> Self {
+        Self {
+            group,
+            epoch,
+            tenure: Tenure::Unknown,
+            owned: false,
+            run: false,
+            resources: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            administered: LogIndex(0),
+        }
+    }
+
+    /// The guard runs this since before the service started.
+    pub fn found(&mut self, admitted: &Admitted) {
+        self.epoch = self.epoch.max(admitted.epoch);
+        self.machines.insert(admitted.resource.clone(), Machine::found_running());
+    }
+
+    /// The group.
+    #[must_use]
+    pub const fn group(&self) -> &GroupId {
+        &self.group
+    }
+
+    /// The epoch under which it is held.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// How it is held.
+    #[must_use]
+    pub const fn tenure(&self) -> Tenure {
+        self.tenure
+    }
+
+    /// Its resources on this node.
+    #[must_use]
+    pub const fn machines(&self) -> &BTreeMap<ResourceId, Machine> {
+        &self.machines
+    }
+
+    /// Whether nothing of it acts.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.machines.values().all(Machine::is_down)
+    }
+
+    /// Whether it need not be held, or reported, any longer.
+    #[must_use]
+    pub fn is_let_go(&self) -> bool {
+        match self.tenure {
+            Tenure::Over => !self.owned,
+            Tenure::Unknown | Tenure::Fresh | Tenure::Old | Tenure::Leaving => false,
+        }
+    }
+
+    /// Takes over what the database says.
+    pub fn sync(&mut self, group: Option<&Group>, is: Ownership, administered: LogIndex) {
+        self.run = group.is_some_and(shall_run);
+        self.resources = group.map(|g| g.resources.clone()).unwrap_or_default();
+        self.owned = false;
+        match is {
+            Ownership::Fresh { epoch } => self.owned_in(epoch, Tenure::Fresh),
+            Ownership::Old { epoch } => self.owned_in(epoch, Tenure::Old),
+            Ownership::Released { epoch } => self.owned_in(epoch, Tenure::Leaving),
+            Ownership::Other { epoch_last } if epoch_last >= self.epoch => self.leave(),
+            Ownership::Other { .. } => {}
+        }
+        if administered > self.administered {
+            self.administered = administered;
+            self.machines.values_mut().for_each(Machine::forgive);
+        }
+        for id in self.resources.keys() {
+            self.machines.entry(id.clone()).or_insert_with(Machine::offline);
+        }
+    }
+
+    fn owned_in(&mut self, epoch: Epoch, tenure: Tenure) {
+        if epoch < self.epoch {
+            return;
+        }
+        self.owned = true;
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            if self.is_down() {
+                self.machines.clear();
+            }
+            self.tenure = tenure;
+            return;
+        }
+        match self.tenure {
+            Tenure::Unknown | Tenure::Fresh | Tenure::Old => self.tenure = tenure,
+            Tenure::Leaving | Tenure::Over => {}
+        }
+    }
+
+    fn leave(&mut self) {
+        match self.tenure {
+            Tenure::Unknown | Tenure::Fresh | Tenure::Old => self.tenure = Tenure::Leaving,
+            Tenure::Leaving | Tenure::Over => {}
+        }
+    }
+
+    /// Which resources shall be online here.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeSet<ResourceId> {
+        match self.tenure {
+            Tenure::Fresh | Tenure::Old if self.run => tree::wanted(&self.resources),
+            Tenure::Fresh | Tenure::Old => BTreeSet::new(),
+            Tenure::Unknown | Tenure::Leaving | Tenure::Over => BTreeSet::new(),
+        }
+    }
+
+    /// The monitor said something about a resource.
+    pub fn reported(&mut self, now: Time, report: ResourceReport, out: &mut Vec<Output>) {
+        let Some(machine) = self.machines.get_mut(&report.resource) else { return };
+        let answers = |c: &super::machine::Call| c.order == report.order && c.epoch == report.epoch;
+        if machine.call().is_some_and(answers) {
+            let happened = machine.reported(now, report.outcome);
+            self.happened(now, &report.resource, happened, out);
+        }
+    }
+
+    /// Acts on what happened to a resource. A failure is judged by the restart policy only while
+    /// the resource shall run here.
+    pub(super) fn happened(
+        &mut self,
+        now: Time,
+        id: &ResourceId,
+        happened: Happened,
+        out: &mut Vec<Output>,
+    ) {
+        let (level, code, text) = match happened {
+            Happened::Nothing | Happened::TimedOut(_) => return,
+            Happened::CameOnline => (Level::Info, "resource-online", "it is online".to_owned()),
+            Happened::Adopted => {
+                (Level::Info, "resource-adopted", "it runs and is watched again".to_owned())
+            }
+            Happened::WentOffline => (Level::Info, "resource-offline", "it is offline".to_owned()),
+            Happened::Failed(why) => self.judge(now, id, &why),
+            Happened::Unwell(why) => (Level::Warning, "resource-unwell", why),
+            Happened::StopFailed(why) => {
+                self.cannot_stop(id, &why, out);
+                (Level::Error, "resource-stop-failed", why)
+            }
+            Happened::Refused(why) => (Level::Warning, "order-refused", why),
+            Happened::Notice(text) => (Level::Info, "resource-notice", text),
+        };
+        out.push(self.note(level, code, (id, text)));
+    }
+
+    fn judge(&mut self, now: Time, id: &ResourceId, why: &str) -> (Level, &'static str, String) {
+        let wanted = self.wanted().contains(id);
+        let parts = self.resources.get(id).zip(self.machines.get_mut(id));
+        let Some((config, machine)) = parts.filter(|_| wanted) else {
+            return (Level::Info, "resource-offline", format!("it is offline: {why}"));
+        };
+        let of = config.policy.restart_threshold;
+        match machine.judge(now, config, why) {
+            Some(n) => (
+                Level::Warning,
+                "resource-failed",
+                format!("{why}; it is restarted in place, {n} of {of}"),
+            ),
+            None => (
+                Level::Error,
+                "resource-gave-up",
+                format!("{why}; {of} restarts in place within the period did not help"),
+            ),
+        }
+    }
+
+    /// The last resort, only if safety needs it: the group must leave and cannot be stopped.
+    fn cannot_stop(&self, id: &ResourceId, why: &str, out: &mut Vec<Output>) {
+        let tries = match self.machines.get(id).map(|m| &m.state) {
+            Some(State::Stuck { stop, .. }) => stop.stuck,
+            Some(_) | None => 0,
+        };
+        if self.tenure == Tenure::Leaving && tries >= orders::FENCE_AFTER {
+            let text = format!(
+                "resource {id} of group {} must leave this node and could not be stopped: {why}",
+                self.group
+            );
+            out.push(Output::SelfFence(text));
+        }
+    }
+
+    /// Rehearses a failure of a resource that is online.
+    pub fn rehearse(&mut self, id: &ResourceId, out: &mut Vec<Output>) {
+        if !self.wanted().contains(id) {
+            return;
+        }
+        let Some(machine) = self.machines.get_mut(id).filter(|m| m.is_online()) else { return };
+        machine.failing = Some("an administrator rehearses a failure".to_owned());
+        let text = "an administrator rehearses a failure".to_owned();
+        out.push(self.note(Level::Info, "resource-rehearsal", (id, text)));
+    }
+
+    /// The guard has stopped everything.
+    pub fn hard_stopped(&mut self) {
+        self.machines.values_mut().for_each(Machine::hard_stopped);
+    }
+
+    /// The monitor died.
+    pub fn monitor_died(&mut self) {
+        self.machines.values_mut().for_each(Machine::monitor_died);
+    }
+
+    /// When something must be looked at again under the lease.
+    #[must_use]
+    pub fn next_deadline(&self, lease: LeaseNumber) -> Option<Time> {
+        if self.tenure == Tenure::Unknown {
+            return None;
+        }
+        self.machines.values().filter(|m| m.accepts(lease)).filter_map(Machine::due).min()
+    }
+
+    /// Orders what can be ordered, and notices when the group is stopped for good.
+    pub fn settle(&mut self, desk: &mut Desk<'_>) {
+        if self.tenure != Tenure::Unknown && desk.lease.is_some() {
+            orders::give(self, desk);
+        }
+        let resources = &self.resources;
+        self.machines.retain(|id, m| resources.contains_key(id) || !m.is_down());
+        if self.ends() {
+            self.tenure = Tenure::Over;
+            let text = format!("group {} is stopped on this node in {}", self.group, self.epoch);
+            let (level, code) = (Level::Info, "group-stopped");
+            let group = self.group.clone();
+            desk.out.push(Output::Record(Note { level, code, group, resource: None, text }));
+        }
+    }
+
+    /// Whether the group is stopped for good now. On an old epoch: when nothing runs and something
+    /// would have to be started (R9).
+    fn ends(&self) -> bool {
+        let failed = || self.failure().is_some();
+        match self.tenure {
+            Tenure::Leaving => self.is_down(),
+            Tenure::Old => self.is_down() && !self.wanted().is_empty() && !failed(),
+            Tenure::Unknown | Tenure::Fresh | Tenure::Over => false,
+        }
+    }
+
+    /// The first resource that shall run and failed beyond its policy.
+    fn failure(&self) -> Option<String> {
+        let wanted = self.wanted();
+        wanted.iter().find_map(|id| match &self.machines.get(id)?.state {
+            State::Failed(why) => Some(format!("resource {id}: {why}")),
+            State::Offline | State::Starting(_) | State::Online(_) => None,
+            State::Stopping(..) | State::Stuck { .. } => None,
+        })
+    }
+
+    /// How the group stands, for the leader.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match self.tenure {
+            Tenure::Over => Standing::Stopped,
+            Tenure::Unknown | Tenure::Leaving => Standing::Held,
+            Tenure::Old if orders::has_something_to_start(self) => Standing::NeedsEpoch,
+            Tenure::Fresh | Tenure::Old => match self.failure() {
+                Some(why) => Standing::GaveUp(why),
+                None => Standing::Held,
+            },
+        }
+    }
+
+    /// The group as the leader is told.
+    #[must_use]
+    pub fn report(&self) -> GroupReport {
+        let status = |(id, m): (&ResourceId, &Machine)| ResourceStatus {
+            resource: id.clone(),
+            state: m.visible(),
+            health: m.health,
+            detail: m.detail.clone(),
+        };
+        GroupReport {
+            group: self.group.clone(),
+            epoch: self.epoch,
+            standing: self.standing(),
+            resources: self.machines.iter().map(status).collect(),
+        }
+    }
+
+    fn note(&self, level: Level, code: &'static str, (id, text): (&ResourceId, String)) -> Output {
+        let text = format!("resource {id} of group {}: {text}", self.group);
+        let (group, resource) = (self.group.clone(), Some(id.clone()));
+        Output::Record(Note { level, code, group, resource, text })
+    }
+}

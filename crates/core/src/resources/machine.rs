@@ -1,0 +1,448 @@
+//! One resource on its owner: the state machine behind the five states.
+//!
+//! ```text
+//!            start                    online
+//!  Offline ─────────► Starting ───────────────────► Online ◄─┐ adopt (new monitor, new epoch)
+//!    ▲  ▲               │  │ failed                  │  │  └─┘
+//!    │  └───────────────┼──┴─────────────────────────┼──┘ failed by itself
+//!    │ offline, failed  ▼ stop                       ▼ stop
+//!    ├──────────────── Stopping ◄──── again ──── Stuck       could not be stopped: may still act
+//!    │                   └──── not stopped ────────►┘
+//!    └── Failed (beyond its policy) ◄── the holding judges a failure
+//! ```
+//!
+//! The machine knows nothing of other resources: the holding of the group decides when to start
+//! and when to stop. Every order is a call that must be answered; an answer to another call than
+//! the last one says nothing.
+//!
+//! Invariants: a resource that could not be stopped is never treated as stopped (I-STOP-START).
+
+use stead_model::order::{Action, OnlineSpec, Outcome};
+use stead_model::resource::{Health, ResourceConfig, ResourceState};
+use stead_model::{Epoch, LeaseNumber, OrderId, Span, Time};
+
+/// How long an order to terminate may take until it counts as failed.
+pub const TERMINATE_LIMIT: Span = Span::from_secs(10);
+/// Pause before a resource that could not be stopped is terminated again.
+pub const STUCK_PAUSE: Span = Span::from_secs(2);
+
+/// An order that was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// Its number.
+    pub order: OrderId,
+    /// The lease under which it was given.
+    pub lease: LeaseNumber,
+    /// The epoch it was given for.
+    pub epoch: Epoch,
+    /// Until when it shall be answered.
+    pub due: Time,
+}
+
+/// Where a resource is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Nothing of it acts.
+    Offline,
+    /// It was ordered to start. Without a call the order was lost with its monitor.
+    Starting(Option<Call>),
+    /// It runs.
+    Online(Watch),
+    /// It was ordered to stop. Without a call the order must be given again.
+    Stopping(Option<Call>, Stop),
+    /// It could not be stopped: something of it may still act.
+    Stuck {
+        /// Why.
+        why: String,
+        /// When to try again.
+        again: Time,
+        /// What the stop was for.
+        stop: Stop,
+    },
+    /// It failed beyond its policy; nothing of it acts.
+    Failed(String),
+}
+
+/// Who watches a resource that runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// Nobody: its monitor or node service died.
+    Nobody,
+    /// A monitor was asked to adopt it.
+    Asked(Call),
+    /// The monitor that answered this call.
+    Monitor(Call),
+}
+
+/// How and why a resource is stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stop {
+    /// How.
+    pub how: How,
+    /// What it means when it is stopped.
+    pub then: Then,
+    /// How often it could not be stopped so far.
+    pub stuck: u32,
+}
+
+/// How a resource is stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// As its type does it.
+    Gracefully,
+    /// At once.
+    AtOnce,
+}
+
+/// What it means when a resource is stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// It was to be stopped.
+    Rest,
+    /// It had failed; its restart policy decides.
+    Failure(String),
+}
+
+/// What a report or a deadline did to a resource.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happened {
+    /// Nothing worth a word.
+    Nothing,
+    /// It came online.
+    CameOnline,
+    /// The new monitor watches it.
+    Adopted,
+    /// It went offline as ordered.
+    WentOffline,
+    /// It failed and nothing of it acts: the restart policy decides.
+    Failed(String),
+    /// A check says that it does not work: it is to be stopped, then its policy decides.
+    Unwell(String),
+    /// It could not be stopped.
+    StopFailed(String),
+    /// The guard refused the order.
+    Refused(String),
+    /// It took too long and must be stopped at once.
+    TimedOut(Then),
+    /// It is worth an event, without a change of state.
+    Notice(String),
+}
+
+/// One resource on its owner.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Where it is.
+    pub state: State,
+    /// What its checks say.
+    pub health: Health,
+    /// Why it is where it is, if that needs a reason.
+    pub detail: Option<String>,
+    /// A failure seen while it still runs: it is stopped after its dependents.
+    pub failing: Option<String>,
+    /// What it was started with; `None` until it is started or adopted by this service.
+    pub running: Option<ResourceConfig>,
+    /// Restarts in place within the window.
+    pub restarts: Vec<Time>,
+    /// Orders under this lease were refused: only a newer one counts.
+    pub refused: Option<LeaseNumber>,
+}
+
+impl Machine {
+    /// A resource of which nothing acts.
+    #[must_use]
+    pub const fn offline() -> Self {
+        Self {
+            state: State::Offline,
+            health: Health::Unknown,
+            detail: None,
+            failing: None,
+            running: None,
+            restarts: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// A resource that the guard runs since before this service started.
+    #[must_use]
+    pub fn found_running() -> Self {
+        Self { state: State::Online(Watch::Nobody), ..Self::offline() }
+    }
+
+    /// The state people see.
+    #[must_use]
+    pub const fn visible(&self) -> ResourceState {
+        match &self.state {
+            State::Offline => ResourceState::Offline,
+            State::Starting(_) => ResourceState::OnlinePending,
+            State::Online(_) => ResourceState::Online,
+            State::Stopping(..) | State::Stuck { .. } => ResourceState::OfflinePending,
+            State::Failed(_) => ResourceState::Failed,
+        }
+    }
+
+    /// Whether nothing of it acts.
+    #[must_use]
+    pub const fn is_down(&self) -> bool {
+        match &self.state {
+            State::Offline | State::Failed(_) => true,
+            State::Starting(_) | State::Online(_) | State::Stopping(..) | State::Stuck { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Whether it serves.
+    #[must_use]
+    pub const fn is_online(&self) -> bool {
+        matches!(&self.state, State::Online(_))
+    }
+
+    /// Whether orders may be given under the lease.
+    #[must_use]
+    pub fn accepts(&self, lease: LeaseNumber) -> bool {
+        self.refused.is_none_or(|refused| lease > refused)
+    }
+
+    /// The call that waits for its answer, or that watches.
+    #[must_use]
+    pub const fn call(&self) -> Option<&Call> {
+        match &self.state {
+            State::Starting(call) | State::Stopping(call, _) => call.as_ref(),
+            State::Online(Watch::Asked(call) | Watch::Monitor(call)) => Some(call),
+            State::Offline | State::Online(Watch::Nobody) | State::Stuck { .. } => None,
+            State::Failed(_) => None,
+        }
+    }
+
+    /// When it must be looked at again.
+    #[must_use]
+    pub fn due(&self) -> Option<Time> {
+        match &self.state {
+            State::Starting(call) | State::Stopping(call, _) => call.as_ref().map(|c| c.due),
+            State::Online(Watch::Asked(call)) => Some(call.due),
+            State::Stuck { again, .. } => Some(*again),
+            State::Offline | State::Online(_) | State::Failed(_) => None,
+        }
+    }
+
+    /// It was ordered to start.
+    pub fn started(&mut self, call: Call, config: ResourceConfig) -> Action {
+        let action = Action::Online(spec(&config));
+        self.state = State::Starting(Some(call));
+        self.health = Health::Unknown;
+        self.failing = None;
+        self.running = Some(config);
+        action
+    }
+
+    /// A monitor was asked to watch it, in the call's epoch.
+    pub fn adopted(&mut self, call: Call, config: ResourceConfig) -> Action {
+        let action = Action::Adopt(spec(&config));
+        self.state = State::Online(Watch::Asked(call));
+        self.health = Health::Unknown;
+        self.running = Some(config);
+        action
+    }
+
+    /// It was ordered to stop.
+    pub fn stopped(&mut self, call: Call, stop: Stop) -> Action {
+        let action = match stop.how {
+            How::Gracefully => Action::Offline,
+            How::AtOnce => Action::Terminate,
+        };
+        self.state = State::Stopping(Some(call), stop);
+        action
+    }
+
+    /// Its monitor died: what it was told is lost, what runs goes on.
+    pub fn monitor_died(&mut self) {
+        self.health = Health::Unknown;
+        match &mut self.state {
+            State::Starting(call) | State::Stopping(call, _) => *call = None,
+            State::Online(watch) => *watch = Watch::Nobody,
+            State::Offline | State::Stuck { .. } | State::Failed(_) => {}
+        }
+    }
+
+    /// The guard has stopped everything.
+    pub fn hard_stopped(&mut self) {
+        let failed = matches!(self.state, State::Failed(_));
+        if !failed {
+            self.state = State::Offline;
+            self.detail = None;
+        }
+        self.health = Health::Unknown;
+        self.failing = None;
+        self.running = None;
+    }
+
+    /// Forgets failures: an administrator acted, or the group has a new life here.
+    pub fn forgive(&mut self) {
+        self.restarts.clear();
+        if let State::Failed(_) = self.state {
+            self.state = State::Offline;
+            self.detail = None;
+        }
+    }
+
+    /// The answer to the last call, or a push that repeats its number.
+    pub fn reported(&mut self, now: Time, outcome: Outcome) -> Happened {
+        match outcome {
+            Outcome::Online => self.said_online(),
+            Outcome::Offline => self.said_down(None),
+            Outcome::Failed(why) => self.said_down(Some(why)),
+            Outcome::StopFailed(why) => self.said_stop_failed(now, why),
+            Outcome::Refused(why) => self.said_refused(why),
+            Outcome::Health(health, text) => self.said_health(health, text),
+            Outcome::Notice(text) => Happened::Notice(text),
+        }
+    }
+
+    fn said_online(&mut self) -> Happened {
+        match &mut self.state {
+            State::Starting(call) => {
+                let watch = call.take().map_or(Watch::Nobody, Watch::Monitor);
+                self.state = State::Online(watch);
+                self.detail = None;
+                Happened::CameOnline
+            }
+            State::Online(Watch::Asked(call)) => {
+                self.state = State::Online(Watch::Monitor(call.clone()));
+                Happened::Adopted
+            }
+            State::Offline | State::Online(_) | State::Stopping(..) => Happened::Nothing,
+            State::Stuck { .. } | State::Failed(_) => Happened::Nothing,
+        }
+    }
+
+    fn said_down(&mut self, failed: Option<String>) -> Happened {
+        let happened = match &self.state {
+            State::Offline | State::Failed(_) | State::Stuck { .. } => return Happened::Nothing,
+            State::Starting(_) => {
+                let why = || "it went offline while it was being started".to_owned();
+                Happened::Failed(failed.unwrap_or_else(why))
+            }
+            State::Online(_) => {
+                Happened::Failed(failed.unwrap_or_else(|| "it ended by itself".to_owned()))
+            }
+            State::Stopping(_, stop) => match &stop.then {
+                Then::Rest => Happened::WentOffline,
+                Then::Failure(why) => Happened::Failed(why.clone()),
+            },
+        };
+        self.rest();
+        happened
+    }
+
+    fn rest(&mut self) {
+        self.state = State::Offline;
+        self.health = Health::Unknown;
+        self.detail = None;
+        self.failing = None;
+        self.running = None;
+    }
+
+    fn said_stop_failed(&mut self, now: Time, why: String) -> Happened {
+        let stop = match &self.state {
+            State::Offline | State::Failed(_) | State::Stuck { .. } => return Happened::Nothing,
+            State::Starting(_) | State::Online(_) => {
+                Stop { how: How::AtOnce, then: Then::Failure(why.clone()), stuck: 0 }
+            }
+            State::Stopping(_, stop) => stop.clone(),
+        };
+        self.stuck(now, why.clone(), stop);
+        Happened::StopFailed(why)
+    }
+
+    fn stuck(&mut self, now: Time, why: String, stop: Stop) {
+        let stop = Stop { how: How::AtOnce, stuck: stop.stuck + 1, ..stop };
+        self.detail = Some(format!("could not be stopped: {why}"));
+        self.state = State::Stuck { why, again: now + STUCK_PAUSE, stop };
+    }
+
+    /// The lease of the call was over: nothing was done. A start is given up, a stop and an
+    /// adoption are tried again under a newer lease; usually a hard stop comes first.
+    fn said_refused(&mut self, why: String) -> Happened {
+        let Some(lease) = self.call().map(|c| c.lease) else { return Happened::Nothing };
+        match &mut self.state {
+            State::Offline | State::Failed(_) | State::Stuck { .. } => return Happened::Nothing,
+            State::Starting(_) => self.rest(),
+            State::Online(watch) => *watch = Watch::Nobody,
+            State::Stopping(call, _) => *call = None,
+        }
+        self.refused = Some(lease);
+        Happened::Refused(why)
+    }
+
+    fn said_health(&mut self, health: Health, text: String) -> Happened {
+        if !self.is_online() {
+            return Happened::Nothing;
+        }
+        self.health = health;
+        self.detail = match health {
+            Health::Good => None,
+            Health::Unknown | Health::Bad => Some(text.clone()),
+        };
+        match (health, &self.failing) {
+            (Health::Bad, None) => {
+                self.failing = Some(text.clone());
+                Happened::Unwell(text)
+            }
+            (Health::Good | Health::Unknown | Health::Bad, _) => Happened::Nothing,
+        }
+    }
+
+    /// The time of [`Machine::due`] came: what is to be done now.
+    pub fn timed_out(&mut self, now: Time) -> Happened {
+        if self.due().is_none_or(|due| now < due) {
+            return Happened::Nothing;
+        }
+        match &self.state {
+            State::Starting(_) => {
+                let why = "it did not come online in time".to_owned();
+                Happened::TimedOut(Then::Failure(why))
+            }
+            State::Stopping(_, Stop { how: How::Gracefully, then, .. }) => {
+                Happened::TimedOut(then.clone())
+            }
+            State::Stopping(_, stop @ Stop { how: How::AtOnce, .. }) => {
+                let (why, stop) = ("it does not answer to be terminated".to_owned(), stop.clone());
+                self.stuck(now, why.clone(), stop);
+                Happened::StopFailed(why)
+            }
+            State::Online(_) => {
+                self.state = State::Online(Watch::Nobody);
+                Happened::Nothing
+            }
+            State::Offline | State::Stuck { .. } | State::Failed(_) => Happened::Nothing,
+        }
+    }
+
+    /// Judges a failure by the restart policy: whether it is to be started again in place, and
+    /// which restart within the window that is.
+    pub fn judge(&mut self, now: Time, config: &ResourceConfig, why: &str) -> Option<u32> {
+        let period = Span::from_secs(config.policy.restart_period_s);
+        self.restarts.retain(|at| now.since(*at) < period);
+        let done = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        if done < config.policy.restart_threshold {
+            self.restarts.push(now);
+            self.detail = Some(why.to_owned());
+            return Some(done + 1);
+        }
+        self.state = State::Failed(why.to_owned());
+        self.detail = Some(why.to_owned());
+        None
+    }
+}
+
+/// What the monitor needs to run a resource.
+#[must_use]
+pub fn spec(config: &ResourceConfig) -> OnlineSpec {
+    OnlineSpec {
+        kind: config.kind.clone(),
+        properties: config.properties.clone(),
+        looks_alive_ms: config.policy.looks_alive_ms,
+        is_alive_ms: config.policy.is_alive_ms,
+        pending_timeout_ms: config.policy.pending_timeout_ms,
+    }
+}

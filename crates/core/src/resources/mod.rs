@@ -1,0 +1,266 @@
+//! The owner's side of groups: what this node holds, where each resource is, what to order next.
+//!
+//! ```text
+//!   Db after every apply, the lease ─► Holdings ─► orders to the monitor
+//!   answers of the monitor, hard stops ─┘   └────► report to the leader, records
+//! ```
+//!
+//! `machine` is one resource, `holding` one group in its epoch, `orders` what to order in which
+//! sequence, `gate` when orders may be given at all. Everything is a function of the last inputs:
+//! an order that could not be given is found again at the next input.
+//!
+//! Invariants
+//! - I-DEP: a resource is started after all it depends on is online and stopped when nothing that
+//!   depends on it runs (A-115).
+//! - I-QUORUM: no order without a lease that is newer than the last hard stop.
+//! - R8: a group that was reported stopped stays stopped in this epoch.
+//! - R9: a restarted service starts nothing on an epoch granted before its first lease.
+//!
+//! Not here: who owns a group (`groups`), the lease (`lease`), how a type works (crate `resmon`).
+
+pub mod gate;
+pub mod holding;
+pub mod machine;
+pub mod orders;
+
+use std::collections::BTreeMap;
+
+use stead_model::order::{GuardStatus, ResourceOrder, ResourceReport};
+use stead_model::record::Level;
+use stead_model::wire::peer::GroupReport;
+use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, NodeId, OrderId, ResourceId, Time};
+
+pub use gate::Gate;
+pub use holding::Holding;
+
+use crate::db::Db;
+use crate::planted::{Fault, Planted};
+use holding::Ownership;
+use orders::Desk;
+
+/// What the owner's side wants done or known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Order the monitor something.
+    Order(ResourceOrder),
+    /// Write a record.
+    Record(Note),
+    /// A resource that must leave this node cannot be stopped: stop everything, as the last
+    /// resort.
+    SelfFence(String),
+    /// [`Holdings::report`] says something new.
+    ReportChanged,
+}
+
+/// A record without its number, time and cause.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// Stable code, as in `resource-online`.
+    pub code: &'static str,
+    /// The group.
+    pub group: GroupId,
+    /// The resource, if it is about one.
+    pub resource: Option<ResourceId>,
+    /// One sentence for people.
+    pub text: String,
+}
+
+/// How a node service starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning<'a> {
+    /// This node.
+    pub node: NodeId,
+    /// What the guard runs and which leases it knows.
+    pub guard: &'a GuardStatus,
+    /// The last index of the node's own log: everything that an earlier service of this node can
+    /// have applied is up to there (R9).
+    pub log_end: LogIndex,
+    /// Planted faults.
+    pub planted: Planted,
+}
+
+/// Which groups this node holds, and where each of their resources is.
+#[derive(Clone, Debug)]
+pub struct Holdings {
+    node: NodeId,
+    planted: Planted,
+    groups: BTreeMap<GroupId, Holding>,
+    gate: Gate,
+    order_last: OrderId,
+    /// Groups granted up to this index may not be started (R9).
+    old_until: LogIndex,
+    seen: Option<LogIndex>,
+    reported: Vec<GroupReport>,
+    out: Vec<Output>,
+}
+
+impl Holdings {
+    /// What the guard runs is taken up as running and unwatched; whether it stays is decided when
+    /// the database is known.
+    #[must_use]
+    pub fn new(begin: Beginning<'_>) -> Self {
+        let mut groups: BTreeMap<GroupId, Holding> = BTreeMap::new();
+        for admitted in &begin.guard.admitted {
+            let holding = groups
+                .entry(admitted.group.clone())
+                .or_insert_with(|| Holding::new(admitted.group.clone(), admitted.epoch));
+            holding.found(admitted);
+        }
+        let mut holdings = Self {
+            node: begin.node,
+            planted: begin.planted,
+            groups,
+            gate: Gate::new(begin.guard),
+            // Numbers of an earlier service of this guard life are below: it had older leases.
+            order_last: OrderId(begin.guard.lease_last.0 << 20),
+            old_until: begin.log_end,
+            seen: None,
+            reported: Vec::new(),
+            out: Vec::new(),
+        };
+        holdings.reported = holdings.report();
+        holdings
+    }
+
+    /// The database or the lease changed. `lease` is the lease in force, `None` without one.
+    pub fn sync(&mut self, now: Time, db: &Db, lease: Option<LeaseNumber>) -> Vec<Output> {
+        if !self.gate.was_leased() {
+            self.old_until = self.old_until.max(db.applied());
+        }
+        self.gate.leased(lease);
+        if self.seen != Some(db.groups_changed()) {
+            self.seen = Some(db.groups_changed());
+            self.take_up(db);
+            self.settle_ownership(db);
+        }
+        self.settle(now)
+    }
+
+    /// The monitor said something.
+    pub fn reported(&mut self, now: Time, report: ResourceReport) -> Vec<Output> {
+        if let Some(holding) = self.groups.get_mut(&report.group) {
+            holding.reported(now, report, &mut self.out);
+        }
+        self.settle(now)
+    }
+
+    /// The guard began to stop everything: orders under leases up to this one are refused, and
+    /// nothing is ordered until it is done (R8).
+    pub fn hard_stop_began(&mut self, now: Time, lease: LeaseNumber) -> Vec<Output> {
+        self.gate.hard_stop_began(lease);
+        self.settle(now)
+    }
+
+    /// The guard has stopped everything. Groups that are still owned may be started again under
+    /// a newer lease.
+    pub fn hard_stop_done(&mut self, now: Time, lease: LeaseNumber) -> Vec<Output> {
+        self.gate.hard_stop_done(lease);
+        self.groups.values_mut().for_each(Holding::hard_stopped);
+        self.settle(now)
+    }
+
+    /// A monitor died: what runs goes on unwatched.
+    pub fn monitor_died(&mut self, now: Time) -> Vec<Output> {
+        self.gate.monitor_died();
+        self.groups.values_mut().for_each(Holding::monitor_died);
+        self.settle(now)
+    }
+
+    /// A monitor, the first or a new one, takes orders.
+    pub fn monitor_ready(&mut self, now: Time) -> Vec<Output> {
+        self.groups.values_mut().for_each(Holding::monitor_died);
+        self.gate.monitor_ready();
+        self.settle(now)
+    }
+
+    /// The time of [`Holdings::next_deadline`] came.
+    pub fn deadline(&mut self, now: Time) -> Vec<Output> {
+        self.settle(now)
+    }
+
+    /// Rehearses a failure of a resource, if it is online in exactly this epoch.
+    pub fn fail(
+        &mut self,
+        now: Time,
+        (group, epoch): (&GroupId, Epoch),
+        resource: &ResourceId,
+    ) -> Vec<Output> {
+        if let Some(holding) = self.groups.get_mut(group).filter(|h| h.epoch() == epoch) {
+            holding.rehearse(resource, &mut self.out);
+        }
+        self.settle(now)
+    }
+
+    /// When [`Holdings::deadline`] wants to be called; `None` while nothing could be done then.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        let lease = self.gate.open()?;
+        self.groups.values().filter_map(|h| h.next_deadline(lease)).min()
+    }
+
+    /// What this node tells the leader of its groups.
+    #[must_use]
+    pub fn report(&self) -> Vec<GroupReport> {
+        self.groups.values().map(Holding::report).collect()
+    }
+
+    /// The groups held, by name.
+    #[must_use]
+    pub fn groups(&self) -> &BTreeMap<GroupId, Holding> {
+        &self.groups
+    }
+
+    /// Whether nothing of any group acts on this node, as far as it knows.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.groups.values().all(Holding::is_down)
+    }
+
+    /// Groups that the database gives to this node and that are not held yet.
+    fn take_up(&mut self, db: &Db) {
+        for group in db.groups().values() {
+            let mine = group.ownership.as_ref().filter(|o| o.node == self.node);
+            if let Some(owned) = mine.filter(|_| !self.groups.contains_key(&group.id)) {
+                let holding = Holding::new(group.id.clone(), owned.epoch);
+                self.groups.insert(group.id.clone(), holding);
+            }
+        }
+    }
+
+    fn settle_ownership(&mut self, db: &Db) {
+        let ignore_age = self.planted.has(Fault::RestartStartsOldEpoch);
+        for holding in self.groups.values_mut() {
+            let group = db.group(holding.group());
+            let trail = db.trail(holding.group()).cloned().unwrap_or_default();
+            let old = trail.granted <= self.old_until && !ignore_age;
+            let own = group.and_then(|g| g.ownership.as_ref()).filter(|o| o.node == self.node);
+            let ownership = match own {
+                None => Ownership::Other { epoch_last: db.epoch_last(holding.group()) },
+                Some(o) if o.release.is_some() => Ownership::Released { epoch: o.epoch },
+                Some(o) if old => Ownership::Old { epoch: o.epoch },
+                Some(o) => Ownership::Fresh { epoch: o.epoch },
+            };
+            holding.sync(group, ownership, trail.administered);
+        }
+        self.groups.retain(|_, holding| !holding.is_let_go());
+    }
+
+    /// Orders all that can be ordered now and tells what changed.
+    fn settle(&mut self, now: Time) -> Vec<Output> {
+        let lease = self.gate.open();
+        for holding in self.groups.values_mut() {
+            let (order_last, out) = (&mut self.order_last, &mut self.out);
+            let mut desk = Desk { now, lease, order_last, out };
+            holding.settle(&mut desk);
+        }
+        self.groups.retain(|_, holding| !holding.is_let_go());
+        let report = self.report();
+        if report != self.reported {
+            self.reported = report;
+            self.out.push(Output::ReportChanged);
+        }
+        std::mem::take(&mut self.out)
+    }
+}

@@ -1,0 +1,206 @@
+//! What to order for a group now: the sequence of I-DEP, as parallel as the tree allows.
+//!
+//! A resource *must go down* when it shall not run, failed a check, was changed, or stands on
+//! something that is not online or must go down itself. It is stopped when nothing that depends
+//! on it runs, and started when all it depends on is online and nothing that depends on it still
+//! runs from before. So a failed resource is restarted after its dependents are down, and they
+//! follow it up again.
+
+use std::collections::BTreeSet;
+
+use stead_model::order::{Action, ResourceOrder};
+use stead_model::resource::ResourceConfig;
+use stead_model::{LeaseNumber, OrderId, ResourceId, Span, Time};
+
+use super::Output;
+use super::holding::{Holding, Tenure};
+use super::machine::{
+    Call, Happened, How, Machine, State, Stop, TERMINATE_LIMIT, Then, Watch, spec,
+};
+use crate::db::tree;
+
+/// A resource that must leave the node and could not be stopped so often stops the whole node.
+pub const FENCE_AFTER: u32 = 3;
+
+/// Where orders are written.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    /// Now.
+    pub now: Time,
+    /// The lease under which orders are given; `None`: none may be given.
+    pub lease: Option<LeaseNumber>,
+    /// The last order number used.
+    pub order_last: &'a mut OrderId,
+    /// What comes out.
+    pub out: &'a mut Vec<Output>,
+}
+
+/// What is to be done about one resource now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Step {
+    Start,
+    Adopt,
+    Stop(Stop),
+}
+
+/// Gives all orders that can be given now.
+pub(super) fn give(holding: &mut Holding, desk: &mut Desk<'_>) {
+    let Some(lease) = desk.lease else { return };
+    time_out(holding, desk, lease);
+    let down = must_go_down(holding);
+    let steps: Vec<(ResourceId, Step)> = holding
+        .machines
+        .iter()
+        .filter(|(_, machine)| machine.accepts(lease))
+        .filter_map(|(id, m)| step(holding, (id, m), &down, desk.now).map(|s| (id.clone(), s)))
+        .collect();
+    for (id, step) in steps {
+        order(holding, &id, step, desk);
+    }
+}
+
+/// Whether a resource would be started now, if the epoch allowed it (R9).
+pub(super) fn has_something_to_start(holding: &Holding) -> bool {
+    let down = must_go_down(holding);
+    holding.machines.iter().any(|(id, m)| is_startable(holding, (id, m), &down))
+}
+
+/// Calls that were not answered in time.
+fn time_out(holding: &mut Holding, desk: &mut Desk<'_>, lease: LeaseNumber) {
+    let ids: Vec<ResourceId> = holding.machines.keys().cloned().collect();
+    for id in ids {
+        let Some(machine) = holding.machines.get_mut(&id).filter(|m| m.accepts(lease)) else {
+            continue;
+        };
+        match machine.timed_out(desk.now) {
+            Happened::TimedOut(then) => {
+                let stop = Stop { how: How::AtOnce, then, stuck: 0 };
+                order(holding, &id, Step::Stop(stop), desk);
+            }
+            happened => holding.happened(desk.now, &id, happened, desk.out),
+        }
+    }
+}
+
+/// The resources that shall not stay online. Those that run and those that do not are judged
+/// alike: one that is in the set is not started either.
+fn must_go_down(holding: &Holding) -> BTreeSet<ResourceId> {
+    let wanted = holding.wanted();
+    let mut down: BTreeSet<ResourceId> = holding.machines.keys().cloned().collect();
+    for config in tree::online_order(&holding.resources) {
+        let Some(machine) = holding.machines.get(&config.id) else { continue };
+        let online = |d: &ResourceId| holding.machines.get(d).is_some_and(Machine::is_online);
+        let stands = config.depends_on.iter().all(|d| online(d) && !down.contains(d));
+        let sound = machine.failing.is_none() && !is_changed(machine, config);
+        if wanted.contains(&config.id) && stands && sound {
+            down.remove(&config.id);
+        }
+    }
+    down
+}
+
+/// Whether it runs with other properties than the database has now.
+fn is_changed(machine: &Machine, config: &ResourceConfig) -> bool {
+    let differs = |r: &ResourceConfig| r.kind != config.kind || r.properties != config.properties;
+    machine.running.as_ref().is_some_and(differs)
+}
+
+/// Whether nothing runs that depends on it, by what was started or by what the database has now.
+fn is_free(holding: &Holding, id: &ResourceId) -> bool {
+    let stands_on = |config: Option<&ResourceConfig>| {
+        config.is_some_and(|config| config.depends_on.contains(id))
+    };
+    holding.machines.iter().all(|(other, machine)| {
+        machine.is_down()
+            || !(stands_on(machine.running.as_ref()) || stands_on(holding.resources.get(other)))
+    })
+}
+
+fn is_startable(
+    holding: &Holding,
+    (id, machine): (&ResourceId, &Machine),
+    down: &BTreeSet<ResourceId>,
+) -> bool {
+    machine.state == State::Offline && !down.contains(id) && is_free(holding, id)
+}
+
+fn step(
+    holding: &Holding,
+    (id, machine): (&ResourceId, &Machine),
+    down: &BTreeSet<ResourceId>,
+    now: Time,
+) -> Option<Step> {
+    let must_stop = down.contains(id) && is_free(holding, id);
+    match &machine.state {
+        State::Offline => {
+            let may = holding.tenure() == Tenure::Fresh;
+            (may && is_startable(holding, (id, machine), down)).then_some(Step::Start)
+        }
+        State::Starting(_) if must_stop => Some(Step::Stop(stop(machine))),
+        State::Starting(None) if !down.contains(id) => Some(Step::Start),
+        State::Starting(_) => None,
+        State::Online(_) if must_stop => Some(Step::Stop(stop(machine))),
+        State::Online(watch) => {
+            let adopt = !down.contains(id) && needs_adoption(holding, (id, machine), watch);
+            adopt.then_some(Step::Adopt)
+        }
+        State::Stopping(None, stop) => Some(Step::Stop(stop.clone())),
+        State::Stopping(Some(_), _) | State::Failed(_) => None,
+        State::Stuck { again, stop, .. } => (now >= *again).then(|| Step::Stop(stop.clone())),
+    }
+}
+
+/// A resource that failed a check is stopped at once and judged; any other one is stopped as its
+/// type does it.
+fn stop(machine: &Machine) -> Stop {
+    match &machine.failing {
+        Some(why) => Stop { how: How::AtOnce, then: Then::Failure(why.clone()), stuck: 0 },
+        None => Stop { how: How::Gracefully, then: Then::Rest, stuck: 0 },
+    }
+}
+
+/// A resource that nobody watches, or that is watched under an older epoch or other intervals.
+fn needs_adoption(
+    holding: &Holding,
+    (id, machine): (&ResourceId, &Machine),
+    watch: &Watch,
+) -> bool {
+    match watch {
+        Watch::Nobody => true,
+        Watch::Asked(call) | Watch::Monitor(call) => {
+            let intervals = |r: &ResourceConfig| {
+                holding.resources.get(id).is_some_and(|config| spec(config) != spec(r))
+            };
+            call.epoch != holding.epoch() || machine.running.as_ref().is_some_and(intervals)
+        }
+    }
+}
+
+fn order(holding: &mut Holding, id: &ResourceId, step: Step, desk: &mut Desk<'_>) {
+    let Some(lease) = desk.lease else { return };
+    let (group, epoch) = (holding.group().clone(), holding.epoch());
+    let config = holding.resources.get(id).cloned();
+    let Some(machine) = holding.machines.get_mut(id) else { return };
+    *desk.order_last = desk.order_last.next();
+    let order = *desk.order_last;
+    let due = desk.now + limit(&step, config.as_ref().or(machine.running.as_ref()));
+    let call = Call { order, lease, epoch, due };
+    let action: Action = match (step, config) {
+        (Step::Start, Some(config)) => machine.started(call, config),
+        (Step::Adopt, Some(config)) => machine.adopted(call, config),
+        (Step::Stop(stop), _) => machine.stopped(call, stop),
+        (Step::Start | Step::Adopt, None) => return,
+    };
+    let resource = id.clone();
+    desk.out.push(Output::Order(ResourceOrder { order, group, resource, epoch, lease, action }));
+}
+
+fn limit(step: &Step, config: Option<&ResourceConfig>) -> Span {
+    let pending = config.map(|c| c.policy.clone()).unwrap_or_default().pending_timeout_ms;
+    match step {
+        Step::Stop(Stop { how: How::AtOnce, .. }) => TERMINATE_LIMIT,
+        Step::Start | Step::Adopt | Step::Stop(Stop { how: How::Gracefully, .. }) => {
+            Span::from_millis(pending)
+        }
+    }
+}
