@@ -124,9 +124,10 @@ pub enum MonitorToGuard {
         /// Number of the signal.
         signal: i32,
     },
-    /// Kill a program and all its children.
+    /// End it at once: kill a program and all its children, take an address away; ends with
+    /// [`GuardToMonitor::Exited`].
     Kill {
-        /// The program.
+        /// The thing.
         instance: InstanceId,
     },
     /// Nothing is left of an address or mark.
@@ -141,7 +142,7 @@ pub enum MonitorToGuard {
 pub enum GuardToMonitor {
     /// All that runs, also from the time of an earlier monitor.
     Inventory(Vec<Running>),
-    /// It may run; a program runs.
+    /// It may run; a program is being started.
     Admitted {
         /// The request.
         request: u64,
@@ -157,9 +158,14 @@ pub enum GuardToMonitor {
         /// Why.
         refusal: Refusal,
     },
-    /// A program ended; nothing of it is left.
-    Exited {
+    /// The application of a program was executed.
+    Started {
         /// The program.
+        instance: InstanceId,
+    },
+    /// Nothing is left of a thing that the monitor did not release itself.
+    Exited {
+        /// The thing.
         instance: InstanceId,
         /// How it ended.
         status: ExitStatus,

@@ -1,0 +1,293 @@
+//! Cluster: owns the machines of one node and routes between them. Routing only, no rules.
+//!
+//! Every call takes one event, then lets the machines work until none has anything left to do
+//! (`pump`). What they want of the world comes out as effects; what they want of each other is
+//! delivered here at once.
+
+mod inbox;
+mod pump;
+mod startup;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use stead_model::config::NodeConfig;
+use stead_model::order::{GuardOrder, GuardStatus};
+use stead_model::profile::Timing;
+use stead_model::record::{Level, Record};
+use stead_model::request::{Answer, Envelope};
+use stead_model::wire::peer::{PeerMessage, RaftMessage, Report};
+use stead_model::{
+    CauseId, GroupId, Incarnation, LogIndex, NodeId, RequestId, ResourceId, Time, UtcMillis,
+};
+
+use crate::consensus::keeper::{IoDesk, Keeper};
+use crate::consensus::replica::Replica;
+use crate::counters::Counters;
+use crate::effect::{Channel, Effect};
+use crate::event::Event;
+use crate::leading::{Leading, Mail};
+use crate::lease::asker::Asker;
+use crate::membership::Links;
+use crate::planted::Planted;
+use crate::quorum::Seat;
+use crate::resources::{Holdings, Output};
+
+/// What a core starts with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The node-local configuration.
+    pub config: NodeConfig,
+    /// Random number of this life of the node service.
+    pub service: Incarnation,
+    /// What the guard says at the start.
+    pub guard: GuardStatus,
+    /// The cluster key.
+    pub key: [u8; 32],
+    /// Seed of everything drawn.
+    pub seed: u64,
+    /// Planted faults; none in the product.
+    pub planted: Planted,
+}
+
+/// One node of a cluster, without the world around it.
+pub struct Cluster {
+    config: NodeConfig,
+    node: NodeId,
+    timing: Timing,
+    guard: Incarnation,
+    seed: u64,
+    planted: Planted,
+    utc: (UtcMillis, Time),
+    io: IoDesk,
+    out: Vec<Effect>,
+    links: Links,
+    own: Own,
+    seat: Option<Seat>,
+    asker: Asker,
+    /// What the guard said at the start.
+    found: GuardStatus,
+    /// Words of guard and monitor that came while the log was being read.
+    deferred: Vec<Event>,
+    /// What the owner's side wants done.
+    wanted: Vec<Output>,
+    reporting: Reporting,
+    requests: BTreeMap<RequestId, Asked>,
+    /// Raft messages for a replica on this node.
+    inbox: VecDeque<RaftMessage>,
+    /// Messages of this node to itself.
+    self_mail: VecDeque<PeerMessage>,
+    heartbeat_at: Time,
+    records: u64,
+    cause: Option<CauseId>,
+    counters: Counters,
+    had_lease: bool,
+    lost_since: Option<UtcMillis>,
+    online_seen: BTreeSet<(GroupId, stead_model::Epoch)>,
+    report_changed: bool,
+    leader_seen: Option<stead_model::VoterId>,
+    halted: bool,
+}
+
+/// The node's own replica.
+enum Own {
+    /// Its log is being read.
+    Loading(Box<startup::Loading>),
+    /// It runs.
+    Running(Box<OwnReplica>),
+    /// It cannot: the service ends.
+    Failed,
+}
+
+/// The node's own voter or learner.
+struct OwnReplica {
+    replica: Replica,
+    keeper: Keeper,
+    leading: Option<Leading>,
+    holdings: Holdings,
+}
+
+/// What this node tells others of its groups.
+#[derive(Debug, Default)]
+struct Reporting {
+    number: u64,
+    dirty: bool,
+    seen: u64,
+    send_at: Time,
+    /// The last report of every node, this one included, for the view.
+    latest: BTreeMap<NodeId, Report>,
+}
+
+/// A request of a client of this node on its way.
+#[derive(Debug)]
+struct Asked {
+    envelope: Envelope,
+    since: Time,
+    retry_at: Time,
+}
+
+impl Cluster {
+    /// Begins: the node's log is read first, everything else follows from events.
+    #[must_use]
+    pub fn start(start: Start, now: Time) -> (Self, Vec<Effect>) {
+        startup::start(start, now)
+    }
+
+    /// Takes one event. Never blocks and never panics: a panic inside is a bug that stops
+    /// everything on this node through the guard and ends the service.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Effect> {
+        if self.halted {
+            return Vec::new();
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.take(now, event);
+            self.pump(now);
+        }));
+        if let Err(panic) = outcome {
+            self.halt_after(&panic);
+        }
+        self.effects()
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        let mut effects = std::mem::take(&mut self.out);
+        effects.append(&mut self.io.out);
+        effects
+    }
+
+    fn halt_after(&mut self, panic: &Box<dyn std::any::Any + Send>) {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let why = format!("bug in the core: {}", text.unwrap_or("no message"));
+        self.halted = true;
+        self.out.push(Effect::Guard(GuardOrder::HardStop { why: why.clone() }));
+        self.out.push(Effect::Halt { why });
+    }
+
+    /// When `handle(now, Event::Deadline)` wants to be called next, at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        if self.halted { None } else { self.deadline() }
+    }
+
+    /// Index of the last applied entry.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.running().map_or(LogIndex(0), |own| own.replica.applied())
+    }
+
+    /// Hash over everything applied: equal index, equal digest (I-AGREE).
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.running().map_or(0, |own| own.replica.db.digest())
+    }
+
+    /// The database as this node has applied it, once its log is read.
+    #[must_use]
+    pub fn db(&self) -> Option<&crate::db::Db> {
+        self.running().map(|own| &own.replica.db)
+    }
+
+    /// The leader this node knows, and the term.
+    #[must_use]
+    pub fn leader(&self) -> Option<(stead_model::VoterId, stead_model::Term)> {
+        let own = self.running()?;
+        Some((own.replica.leader()?, own.replica.term()))
+    }
+
+    /// Replicas of this node that lead now, with their terms: for the checker of one leader per
+    /// term.
+    #[must_use]
+    pub fn leading(&self) -> Vec<(stead_model::VoterId, stead_model::Term)> {
+        let own = self.running().filter(|o| o.leading.is_some() && o.replica.is_leader());
+        let own = own.map(|o| (stead_model::VoterId::from(self.node), o.replica.term()));
+        let seat = self.seat.as_ref().and_then(Seat::live);
+        let live = seat.filter(|l| l.leading.is_some() && l.replica.is_leader());
+        let voter = self.seat.as_ref().map(Seat::voter).unwrap_or_default();
+        own.into_iter().chain(live.map(|l| (voter, l.replica.term()))).collect()
+    }
+
+    /// Whether this node hosts the quorum disk now.
+    #[must_use]
+    pub fn hosts_disk(&self) -> bool {
+        self.seat.as_ref().is_some_and(|s| s.live().is_some())
+    }
+
+    /// What this core went through.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counters;
+        if let Some(seat) = &self.seat {
+            (counters.claims, counters.adoptions, counters.disk_drops) = seat.counts();
+        }
+        counters
+    }
+
+    fn running(&self) -> Option<&OwnReplica> {
+        if let Own::Running(own) = &self.own { Some(own) } else { None }
+    }
+
+    fn utc_now(&self, now: Time) -> UtcMillis {
+        UtcMillis(self.utc.0.0 + now.since(self.utc.1).as_millis())
+    }
+
+    fn mail(&mut self, mail: Mail) {
+        let Mail { to, channel, message } = mail;
+        if to == self.node {
+            self.self_mail.push_back(message);
+        } else {
+            self.out.push(Effect::Send { to, channel, message });
+        }
+    }
+
+    fn record(&mut self, now: Time, level: Level, code: &str, text: String) {
+        self.record_about(now, level, code, text, (None, None));
+    }
+
+    fn record_about(
+        &mut self,
+        now: Time,
+        level: Level,
+        code: &str,
+        text: String,
+        about: (Option<GroupId>, Option<ResourceId>),
+    ) {
+        self.records += 1;
+        let (group, resource) = about;
+        let record = Record {
+            number: self.records,
+            at: self.utc_now(now),
+            boot_ns: now.0,
+            node: self.node,
+            level,
+            code: code.to_owned(),
+            group,
+            resource,
+            text,
+            id: CauseId(self.records),
+            cause: self.cause,
+        };
+        self.out.push(Effect::Record(record));
+    }
+
+    fn reply(&mut self, id: RequestId, answer: Answer) {
+        if self.requests.remove(&id).is_some() {
+            self.out.push(Effect::Reply { id, answer });
+        }
+    }
+
+    fn broadcast(&mut self, channel: Channel, message: &PeerMessage) {
+        let peers: Vec<_> = self.links.nodes().collect();
+        for to in peers {
+            let message = message.clone();
+            self.out.push(Effect::Send { to, channel, message });
+        }
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("node", &self.node).field("applied", &self.applied()).finish()
+    }
+}

@@ -1,0 +1,242 @@
+//! What arrives, and which machine takes it.
+
+use stead_model::order::GuardReport;
+use stead_model::reason::{Code, Reason};
+use stead_model::record::Level;
+use stead_model::request::{Answer, Envelope};
+use stead_model::wire::peer::{PeerMessage, RaftMessage};
+use stead_model::{NodeId, RequestId, Span, Time, VoterId};
+
+use super::{Asked, Cluster, Own};
+use crate::effect::Channel;
+use crate::event::{Event, IoResult};
+use crate::leading::{Leading, Mail};
+use crate::consensus::replica::Replica;
+use crate::membership::Heard;
+use crate::resources::{Holdings, Output};
+
+impl Cluster {
+    /// Takes one event.
+    pub(super) fn take(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Deadline => {}
+            Event::WallClock(utc) => self.utc = (utc.max(self.utc_now(now)), now),
+            Event::Received { from, arrival, message } => {
+                let mut heard = Vec::new();
+                let new = self.links.arrived(now, from, arrival, &mut heard);
+                self.note_heard(now, heard);
+                if new {
+                    self.message(now, from, message);
+                }
+            }
+            Event::Io { ticket, result } => self.io_done(now, ticket, &result),
+            Event::Guard(_) | Event::Resource(_) if self.running().is_none() => {
+                self.deferred.push(event);
+            }
+            Event::Guard(report) => self.guard(now, report),
+            Event::Resource(report) => self.with_holdings(|h| h.reported(now, report)),
+            Event::Request(envelope) => self.requested(now, envelope),
+        }
+    }
+
+    pub(super) fn note_heard(&mut self, now: Time, heard: Vec<Heard>) {
+        for heard in heard {
+            let (level, code, text) = match heard {
+                Heard::LinkUp(node, net) => {
+                    (Level::Info, "link-up", format!("{node} answers on {}", self.network(net)))
+                }
+                Heard::LinkDown(node, net) => (
+                    Level::Warning,
+                    "link-down",
+                    format!("nothing from {node} on {}", self.network(net)),
+                ),
+                Heard::Answers(node) => (Level::Info, "answers", format!("{node} answers again")),
+                Heard::Suspected(node, silence) => {
+                    (Level::Warning, "suspected", format!("{node} is silent since {silence}"))
+                }
+            };
+            self.record(now, level, code, text);
+        }
+    }
+
+    fn network(&self, id: stead_model::NetworkId) -> String {
+        let entry = self.config.networks.iter().find(|n| n.id == id);
+        entry.map_or_else(|| id.to_string(), |n| n.name.clone())
+    }
+
+    fn io_done(&mut self, now: Time, ticket: crate::effect::Ticket, result: &IoResult) {
+        let setup = self.setup(now);
+        if let Some(seat) = &mut self.seat
+            && seat.owns(ticket)
+        {
+            let was_live = seat.live().is_some();
+            let released = seat.done(now, ticket, result, setup, &mut self.io);
+            let is_live = seat.live().is_some();
+            if let Some(released) = released {
+                self.release_disk(now, released);
+            }
+            if is_live && !was_live {
+                self.disk_came_alive(now);
+            }
+            return;
+        }
+        self.own_io(now, ticket, result);
+    }
+
+    fn guard(&mut self, now: Time, report: GuardReport) {
+        match report {
+            GuardReport::LeaseSet { number, .. } => self.asker.set(number),
+            GuardReport::HardStopBegan { lease, why } => {
+                self.asker.stop_began();
+                self.counters.hard_stops += 1;
+                self.with_holdings(|h| h.hard_stop_began(now, lease));
+                self.record(now, Level::Error, "hard-stop", format!("the guard stops all: {why}"));
+            }
+            GuardReport::HardStopDone { lease } => {
+                self.asker.stop_done(now);
+                self.with_holdings(|h| h.hard_stop_done(now, lease));
+                self.record(now, Level::Warning, "hard-stop-done", "nothing runs here".into());
+            }
+            GuardReport::MonitorDied { why } => {
+                self.with_holdings(|h| h.monitor_died(now));
+                let text = format!("the resource monitor died: {why}");
+                self.record(now, Level::Warning, "monitor-died", text);
+            }
+            GuardReport::MonitorReady => self.with_holdings(|h| h.monitor_ready(now)),
+        }
+    }
+
+    /// Lets the owner's side take something; what it wants done waits for the pump.
+    pub(super) fn with_holdings(&mut self, act: impl FnOnce(&mut Holdings) -> Vec<Output>) {
+        if let Own::Running(own) = &mut self.own {
+            let outputs = act(&mut own.holdings);
+            self.wanted.extend(outputs);
+        }
+    }
+
+    /// A message of another node, or of this one to itself.
+    pub(super) fn message(&mut self, now: Time, from: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Heartbeat(heartbeat) => self.links.announced(now, from, heartbeat.disk),
+            PeerMessage::Raft(raft) => self.raft(from, raft),
+            PeerMessage::LeaseQuestion(question) => {
+                if question.node == from {
+                    self.with_leader(now, |leading, replica, _| {
+                        leading.question(now, replica, question);
+                    });
+                }
+            }
+            PeerMessage::LeaseAnswer(answer) => self.asker.answer(now, answer),
+            PeerMessage::Report(report) => {
+                if report.node == from {
+                    self.reporting.latest.insert(from, report.clone());
+                    self.with_leader(now, |leading, replica, around| {
+                        leading.report(replica, report, around);
+                    });
+                }
+            }
+            PeerMessage::ReportSeen { number } => {
+                self.reporting.seen = self.reporting.seen.max(number);
+            }
+            PeerMessage::Forward(envelope) => self.forwarded(now, from, &envelope),
+            PeerMessage::ForwardAnswer { id, answer } => self.answered(now, id, answer),
+            PeerMessage::FailResource { group, resource, epoch } => {
+                self.with_holdings(|h| h.fail(now, (&group, epoch), &resource));
+            }
+        }
+    }
+
+    fn raft(&mut self, from: NodeId, raft: RaftMessage) {
+        let honest = raft.from.is_disk() || raft.from == VoterId::from(from);
+        if honest {
+            self.inbox.push_back(raft);
+        }
+    }
+
+    /// Lets the leader on this node, if there is one, do something.
+    pub(super) fn with_leader(
+        &mut self,
+        now: Time,
+        act: impl FnOnce(&mut Leading, &mut Replica, &mut crate::leading::Around<'_>),
+    ) -> bool {
+        let own_term = self.running().filter(|o| o.leading.is_some()).map(|o| o.replica.term());
+        let disk = self.seat.as_ref().and_then(|s| s.live()).filter(|l| l.leading.is_some());
+        let disk_term = disk.map(|l| l.replica.term());
+        if own_term.is_none() && disk_term.is_none() {
+            return false;
+        }
+        if own_term >= disk_term { self.with_own(now, act) } else { self.with_disk(now, act) }
+    }
+
+    fn forwarded(&mut self, now: Time, from: NodeId, envelope: &Envelope) {
+        let led = self.with_leader(now, |leading, replica, around| {
+            leading.request(replica, from, envelope, around);
+        });
+        if !led {
+            let message = PeerMessage::ForwardAnswer { id: envelope.id, answer: None };
+            self.mail(Mail { to: from, channel: Channel::Stream, message });
+        }
+    }
+
+    fn answered(&mut self, now: Time, id: RequestId, answer: Option<Answer>) {
+        match answer {
+            Some(answer) => self.reply(id, answer),
+            None => {
+                if let Some(asked) = self.requests.get_mut(&id) {
+                    asked.retry_at = now + self.timing.heartbeat;
+                }
+            }
+        }
+    }
+
+    fn requested(&mut self, now: Time, envelope: Envelope) {
+        if self.requests.len() >= REQUESTS_MAX {
+            let reason = Reason::new(Code::TooMuch, "too many requests are waiting")
+                .hint("try again when the cluster has answered some");
+            let id = envelope.id;
+            self.out.push(crate::effect::Effect::Reply { id, answer: Answer::Refused(reason) });
+            return;
+        }
+        let asked = Asked { since: now, retry_at: now, envelope };
+        self.requests.insert(asked.envelope.id, asked);
+    }
+
+    /// Sends waiting requests to the leader, again and again until they are answered or too old.
+    pub(super) fn chase_requests(&mut self, now: Time) -> bool {
+        let due: Vec<_> =
+            self.requests.values().filter(|a| now >= a.retry_at).map(|a| a.envelope.id).collect();
+        let leader = self.leader_node(now);
+        for id in &due {
+            let Some(asked) = self.requests.get_mut(id) else { continue };
+            if now.since(asked.since) >= REQUEST_PATIENCE {
+                let reason = self.why_unanswered(now);
+                self.reply(*id, Answer::Refused(reason));
+                continue;
+            }
+            asked.retry_at = now + self.timing.heartbeat * 5;
+            let message = PeerMessage::Forward(asked.envelope.clone());
+            match leader {
+                Some(to) => self.mail(Mail { to, channel: Channel::Stream, message }),
+                None => asked.retry_at = now + self.timing.heartbeat,
+            }
+        }
+        !due.is_empty()
+    }
+
+    fn why_unanswered(&self, now: Time) -> Reason {
+        if self.asker.lease(now).is_none() {
+            return Reason::new(Code::NoQuorum, "the change was not made")
+                .because(format!("{} has no quorum", self.node))
+                .hint("see `stead status` for the nodes that are missing");
+        }
+        Reason::new(Code::Timeout, "the change was not confirmed in time")
+            .because("the cluster did not agree on it")
+            .hint("repeat the request with the same id: it may have taken effect")
+    }
+
+}
+
+/// Requests of clients that one node keeps waiting.
+const REQUESTS_MAX: usize = 4_096;
+/// After this a request is given up.
+const REQUEST_PATIENCE: Span = Span::from_secs(10);

@@ -1,0 +1,421 @@
+//! The pump: lets every machine work until none has anything left to do.
+
+use stead_model::NodeId;
+use stead_model::record::Level;
+use stead_model::wire::peer::{Heartbeat, PeerMessage, RaftMessage};
+use stead_model::{Time, VoterId};
+
+use super::{Cluster, Own};
+use crate::consensus::replica::{Applied, Batch, Elected, Post, Replica};
+use crate::effect::{Channel, Effect};
+use crate::leading::{Around, Leading, Mail};
+use crate::quorum::{Released, Surroundings};
+
+impl Cluster {
+    pub(super) fn pump(&mut self, now: Time) {
+        self.clocks(now);
+        for _ in 0..ROUNDS_MAX {
+            let worked = self.deliver(now)
+                | self.pump_own(now)
+                | self.pump_seat(now)
+                | self.chase_requests(now)
+                | self.pump_holdings(now)
+                | self.lead(now);
+            if !worked || self.halted {
+                break;
+            }
+        }
+        self.note_changes(now);
+    }
+
+    /// What happens by time alone.
+    fn clocks(&mut self, now: Time) {
+        let mut heard = Vec::new();
+        self.links.check(now, &mut heard);
+        self.note_heard(now, heard);
+        if let Own::Running(own) = &mut self.own {
+            own.replica.tick(now);
+        }
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now + self.timing.heartbeat;
+            let message = self.heartbeat();
+            self.broadcast(Channel::Datagram, &message);
+        }
+        self.with_holdings(|h| h.deadline(now));
+        self.ask_lease(now);
+    }
+
+    fn heartbeat(&self) -> PeerMessage {
+        let disk = self.seat.as_ref().map(|s| s.hosting()).unwrap_or_default();
+        let (leader, term) = match self.running() {
+            Some(own) => (own.replica.leader(), own.replica.term()),
+            None => Default::default(),
+        };
+        PeerMessage::Heartbeat(Heartbeat { disk, leader, term })
+    }
+
+    pub(super) fn ask_lease(&mut self, now: Time) {
+        let Some(to) = self.leader_node(now) else { return };
+        if let Some(question) = self.asker.ask(now, self.timing.renewal) {
+            let message = PeerMessage::LeaseQuestion(question);
+            self.mail(Mail { to, channel: Channel::Datagram, message });
+        }
+    }
+
+    /// The node on which the leader runs.
+    pub(super) fn leader_node(&self, now: Time) -> Option<NodeId> {
+        let disk = self.seat.as_ref().and_then(|s| s.live());
+        let leader = disk.filter(|l| l.leading.is_some() && l.replica.is_leader());
+        if leader.is_some() && self.running().is_none_or(|o| o.leading.is_none()) {
+            return Some(self.node);
+        }
+        self.host_of(now, self.running()?.replica.leader()?)
+    }
+
+    /// The node that runs a voter.
+    fn host_of(&self, now: Time, voter: VoterId) -> Option<NodeId> {
+        if let Some(node) = voter.node() {
+            return Some(node);
+        }
+        let seat = self.seat.as_ref().filter(|s| s.voter() == voter)?;
+        if seat.live().is_some() {
+            return Some(self.node);
+        }
+        let host = self.links.disk_host(now, super::startup::silence_max(&self.timing))?;
+        (host.1 == voter).then_some(host.0)
+    }
+
+    /// Delivers what is addressed to this node.
+    fn deliver(&mut self, now: Time) -> bool {
+        let mut worked = false;
+        while let Some(message) = self.self_mail.pop_front() {
+            worked = true;
+            self.message(now, self.node, message);
+        }
+        while let Some(raft) = self.inbox.pop_front() {
+            worked = true;
+            if raft.to == VoterId::from(self.node) {
+                if let Own::Running(own) = &mut self.own {
+                    own.replica.step(now, &raft);
+                }
+            } else if let Some(seat) = &mut self.seat
+                && raft.to == seat.voter()
+                && let Some(live) = seat.live_mut()
+            {
+                live.replica.step(now, &raft);
+            }
+        }
+        worked
+    }
+
+    fn post(&mut self, now: Time, posts: Vec<Post>) {
+        for Post { message, channel } in posts {
+            self.post_one(now, message, channel);
+        }
+    }
+
+    fn post_one(&mut self, now: Time, message: RaftMessage, channel: Channel) {
+        match self.host_of(now, message.to) {
+            Some(to) if to == self.node => self.inbox.push_back(message),
+            Some(to) => {
+                let message = PeerMessage::Raft(message);
+                self.out.push(Effect::Send { to, channel, message });
+            }
+            None => {}
+        }
+    }
+
+    /// The node's own replica: new batches go to the keeper, durable ones are released.
+    fn pump_own(&mut self, now: Time) -> bool {
+        let Own::Running(own) = &mut self.own else { return false };
+        let mut worked = false;
+        let mut early = Vec::new();
+        if let Some(mut batch) = own.replica.take(now) {
+            worked = true;
+            early = std::mem::take(&mut batch.early);
+            own.keeper.push(batch, &mut self.io);
+        }
+        let mut released = Vec::new();
+        while let Some(batch) = own.keeper.released() {
+            released.push(batch);
+        }
+        if own.keeper.wants_snapshot() {
+            let state = own.replica.saved_state();
+            if own.keeper.snapshot(&state, &mut self.io).is_ok() {
+                own.replica.compact(&state);
+            }
+        }
+        if own.leading.is_some() && !own.replica.is_leader() {
+            own.leading = None;
+            worked = true;
+        }
+        self.post(now, early);
+        for batch in released {
+            worked = true;
+            self.release_own(now, batch);
+        }
+        worked
+    }
+
+    fn release_own(&mut self, now: Time, mut batch: Batch) {
+        let Own::Running(own) = &mut self.own else { return };
+        own.replica.persisted(&batch);
+        let committed = std::mem::take(&mut batch.committed);
+        let applied = own.replica.apply(committed);
+        let elected = batch.elected.filter(|e| own.replica.is_leader_of(e.term));
+        if let Some(elected) = elected {
+            own.leading = Some(Leading::new(elected, self.planted));
+            self.note_elected(now, elected, VoterId::from(self.node));
+        }
+        let late = std::mem::take(&mut batch.late);
+        self.post(now, late);
+        self.confirm_reads(now, &batch.reads, false);
+        self.note_applied(now, &applied, false);
+    }
+
+    /// D, where it is hosted here.
+    fn pump_seat(&mut self, now: Time) -> bool {
+        if self.seat.is_none() || !matches!(self.own, Own::Running(_)) {
+            return false;
+        }
+        let around = self.surroundings(now);
+        let Some(seat) = &mut self.seat else { return false };
+        if let Some(live) = seat.live_mut()
+            && live.leading.is_some()
+            && !live.replica.is_leader()
+        {
+            live.leading = None;
+        }
+        let released = seat.act(now, &around, &mut self.io);
+        let news = seat.take_news();
+        let worked = released.is_some();
+        if let Some(released) = released {
+            self.release_disk(now, released);
+        }
+        for (code, text) in news {
+            self.record(now, Level::Info, code, text);
+        }
+        worked
+    }
+
+    fn surroundings(&self, now: Time) -> Surroundings {
+        let fresh = super::startup::silence_max(&self.timing);
+        let voter = self.seat.as_ref().map(|s| s.voter()).unwrap_or_default();
+        let own = self.running();
+        let live = self.seat.as_ref().and_then(|s| s.live());
+        let limit = self.timing.election * 2;
+        let hears = own.is_some_and(|o| o.replica.hears_leader(now, limit))
+            || live.is_some_and(|l| l.replica.hears_leader(now, limit));
+        Surroundings {
+            timing: self.timing,
+            host_announced: self.links.disk_host(now, fresh).is_some(),
+            hears_leader: hears,
+            is_voter: own.is_some_and(|o| o.replica.is_voter(voter)),
+        }
+    }
+
+    /// D was adopted here: the replica with the better log campaigns at once if nobody leads.
+    pub(super) fn disk_came_alive(&mut self, now: Time) {
+        let Own::Running(own) = &mut self.own else { return };
+        let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) else { return };
+        if own.replica.hears_leader(now, self.timing.election) {
+            return;
+        }
+        let own_votes = own.replica.is_voter(VoterId::from(self.node));
+        if own_votes && own.replica.last() >= live.replica.last() {
+            own.replica.campaign();
+        } else {
+            live.replica.campaign();
+        }
+    }
+
+    /// Carries out what the guard of D let go (R3).
+    pub(super) fn release_disk(&mut self, now: Time, released: Released) {
+        let Released { batch, mail } = released;
+        for mail in mail {
+            self.mail(mail);
+        }
+        let Some(mut batch) = batch else { return };
+        let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) else { return };
+        live.replica.persisted(&batch);
+        let applied = live.replica.apply(std::mem::take(&mut batch.committed));
+        let elected = batch.elected.filter(|e| live.replica.is_leader_of(e.term));
+        if let Some(elected) = elected {
+            live.leading = Some(Leading::new(elected, self.planted));
+            self.counters.terms_led_by_disk += 1;
+            let voter = self.seat.as_ref().map(|s| s.voter()).unwrap_or_default();
+            self.note_elected(now, elected, voter);
+        }
+        let early = std::mem::take(&mut batch.early);
+        self.post(now, early);
+        let late = std::mem::take(&mut batch.late);
+        self.post(now, late);
+        self.confirm_reads(now, &batch.reads, true);
+        self.note_applied(now, &applied, true);
+    }
+
+    fn note_elected(&mut self, now: Time, elected: Elected, voter: VoterId) {
+        if elected.by_transfer {
+            self.counters.elections_by_transfer += 1;
+        } else {
+            self.counters.elections_by_timeout += 1;
+        }
+        let how = if elected.by_transfer { "by transfer" } else { "by election" };
+        let text = format!("{voter} leads term {} {how}", elected.term.0);
+        self.record(now, Level::Info, "elected", text);
+        self.asker.hurry(now);
+        self.reporting.dirty = true;
+    }
+
+    fn confirm_reads(&mut self, now: Time, reads: &[u64], disk: bool) {
+        for &context in reads {
+            self.with_replica(now, disk, |leading, replica, around| {
+                leading.confirmed(replica, context, around);
+            });
+        }
+    }
+
+    fn note_applied(&mut self, now: Time, applied: &[Applied], disk: bool) {
+        for done in applied {
+            if !disk && done.membership {
+                self.counters.membership_changes += 1;
+            }
+            let Some(entry) = &done.entry else { continue };
+            self.with_replica(now, disk, |leading, _, around| {
+                leading.applied(entry, done.index, around);
+            });
+            if !disk {
+                self.note_entry(now, entry);
+            }
+        }
+    }
+
+    /// Lets the own replica's or D's leader do something.
+    pub(super) fn with_replica(
+        &mut self,
+        now: Time,
+        disk: bool,
+        act: impl FnOnce(&mut Leading, &mut Replica, &mut Around<'_>),
+    ) -> bool {
+        if disk { self.with_disk(now, act) } else { self.with_own(now, act) }
+    }
+
+    pub(super) fn with_own(
+        &mut self,
+        now: Time,
+        act: impl FnOnce(&mut Leading, &mut Replica, &mut Around<'_>),
+    ) -> bool {
+        let Own::Running(mut own) = std::mem::replace(&mut self.own, Own::Failed) else {
+            return false;
+        };
+        let mut mail = Vec::new();
+        let led = match &mut own.leading {
+            Some(leading) => {
+                self.around(now, &mut mail, |around| act(leading, &mut own.replica, around));
+                true
+            }
+            None => false,
+        };
+        self.own = Own::Running(own);
+        for mail in mail {
+            self.mail(mail);
+        }
+        led
+    }
+
+    pub(super) fn with_disk(
+        &mut self,
+        now: Time,
+        act: impl FnOnce(&mut Leading, &mut Replica, &mut Around<'_>),
+    ) -> bool {
+        let Some(mut seat) = self.seat.take() else { return false };
+        let mut mail = Vec::new();
+        let mut led = false;
+        if let Some(live) = seat.live_mut()
+            && let Some(leading) = &mut live.leading
+        {
+            self.around(now, &mut mail, |around| act(leading, &mut live.replica, around));
+            live.outbox.append(&mut mail);
+            led = true;
+        }
+        self.seat = Some(seat);
+        led
+    }
+
+    fn around(&mut self, now: Time, mail: &mut Vec<Mail>, act: impl FnOnce(&mut Around<'_>)) {
+        let nodes: Vec<_> = self.config.nodes.iter().map(|n| n.id).collect();
+        let heard: Vec<_> = nodes
+            .iter()
+            .copied()
+            .filter(|n| *n == self.node || self.links.is_heard(*n))
+            .collect();
+        let limit = self.seat.as_ref().map_or(0, |s| s.database_limit_bytes());
+        let mut notes = Vec::new();
+        let utc = self.utc_now(now);
+        let mut around = Around {
+            now,
+            utc,
+            timing: &self.timing,
+            host: self.node,
+            nodes: &nodes,
+            heard: &heard,
+            database_limit_bytes: if limit == 0 { DATABASE_LIMIT_BYTES } else { limit },
+            counters: &mut self.counters,
+            mail,
+            notes: &mut notes,
+        };
+        act(&mut around);
+        for note in notes {
+            self.record(now, Level::Info, note.code, note.text);
+        }
+    }
+
+    /// Lets leaders on this node act.
+    fn lead(&mut self, now: Time) -> bool {
+        let tails = |s: &Self| {
+            let own = s.running().map(|o| o.replica.tail_index());
+            let disk = s.seat.as_ref().and_then(|s| s.live()).map(|l| l.replica.tail_index());
+            (own, disk, s.self_mail.len(), s.out.len())
+        };
+        let before = tails(self);
+        self.with_own(now, |leading, replica, around| leading.act(replica, around));
+        self.with_disk(now, |leading, replica, around| leading.act(replica, around));
+        tails(self) != before
+    }
+
+    /// Everything that wants to be called again by time alone.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let mut times = vec![self.heartbeat_at];
+        times.extend(self.links.deadline());
+        times.extend(self.asker.end());
+        times.extend(self.requests.values().map(|a| a.retry_at).min());
+        if self.reporting.seen < self.reporting.number {
+            times.push(self.reporting.send_at);
+        }
+        let now = self.heartbeat_at - self.timing.heartbeat;
+        if let Some(own) = self.running() {
+            times.push(own.replica.deadline());
+            times.extend(own.holdings.next_deadline());
+            if self.leader_node(now).is_some() {
+                times.push(self.asker.deadline());
+            }
+            if let Some(leading) = &own.leading {
+                times.extend(leading.deadline(&own.replica, &self.timing, now));
+            }
+        }
+        if let Some(seat) = &self.seat {
+            times.extend(seat.deadline());
+            if let Some(live) = seat.live()
+                && let Some(leading) = &live.leading
+            {
+                times.extend(leading.deadline(&live.replica, &self.timing, now));
+            }
+        }
+        times.into_iter().min()
+    }
+}
+
+/// Rounds of one pump; a machine that still has work then goes on at the next event.
+const ROUNDS_MAX: usize = 200;
+/// Largest database where no quorum disk limits it.
+const DATABASE_LIMIT_BYTES: u64 = stead_journal::DATABASE_LIMIT_BYTES;

@@ -1,0 +1,257 @@
+//! The view of one node, and the records that follow from what it sees change.
+
+use std::collections::BTreeMap;
+
+use stead_model::change::{Change, Entry};
+use stead_model::config::NodeEntry;
+use stead_model::group::GroupState;
+use stead_model::record::Level;
+use stead_model::view::{GroupView, LinkView, NodeState, NodeView, QuorumView, View};
+use stead_model::wire::peer::{PeerMessage, Report};
+use stead_model::{GroupId, Time, UtcMillis, VoterId};
+
+use super::{Cluster, Own, OwnReplica};
+use crate::effect::Channel;
+use crate::groups::{self, Answering};
+use crate::leading::Mail;
+use crate::resources::{Note, Output};
+
+impl Cluster {
+    /// What this node knows of the cluster, for API and command line.
+    #[must_use]
+    pub fn view(&self, now: Time) -> View {
+        let at = self.utc_now(now);
+        View {
+            cluster: self.config.cluster.clone(),
+            node: self.node,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: self.config.profile,
+            at,
+            quorum: self.quorum_view(now),
+            nodes: self.config.nodes.iter().map(|n| self.node_view(now, n)).collect(),
+            groups: self.group_views(at),
+            applied: self.applied(),
+        }
+    }
+
+    fn quorum_view(&self, now: Time) -> QuorumView {
+        let own = self.running();
+        let disk = self.seat.as_ref();
+        let hosted_here = disk.is_some_and(|s| s.live().is_some());
+        let fresh = super::startup::silence_max(&self.timing);
+        let elsewhere = self.links.disk_host(now, fresh).map(|(node, _)| node);
+        QuorumView {
+            mode: Some(self.config.quorum.mode),
+            has_quorum: self.asker.lease(now).is_some(),
+            lost_since: self.lost_since,
+            leader: own.and_then(|o| o.replica.leader()),
+            term: own.map(|o| o.replica.term()).unwrap_or_default(),
+            voters: own.map(|o| o.replica.voters()).unwrap_or_default(),
+            disk_host: if hosted_here { Some(self.node) } else { elsewhere },
+            disk_state: disk.map(|s| s.describe()),
+            database_limit_bytes: disk.map_or(0, |s| s.database_limit_bytes()),
+        }
+    }
+
+    fn node_view(&self, now: Time, entry: &NodeEntry) -> NodeView {
+        let id = entry.id;
+        let own = self.running();
+        let state = if id == self.node || self.links.is_heard(id) {
+            NodeState::Up
+        } else if self.links.is_suspected(id) && self.asker.lease(now).is_none() {
+            NodeState::Suspected
+        } else {
+            NodeState::Down
+        };
+        let link = |l: &crate::membership::LinkState| {
+            let network = self.config.networks.iter().find(|n| n.id == l.network)?;
+            Some(LinkView {
+                network: l.network,
+                name: network.name.clone(),
+                role: network.role,
+                up: l.up,
+                received: l.received,
+                lost: l.lost,
+            })
+        };
+        NodeView {
+            node: id,
+            name: entry.name.clone(),
+            state,
+            votes: own.is_some_and(|o| o.replica.is_voter(VoterId::from(id))),
+            lease_longer: own.is_some_and(|o| o.replica.db.lease_longer().contains(&id)),
+            links: self.links.states(id).iter().filter_map(link).collect(),
+        }
+    }
+
+    fn group_views(&self, at: UtcMillis) -> Vec<GroupView> {
+        let Some(own) = self.running() else { return Vec::new() };
+        let mut nodes = BTreeMap::new();
+        for (&node, report) in &self.reporting.latest {
+            let groups = report.groups.as_slice();
+            let answers = node == self.node || self.links.is_heard(node);
+            nodes.insert(
+                node,
+                if answers { Answering::Yes(groups) } else { Answering::No(groups) },
+            );
+        }
+        groups::group_views(&own.replica.db, &nodes, at)
+    }
+
+    /// Why a group is where it is and why not elsewhere; only where the leader runs.
+    pub fn explain(&mut self, now: Time, group: &GroupId) -> Option<groups::Explanation> {
+        let mut explanation = None;
+        self.with_leader(now, |leading, replica, around| {
+            explanation = leading.explain(replica, around, group);
+        });
+        explanation
+    }
+
+    /// The owner's side: what the database and the lease mean for what runs here.
+    pub(super) fn pump_holdings(&mut self, now: Time) -> bool {
+        let applied = self.applied();
+        if let Some(order) = self.asker.settle(now, applied) {
+            self.counters.leases += 1;
+            self.out.push(crate::effect::Effect::Guard(order));
+        }
+        let lease = self.asker.lease(now).map(|l| l.number);
+        let Own::Running(own) = &mut self.own else { return false };
+        let OwnReplica { replica, holdings, .. } = &mut **own;
+        let mut outputs = std::mem::take(&mut self.wanted);
+        outputs.extend(holdings.sync(now, &replica.db, lease));
+        let worked = !outputs.is_empty();
+        for output in outputs {
+            self.holding_output(now, output);
+        }
+        self.send_report(now) | worked
+    }
+
+    fn holding_output(&mut self, now: Time, output: Output) {
+        match output {
+            Output::Order(order) => self.out.push(crate::effect::Effect::Resource(order)),
+            Output::ReportChanged => {
+                self.reporting.dirty = true;
+                self.report_changed = true;
+            }
+            Output::Record(note) => {
+                let Note { level, code, group, resource, text } = note;
+                self.record_about(now, level, code, text, (Some(group), resource));
+            }
+            Output::SelfFence(why) => {
+                let order = stead_model::order::GuardOrder::HardStop { why: why.clone() };
+                self.out.push(crate::effect::Effect::Guard(order));
+                self.record(now, Level::Error, "self-fence", why);
+            }
+        }
+    }
+
+    /// Tells the leader (and, for their views, the others) what runs here: on every change, and
+    /// again until the leader has seen it.
+    fn send_report(&mut self, now: Time) -> bool {
+        let unseen = self.reporting.seen < self.reporting.number && now >= self.reporting.send_at;
+        if !self.reporting.dirty && !unseen {
+            return false;
+        }
+        if self.reporting.dirty {
+            self.reporting.number += 1;
+        }
+        self.reporting.dirty = false;
+        self.reporting.send_at = now + self.timing.renewal;
+        let report = Report {
+            node: self.node,
+            guard: self.guard,
+            number: self.reporting.number,
+            groups: self.running().map(|o| o.holdings.report()).unwrap_or_default(),
+        };
+        self.reporting.latest.insert(self.node, report.clone());
+        let leader = self.leader_node(now);
+        if leader == Some(self.node) {
+            let message = PeerMessage::Report(report.clone());
+            self.mail(Mail { to: self.node, channel: Channel::Stream, message });
+        }
+        self.broadcast(Channel::Stream, &PeerMessage::Report(report));
+        true
+    }
+
+    /// An entry was applied: grants become records with their causes (I-WHY).
+    pub(super) fn note_entry(&mut self, now: Time, entry: &Entry) {
+        for change in &entry.changes {
+            let code = match change {
+                Change::Grant { .. } => "group-granted",
+                Change::Release { .. } => "group-released",
+                Change::Disown { .. } => "group-disowned",
+                Change::FailGroup { .. } => "group-failed",
+                Change::LeaseLength { .. } => {
+                    self.counters.lease_length_changes += 1;
+                    "lease-length"
+                }
+                Change::SetKey { .. } => continue,
+                Change::CreateGroup { .. }
+                | Change::SetGroupPolicy { .. }
+                | Change::DeleteGroup { .. }
+                | Change::SetGroupDesired { .. }
+                | Change::CreateResource { .. }
+                | Change::DeleteResource { .. }
+                | Change::SetResourceDesired { .. }
+                | Change::SetResource { .. }
+                | Change::SetDependencies { .. }
+                | Change::CountFailover { .. } => "changed",
+            };
+            let text = format!("{change} ({})", entry.why);
+            let about = (change.group().cloned(), None);
+            self.record_about(now, Level::Info, code, text, about);
+        }
+    }
+
+    /// Records of what has changed since the last pump.
+    pub(super) fn note_changes(&mut self, now: Time) {
+        let has = self.asker.lease(now).is_some();
+        if has != self.had_lease {
+            self.had_lease = has;
+            self.lost_since = if has { None } else { Some(self.utc_now(now)) };
+            if has {
+                self.record(now, Level::Info, "quorum", "this node has quorum".into());
+            } else {
+                let text = "the lease ended: no quorum confirmed the leader in time".to_owned();
+                self.record(now, Level::Error, "lease-lost", text);
+            }
+        }
+        if self.lost_since.is_none() && !has {
+            self.lost_since = Some(self.utc_now(now));
+        }
+        let leader = self.running().and_then(|o| o.replica.leader());
+        if leader != self.leader_seen {
+            self.leader_seen = leader;
+            if leader.is_some() {
+                self.asker.hurry(now);
+                self.reporting.dirty = true;
+                self.ask_lease(now);
+                self.send_report(now);
+            }
+        }
+        self.note_online(now);
+    }
+
+    /// A record when all of a group is online in its epoch here.
+    fn note_online(&mut self, now: Time) {
+        if !std::mem::take(&mut self.report_changed) {
+            return;
+        }
+        let at = self.utc_now(now);
+        let online: Vec<_> = self
+            .group_views(at)
+            .into_iter()
+            .filter(|g| g.owner == Some(self.node) && g.state == GroupState::Online)
+            .map(|g| (g.group, g.epoch))
+            .collect();
+        for (group, epoch) in online {
+            if self.online_seen.insert((group.clone(), epoch)) {
+                let text = format!("group {group} is online in {epoch}");
+                self.record_about(now, Level::Info, "group-online", text, (Some(group), None));
+            }
+        }
+        while self.online_seen.len() > 10_000 {
+            self.online_seen.pop_first();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The keeper: brings a replica's batches into a journal, in order, and says when they are durable.
+//!
+//! ```text
+//!   push(batch) ──► record appended ──► durable ──┐
+//!              └──► snapshot begun ───► switched ─┴─► released, oldest first
+//! ```
+//!
+//! Not here: what a released batch may do (the node lets it go at once, the host of D after the
+//! guard, R3).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use stead_journal::{AppendError, Journal, Write, WriteId};
+
+use super::record::SavedState;
+use super::replica::Batch;
+use crate::effect::{Device, Effect, Io, IoOp, Ticket};
+use crate::event::IoResult;
+
+/// Hands out tickets for reads and writes; every one is unique in the life of a core.
+#[derive(Debug, Default)]
+pub(crate) struct IoDesk {
+    next: u64,
+    pub(crate) out: Vec<Effect>,
+}
+
+impl IoDesk {
+    pub(crate) fn submit(&mut self, device: Device, op: IoOp) -> Ticket {
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.out.push(Effect::Io(Io { ticket, device, op }));
+        ticket
+    }
+
+    pub(crate) fn read(&mut self, device: Device, offset: u64, length: u64) -> Ticket {
+        self.submit(device, IoOp::Read { offset, length })
+    }
+
+    pub(crate) fn write(&mut self, device: Device, offset: u64, data: Vec<u8>) -> Ticket {
+        self.submit(device, IoOp::Write { offset, data })
+    }
+}
+
+/// Brings batches into a journal.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    device: Device,
+    journal: Journal,
+    flights: BTreeMap<Ticket, WriteId>,
+    /// Writes of the snapshot under way, the superblock among them.
+    snapshot_flights: BTreeSet<WriteId>,
+    queue: VecDeque<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    batch: Batch,
+    stage: Stage,
+}
+
+/// How far a batch is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Nothing of it is under way.
+    Queued,
+    /// Its record is appended under this number.
+    Appended(u64),
+    /// Its snapshot is being written.
+    Installing,
+    /// It is durable, or has nothing to persist.
+    Durable,
+}
+
+impl Keeper {
+    /// Over a journal that was just created or resumed, with the writes that belong to that.
+    pub(crate) fn new(
+        device: Device,
+        journal: Journal,
+        writes: Vec<Write>,
+        io: &mut IoDesk,
+    ) -> Self {
+        let mut keeper = Self {
+            device,
+            journal,
+            flights: BTreeMap::new(),
+            snapshot_flights: BTreeSet::new(),
+            queue: VecDeque::new(),
+        };
+        keeper.issue(writes, io);
+        keeper
+    }
+
+    fn issue(&mut self, writes: Vec<Write>, io: &mut IoDesk) {
+        for write in writes {
+            let ticket = io.write(self.device, write.offset, write.data);
+            self.flights.insert(ticket, write.id);
+        }
+    }
+
+    /// Whether everything of the creation is durable.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.journal.is_ready()
+    }
+
+    pub(crate) fn owns(&self, ticket: Ticket) -> bool {
+        self.flights.contains_key(&ticket)
+    }
+
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        self.flights.keys().copied()
+    }
+
+    /// Whether no batch is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether a snapshot should be written and can be begun.
+    pub(crate) fn wants_snapshot(&self) -> bool {
+        self.journal.needs_snapshot() && self.snapshot_flights.is_empty() && self.queue.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, batch: Batch, io: &mut IoDesk) {
+        self.queue.push_back(Kept { batch, stage: Stage::Queued });
+        self.advance(io);
+    }
+
+    /// Writes the replica's whole state, so that the ring can be reused.
+    pub(crate) fn snapshot(&mut self, state: &SavedState, io: &mut IoDesk) -> Result<(), String> {
+        let covers = self.journal.last_seq();
+        let writes = self.journal.snapshot(covers, &state.encode()).map_err(|e| e.to_string())?;
+        self.snapshot_flights = writes.iter().map(|w| w.id).collect();
+        self.issue(writes, io);
+        Ok(())
+    }
+
+    /// Takes a completion; an error means that the journal cannot be trusted any more.
+    pub(crate) fn done(
+        &mut self,
+        ticket: Ticket,
+        result: &IoResult,
+        io: &mut IoDesk,
+    ) -> Result<(), String> {
+        let Some(id) = self.flights.remove(&ticket) else { return Ok(()) };
+        match result {
+            IoResult::Written => {}
+            IoResult::Failed(why) => return Err(why.clone()),
+            IoResult::Read(_) => return Err("a write was answered as a read".into()),
+        }
+        let progress = self.journal.written(id);
+        if self.snapshot_flights.remove(&id) {
+            self.snapshot_flights.extend(progress.writes.iter().map(|w| w.id));
+        }
+        self.issue(progress.writes, io);
+        self.advance(io);
+        Ok(())
+    }
+
+    fn advance(&mut self, io: &mut IoDesk) {
+        let durable = self.journal.durable_seq();
+        let snapshot_done = self.snapshot_flights.is_empty();
+        for at in 0..self.queue.len() {
+            match self.queue[at].stage {
+                Stage::Appended(seq) if seq <= durable => self.queue[at].stage = Stage::Durable,
+                Stage::Installing if snapshot_done => self.queue[at].stage = Stage::Durable,
+                Stage::Appended(_) | Stage::Durable => {}
+                Stage::Installing => return,
+                Stage::Queued => {
+                    if !self.begin(at, io) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins a queued batch; `false`: it and what follows must wait.
+    fn begin(&mut self, at: usize, io: &mut IoDesk) -> bool {
+        let batch = &self.queue[at].batch;
+        if let Some(state) = &batch.install {
+            let earlier = self.queue.iter().take(at).all(|k| k.stage == Stage::Durable);
+            let state = state.clone();
+            if !earlier || !self.snapshot_flights.is_empty() {
+                return false;
+            }
+            if self.snapshot(&state, io).is_err() {
+                return false;
+            }
+            self.queue[at].stage = Stage::Installing;
+            return !self.snapshot_flights.is_empty() || self.settle(at);
+        }
+        let Some(record) = &batch.record else {
+            self.queue[at].stage = Stage::Durable;
+            return true;
+        };
+        match self.journal.append(&[record.encode()]) {
+            Ok(appended) => {
+                self.issue(appended.writes, io);
+                self.queue[at].stage = Stage::Appended(appended.last_seq);
+                true
+            }
+            Err(AppendError::Full { .. } | AppendError::TooLarge { .. }) => false,
+        }
+    }
+
+    fn settle(&mut self, at: usize) -> bool {
+        self.queue[at].stage = Stage::Durable;
+        true
+    }
+
+    /// The oldest batch, once it is durable.
+    pub(crate) fn released(&mut self) -> Option<Batch> {
+        let durable = self.queue.front()?.stage == Stage::Durable;
+        if durable { self.queue.pop_front().map(|k| k.batch) } else { None }
+    }
+}

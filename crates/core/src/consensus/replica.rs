@@ -1,0 +1,716 @@
+//! A replica: one voter or learner of the replicated log, a node's own or D's.
+//!
+//! The engine says in each [`Batch`] what must become durable and what may happen after that.
+//! Nothing of a batch's `late` part may leave before its record is durable; the owner of the
+//! replica sees to it: the node by waiting for its log, the host of D by the guard (R3).
+
+use raft::eraftpb::{ConfChangeV2, Entry as LogEntry, EntryType, Message, MessageType};
+use raft::{Config, RawNode, StateRole};
+use stead_model::change::Entry;
+use stead_model::profile::Timing;
+use stead_model::wire::peer::RaftMessage;
+use stead_model::{LogIndex, Span, Term, Time, VoterId};
+
+use super::age::{Answered, Ballot};
+use super::record::{LogRecord, RestoreError, SavedState, snapshot};
+use super::store::Store;
+use crate::db::Db;
+use crate::effect::Channel;
+use crate::planted::{Fault, Planted};
+
+/// A voter or learner.
+pub(crate) struct Replica {
+    id: VoterId,
+    raw: RawNode<Store>,
+    pub(crate) db: Db,
+    applied: (u64, u64),
+    /// Committed entries not applied yet: behind a membership change that must wait (R10).
+    waiting: Vec<LogEntry>,
+    durable: Durable,
+    answered: Answered,
+    ballot: Ballot,
+    ticks: Ticks,
+    was: (StateRole, Term),
+    transferred_term: Option<u64>,
+    failed_transfer: bool,
+    /// When a message of a leader of the present term came last.
+    leader_heard: Option<Time>,
+    planted: Planted,
+}
+
+/// How far the journal is.
+#[derive(Clone, Copy, Debug)]
+struct Durable {
+    term: u64,
+    commit: u64,
+    outstanding: u32,
+}
+
+/// The engine's clock, fed from event timestamps.
+#[derive(Clone, Copy, Debug)]
+struct Ticks {
+    last: Time,
+    period: Span,
+    /// Ticks of one election timeout: after a stall at most this many are made up at once.
+    election: usize,
+    /// Longest drawn timeout, exclusive.
+    longest: usize,
+    seed: u64,
+    elections: u64,
+}
+
+/// How a replica is set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) id: VoterId,
+    pub(crate) timing: Timing,
+    pub(crate) now: Time,
+    /// Until when it may have answered a leader before (R5, R6).
+    pub(crate) answered: Time,
+    pub(crate) seed: u64,
+    pub(crate) planted: Planted,
+}
+
+/// What one Ready asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// To be told to [`Replica::persisted`].
+    pub(crate) number: u64,
+    /// Must become durable; `None`: nothing to persist.
+    pub(crate) record: Option<LogRecord>,
+    /// A snapshot from the leader that replaces the whole state.
+    pub(crate) install: Option<SavedState>,
+    /// May leave at once.
+    pub(crate) early: Vec<Post>,
+    /// May leave when the record is durable.
+    pub(crate) late: Vec<Post>,
+    /// May be applied.
+    pub(crate) committed: Vec<LogEntry>,
+    /// Reads that a quorum confirmed.
+    pub(crate) reads: Vec<u64>,
+    /// The replica won an election.
+    pub(crate) elected: Option<Elected>,
+}
+
+/// A message to another voter and how it travels.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) message: RaftMessage,
+    pub(crate) channel: Channel,
+}
+
+/// A won election.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Elected {
+    pub(crate) term: Term,
+    pub(crate) at: Time,
+    /// The smallest age among the votes counted, the own included (R6).
+    pub(crate) smallest_age: Span,
+    pub(crate) by_transfer: bool,
+}
+
+/// An applied entry.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) index: LogIndex,
+    pub(crate) entry: Option<Entry>,
+    pub(crate) membership: bool,
+}
+
+/// The replica does not lead, or cannot take a proposal now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NotNow;
+
+impl Replica {
+    /// A replica over what its log held.
+    pub(crate) fn new(store: Store, setup: Setup) -> Result<Self, RestoreError> {
+        let (db, applied) = restore_db(&store)?;
+        let hard = store.hard().clone();
+        let ticks = Ticks::new(&setup);
+        let config = config(&setup, &ticks, applied.0);
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&config, store, &logger)
+            .map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
+        Ok(Self {
+            id: setup.id,
+            was: (raw.raft.state, Term(hard.term)),
+            raw,
+            db,
+            applied,
+            waiting: Vec::new(),
+            durable: Durable { term: hard.term, commit: hard.commit, outstanding: 0 },
+            answered: Answered::unknown_until(setup.answered),
+            ballot: Ballot::default(),
+            ticks,
+            transferred_term: None,
+            failed_transfer: false,
+            leader_heard: None,
+            planted: setup.planted,
+        })
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    pub(crate) fn is_leader_of(&self, term: Term) -> bool {
+        self.is_leader() && self.term() == term
+    }
+
+    /// Whether it leads, or a leader was heard within `limit`.
+    pub(crate) fn hears_leader(&self, now: Time, limit: Span) -> bool {
+        let heard = self.leader_heard.is_some_and(|at| now.since(at) < limit);
+        self.is_leader() || (heard && self.raw.raft.leader_id != 0)
+    }
+
+    /// The leader this replica follows, or itself.
+    pub(crate) fn leader(&self) -> Option<VoterId> {
+        (self.raw.raft.leader_id != 0).then_some(VoterId(self.raw.raft.leader_id))
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        Term(self.raw.raft.term)
+    }
+
+    pub(crate) fn applied(&self) -> LogIndex {
+        LogIndex(self.applied.0)
+    }
+
+    /// Term and index of the last entry, for comparing logs.
+    pub(crate) fn last(&self) -> (Term, LogIndex) {
+        let log = &self.raw.raft.raft_log;
+        (Term(log.last_term()), LogIndex(log.last_index()))
+    }
+
+    pub(crate) fn commit_index(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.committed)
+    }
+
+    /// Whether everything in the log is applied, an entry of the own term among it: only then
+    /// does a leader know what it may decide on.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_leader()
+            && self.applied.0 == self.raw.raft.raft_log.last_index()
+            && self.applied.1 == self.raw.raft.term
+    }
+
+    pub(crate) fn has_applied_own_term(&self) -> bool {
+        self.applied.1 == self.raw.raft.term
+    }
+
+    pub(crate) fn voters(&self) -> Vec<VoterId> {
+        let mut ids: Vec<_> =
+            self.raw.raft.prs().conf().voters().ids().iter().map(VoterId).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(crate) fn is_voter(&self, voter: VoterId) -> bool {
+        self.raw.raft.prs().conf().voters().contains(voter.0)
+    }
+
+    pub(crate) fn is_member(&self, voter: VoterId) -> bool {
+        self.raw.raft.prs().get(voter.0).is_some()
+    }
+
+    /// Entries of the log that are not applied yet, proposed ones included.
+    pub(crate) fn unapplied(&self) -> impl Iterator<Item = (LogIndex, Entry)> + '_ {
+        let log = &self.raw.raft.raft_log;
+        let fresh = log.unstable_entries();
+        let offset = fresh.first().map_or(u64::MAX, |e| e.index);
+        let stable = self.raw.store().tail(self.applied.0).iter();
+        let stable = stable.filter(move |e| e.index < offset);
+        stable.chain(fresh).filter_map(|e| Some((LogIndex(e.index), decode(e)?)))
+    }
+
+    pub(crate) fn tail_index(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.last_index())
+    }
+
+    /// Feeds the engine's clock.
+    pub(crate) fn tick(&mut self, now: Time) {
+        if self.is_leader() && !self.planted.has(Fault::ExLeaderNotCounted) {
+            self.answered.at(now);
+        }
+        let due = self.ticks.due(now, self.planted.has(Fault::NoClockMargin));
+        if self.durable.outstanding > 0 && !self.is_leader() {
+            return;
+        }
+        for _ in 0..due {
+            let timeout = self.ticks.timeout(self.id, self.raw.raft.term);
+            self.raw.raft.set_randomized_election_timeout(timeout);
+            if self.raw.tick() && !self.is_leader() {
+                self.ticks.elections += 1;
+            }
+        }
+    }
+
+    /// When [`Replica::tick`] has something to do next.
+    pub(crate) fn deadline(&self) -> Time {
+        let raft = &self.raw.raft;
+        let ticks = if self.is_leader() {
+            let beat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
+            beat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
+        } else if !raft.promotable() {
+            self.ticks.election
+        } else {
+            let timeout = self.ticks.timeout(self.id, raft.term);
+            timeout.saturating_sub(raft.election_elapsed)
+        };
+        self.ticks.last + self.ticks.period * (ticks.max(1) as u64)
+    }
+
+    /// Starts an election at once.
+    pub(crate) fn campaign(&mut self) {
+        if self.durable.outstanding == 0 && self.raw.raft.promotable() {
+            self.ticks.elections += 1;
+            let _ = self.raw.campaign();
+        }
+    }
+
+    /// Takes a message of another voter; what is not for this replica is dropped.
+    pub(crate) fn step(&mut self, now: Time, message: &RaftMessage) {
+        let Ok(raft) = postcard::from_bytes::<Message>(&message.bytes) else { return };
+        if raft.from != message.from.0 || raft.to != self.id.0 || !self.is_sane(&raft) {
+            return;
+        }
+        self.note_vote(&raft, message.age);
+        if raft.term > self.raw.raft.term && self.planted.has(Fault::AgeClearedByTerm) {
+            self.answered = Answered::unknown_until(Time(0));
+        }
+        if self.is_leader() && !self.planted.has(Fault::ExLeaderNotCounted) {
+            self.answered.at(now);
+        }
+        match raft.get_msg_type() {
+            MessageType::MsgTimeoutNow => {
+                if self.durable.outstanding > 0 {
+                    return;
+                }
+                self.transferred_term = Some(self.raw.raft.term + 1);
+            }
+            MessageType::MsgRequestVote => self.note_failed_transfer(&raft),
+            MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
+                if raft.term >= self.raw.raft.term =>
+            {
+                self.leader_heard = Some(now);
+            }
+            _ => {}
+        }
+        let _ = self.raw.step(raft);
+    }
+
+    fn note_vote(&mut self, raft: &Message, age: Option<Span>) {
+        let granted = raft.get_msg_type() == MessageType::MsgRequestVoteResponse && !raft.reject;
+        if granted && raft.term == self.raw.raft.term {
+            let unknown = age.is_none() || age == Some(Span::ZERO);
+            let age = match age {
+                Some(_) | None if unknown && self.planted.has(Fault::NoWaitAfterRestart) => {
+                    Some(Span(u64::MAX))
+                }
+                age => age,
+            };
+            self.ballot.granted(raft.term, VoterId(raft.from), age);
+        }
+    }
+
+    fn note_failed_transfer(&mut self, raft: &Message) {
+        if raft.context == b"CampaignTransfer".as_slice() {
+            self.failed_transfer = true;
+        }
+    }
+
+    /// Refuses what would panic inside the engine: peers are never trusted with that.
+    fn is_sane(&self, raft: &Message) -> bool {
+        let last = self.raw.raft.raft_log.last_index();
+        match raft.get_msg_type() {
+            MessageType::MsgHeartbeat => raft.commit <= last && raft.term > 0,
+            MessageType::MsgAppend => {
+                let mut next = raft.index + 1;
+                raft.term > 0
+                    && raft.entries.iter().all(|e| {
+                        next += 1;
+                        e.index == next - 1
+                    })
+            }
+            MessageType::MsgSnapshot => raft.term > 0 && !raft.snapshot.is_empty(),
+            MessageType::MsgAppendResponse
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgTimeoutNow
+            | MessageType::MsgSnapStatus
+            | MessageType::MsgUnreachable => raft.term > 0 || raft.from != self.id.0,
+            MessageType::MsgHup
+            | MessageType::MsgBeat
+            | MessageType::MsgPropose
+            | MessageType::MsgTransferLeader
+            | MessageType::MsgCheckQuorum
+            | MessageType::MsgReadIndex
+            | MessageType::MsgReadIndexResp => false,
+        }
+    }
+
+    /// Proposes an entry; it is the leader's last one then.
+    pub(crate) fn propose(&mut self, entry: &Entry) -> Result<LogIndex, NotNow> {
+        let data = postcard::to_allocvec(entry).map_err(|_| NotNow)?;
+        self.raw.propose(Vec::new(), data).map_err(|_| NotNow)?;
+        Ok(self.tail_index())
+    }
+
+    /// Proposes a membership change; one at a time (R10).
+    pub(crate) fn propose_membership(
+        &mut self,
+        change: ConfChangeV2,
+        entry: &Entry,
+    ) -> Result<LogIndex, NotNow> {
+        if self.raw.raft.has_pending_conf() || !self.is_settled() {
+            return Err(NotNow);
+        }
+        let context = postcard::to_allocvec(entry).map_err(|_| NotNow)?;
+        self.raw.propose_conf_change(context, change).map_err(|_| NotNow)?;
+        Ok(self.tail_index())
+    }
+
+    /// Asks a quorum whether this replica still leads; comes back in [`Batch::reads`].
+    pub(crate) fn read(&mut self, context: u64) {
+        self.raw.read_index(context.to_le_bytes().to_vec());
+    }
+
+    /// Hands leadership to another voter.
+    pub(crate) fn transfer(&mut self, to: VoterId) {
+        self.raw.transfer_leader(to.0);
+    }
+
+    pub(crate) fn is_transferring(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
+    }
+
+    /// Whether a voter has the whole log.
+    pub(crate) fn has_all(&self, voter: VoterId) -> bool {
+        let last = self.raw.raft.raft_log.last_index();
+        self.raw.raft.prs().get(voter.0).is_some_and(|p| p.matched == last)
+    }
+
+    /// What the engine wants done, if anything.
+    pub(crate) fn take(&mut self, now: Time) -> Option<Batch> {
+        if !self.raw.has_ready() {
+            return None;
+        }
+        let mut ready = self.raw.ready();
+        let mut batch = Batch { number: ready.number(), ..Batch::default() };
+        batch.elected = self.note_role(now);
+        batch.reads = ready.take_read_states().iter().filter_map(|r| context(&r.request_ctx)).collect();
+        batch.committed = ready.take_committed_entries();
+        let hard_vote_changed = ready.must_sync() && ready.hs().is_some();
+        let fresh = ready.take_messages();
+        let hold = hard_vote_changed && !self.planted.has(Fault::SentBeforePersisted);
+        let fresh = self.wrap_all(now, fresh);
+        if hold {
+            batch.late = fresh;
+        } else {
+            batch.early = fresh;
+        }
+        let late = ready.take_persisted_messages();
+        let (free, late) = late.into_iter().partition(|m| self.is_free(m));
+        batch.early.extend(self.wrap_all(now, free));
+        batch.late.extend(self.wrap_all(now, late));
+        self.take_state(&mut batch, &ready);
+        if batch.record.is_some() || batch.install.is_some() {
+            self.durable.outstanding += 1;
+        }
+        self.raw.advance_append_async(ready);
+        Some(batch)
+    }
+
+    /// Answers to heartbeats of a term that is durable need not wait for later entries.
+    fn is_free(&self, message: &Message) -> bool {
+        let beat = message.get_msg_type() == MessageType::MsgHeartbeatResponse;
+        (beat && message.term == self.durable.term)
+            || self.planted.has(Fault::SentBeforePersisted)
+    }
+
+    fn take_state(&mut self, batch: &mut Batch, ready: &raft::Ready) {
+        let store = self.raw.mut_store();
+        if !ready.snapshot().is_empty() {
+            store.install(ready.snapshot().clone());
+        }
+        if let Some(hard) = ready.hs() {
+            store.set_hard(hard.clone());
+        }
+        store.append(ready.entries());
+        let mut hard = store.hard().clone();
+        if self.planted.has(Fault::CommitIndexLost) {
+            hard.commit = self.durable.commit;
+        }
+        if !ready.snapshot().is_empty() {
+            let meta = ready.snapshot().get_metadata();
+            batch.install = Some(SavedState {
+                hard,
+                index: meta.index,
+                term: meta.term,
+                conf: meta.get_conf_state().clone(),
+                db: ready.snapshot().get_data().to_vec(),
+                tail: ready.entries().clone(),
+            });
+        } else if ready.hs().is_some() || !ready.entries().is_empty() {
+            batch.record = Some(LogRecord { hard, entries: ready.entries().clone() });
+        }
+    }
+
+    fn note_role(&mut self, now: Time) -> Option<Elected> {
+        let (before, role) = (self.was, self.raw.raft.state);
+        let term = self.term();
+        self.was = (role, term);
+        let new = role == StateRole::Leader && before != (StateRole::Leader, term);
+        if !new {
+            return None;
+        }
+        let own = if self.planted.has(Fault::ExLeaderNotCounted) {
+            Span(u64::MAX)
+        } else {
+            self.answered.age(now)
+        };
+        let by_transfer = self.transferred_term == Some(term.0);
+        let mut smallest_age = self.ballot.smallest(term.0, own);
+        let skip_wait = (by_transfer && self.planted.has(Fault::NoWaitAfterTransfer))
+            || (self.failed_transfer && self.planted.has(Fault::NoWaitAfterFailedTransfer));
+        if skip_wait {
+            smallest_age = Span(u64::MAX);
+        }
+        self.failed_transfer = false;
+        Some(Elected { term, at: now, smallest_age, by_transfer })
+    }
+
+    /// Puts messages into envelopes: notes answers to a leader, and gives votes their age.
+    fn wrap_all(&mut self, now: Time, messages: Vec<Message>) -> Vec<Post> {
+        messages.into_iter().map(|m| self.wrap(now, &m)).collect()
+    }
+
+    fn wrap(&mut self, now: Time, message: &Message) -> Post {
+        let age = match message.get_msg_type() {
+            MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse => {
+                self.answered.at(now);
+                None
+            }
+            MessageType::MsgRequestVoteResponse if !message.reject => Some(self.vote_age(now)),
+            MessageType::MsgSnapshot => {
+                // The engine pauses a follower until it hears how the snapshot fared; its own
+                // answers tell that, so the pause is lifted at once.
+                self.raw.report_snapshot(message.to, raft::SnapshotStatus::Finish);
+                None
+            }
+            _ => None,
+        };
+        let bytes = postcard::to_allocvec(message).expect("raft messages encode");
+        let channel = match message.get_msg_type() {
+            MessageType::MsgAppend | MessageType::MsgAppendResponse | MessageType::MsgSnapshot => {
+                Channel::Stream
+            }
+            _ => Channel::Datagram,
+        };
+        let message = RaftMessage { from: self.id, to: VoterId(message.to), age, bytes };
+        Post { message, channel }
+    }
+
+    fn vote_age(&self, now: Time) -> Span {
+        let equal_term = self.was.1 == self.term();
+        if equal_term && self.planted.has(Fault::AgeOnlyForHigherTerms) {
+            return Span(u64::MAX);
+        }
+        self.answered.age(now)
+    }
+
+    /// The record or snapshot of a batch is durable.
+    pub(crate) fn persisted(&mut self, batch: &Batch) {
+        let hard = match (&batch.record, &batch.install) {
+            (Some(record), _) => Some(&record.hard),
+            (None, Some(state)) => Some(&state.hard),
+            (None, None) => None,
+        };
+        if let Some(hard) = hard {
+            self.durable.term = hard.term;
+            self.durable.commit = self.durable.commit.max(hard.commit);
+            self.durable.outstanding = self.durable.outstanding.saturating_sub(1);
+        }
+        self.raw.on_persist_ready(batch.number);
+        if let Some(state) = &batch.install {
+            self.installed(state);
+        }
+    }
+
+    fn installed(&mut self, state: &SavedState) {
+        self.waiting.clear();
+        if state.index > self.applied.0
+            && let Ok(db) = Db::restore(&state.db)
+        {
+            self.db = db;
+            self.applied = (state.index, state.term);
+            self.raw.advance_apply_to(state.index);
+        }
+    }
+
+    /// Applies what may be applied: committed entries of released batches, in order. A membership
+    /// change waits until a commit index that covers it is durable (R10).
+    pub(crate) fn apply(&mut self, committed: Vec<LogEntry>) -> Vec<Applied> {
+        self.waiting.extend(committed);
+        let mut done = Vec::new();
+        let ready = self.waiting.iter().take_while(|e| {
+            e.get_entry_type() == EntryType::EntryNormal
+                || e.index <= self.durable.commit
+                || self.planted.has(Fault::CommitIndexLost)
+        });
+        let count = ready.count();
+        let entries: Vec<_> = self.waiting.drain(..count).collect();
+        for entry in entries {
+            if entry.index <= self.applied.0 {
+                continue;
+            }
+            done.push(self.apply_one(&entry));
+            self.applied = (entry.index, entry.term);
+        }
+        if !done.is_empty() {
+            self.raw.advance_apply_to(self.applied.0);
+        }
+        done
+    }
+
+    fn apply_one(&mut self, entry: &LogEntry) -> Applied {
+        let index = LogIndex(entry.index);
+        let membership = entry.get_entry_type() != EntryType::EntryNormal;
+        if membership {
+            if let Some(change) = decode_membership(entry)
+                && let Ok(conf) = self.raw.apply_conf_change(&change)
+            {
+                self.raw.mut_store().set_conf(conf);
+            }
+        }
+        let decoded = decode(entry);
+        match &decoded {
+            Some(entry) => {
+                self.db.apply(index, entry);
+            }
+            None => self.db.pass(index),
+        }
+        Applied { index, entry: decoded, membership }
+    }
+
+    /// The state a new log or a compacted one begins with.
+    pub(crate) fn saved_state(&self) -> SavedState {
+        let store = self.raw.store();
+        let mut hard = store.hard().clone();
+        hard.commit = hard.commit.max(self.applied.0);
+        SavedState {
+            hard,
+            index: self.applied.0,
+            term: self.applied.1,
+            conf: store.conf().clone(),
+            db: self.db.snapshot(),
+            tail: store.tail(self.applied.0).to_vec(),
+        }
+    }
+
+    /// Forgets entries in memory that a snapshot covers.
+    pub(crate) fn compact(&mut self, state: &SavedState) {
+        self.raw.mut_store().compact(state.snapshot(), ENTRIES_KEPT);
+    }
+}
+
+/// Entries kept in memory behind a snapshot, so that a follower that lags a little is not sent
+/// the whole database.
+const ENTRIES_KEPT: u64 = 1_000;
+
+impl Ticks {
+    fn new(setup: &Setup) -> Self {
+        let period = Span(setup.timing.heartbeat.0 / 10);
+        let mut election = (setup.timing.election.0 / period.0) as usize;
+        if setup.id.is_disk() {
+            election += election / 2;
+        }
+        let longest = election + (election / 5).max(2);
+        Self { last: setup.now, period, election, longest, seed: setup.seed, elections: 0 }
+    }
+
+    /// Ticks that are due at `now`; after a stall at most one election timeout at once.
+    fn due(&mut self, now: Time, burst: bool) -> usize {
+        let due = (now.since(self.last).0 / self.period.0) as usize;
+        if due > self.election && !burst {
+            self.last = now;
+            return self.election;
+        }
+        self.last += self.period * due as u64;
+        due.min(100 * self.election)
+    }
+
+    /// The timeout drawn for this voter, term and attempt, in `[E, 1.2 E)`.
+    fn timeout(&self, id: VoterId, term: u64) -> usize {
+        let mut x = self.seed ^ id.0.rotate_left(17) ^ term.rotate_left(34);
+        x = (x ^ self.elections).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.election + ((x >> 33) as usize) % (self.longest - self.election)
+    }
+}
+
+fn config(setup: &Setup, ticks: &Ticks, applied: u64) -> Config {
+    Config {
+        id: setup.id.0,
+        election_tick: ticks.election,
+        heartbeat_tick: 10,
+        min_election_tick: ticks.election,
+        max_election_tick: ticks.longest,
+        applied,
+        max_size_per_msg: 1 << 20,
+        max_inflight_msgs: 256,
+        check_quorum: true,
+        pre_vote: true,
+        ..Config::new(setup.id.0)
+    }
+}
+
+fn restore_db(store: &Store) -> Result<(Db, (u64, u64)), RestoreError> {
+    let first = raft::Storage::snapshot(store, 0, 0);
+    let first = first.map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
+    let meta = first.get_metadata();
+    let db = Db::restore(first.get_data()).map_err(|e| RestoreError::Decode {
+        what: "the database".into(),
+        why: e.to_string(),
+    })?;
+    Ok((db, (meta.index, meta.term)))
+}
+
+fn context(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// The membership change of an entry; an empty one leaves a joint configuration.
+fn decode_membership(entry: &LogEntry) -> Option<ConfChangeV2> {
+    if entry.get_data().is_empty() {
+        return Some(ConfChangeV2::default());
+    }
+    match entry.get_entry_type() {
+        EntryType::EntryNormal | EntryType::EntryConfChange => None,
+        EntryType::EntryConfChangeV2 => postcard::from_bytes(entry.get_data()).ok(),
+    }
+}
+
+/// The change an entry carries: in its data, or beside a membership change.
+fn decode(entry: &LogEntry) -> Option<Entry> {
+    let bytes = match entry.get_entry_type() {
+        EntryType::EntryNormal => entry.get_data(),
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => entry.get_context(),
+    };
+    if bytes.is_empty() { None } else { postcard::from_bytes(bytes).ok() }
+}
+
+/// The state every voter of a new cluster begins with.
+pub(crate) fn first_state(voters: &[VoterId], learners: &[VoterId], db: &Db) -> SavedState {
+    let mut hard = raft::eraftpb::HardState::default();
+    (hard.term, hard.commit) = (1, 1);
+    let mut conf = raft::eraftpb::ConfState::default();
+    conf.voters = voters.iter().map(|v| v.0).collect();
+    conf.learners = learners.iter().map(|v| v.0).collect();
+    let first = snapshot(1, 1, &conf, db.snapshot());
+    let db = first.get_data().to_vec();
+    SavedState { hard, index: 1, term: 1, conf, db, tail: Vec::new() }
+}

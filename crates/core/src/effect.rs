@@ -1,0 +1,125 @@
+//! Effect: everything a node can ask for. The only way out.
+//!
+//! *Waiting is an event, never an order*: the effects of one call may run in any order, in
+//! parallel, or be lost with the node. What must come after something else is emitted when that
+//! something's completion event arrived.
+
+use std::fmt;
+
+use stead_model::order::{GuardOrder, ResourceOrder};
+use stead_model::record::Record;
+use stead_model::request::Answer;
+use stead_model::wire::peer::PeerMessage;
+use stead_model::{NodeId, RequestId};
+
+/// Everything a node can ask for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send a message to another node.
+    Send {
+        /// To which node.
+        to: NodeId,
+        /// How.
+        channel: Channel,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Read or write the node's log or the quorum disk; ends with `Event::Io`.
+    Io(Io),
+    /// Order the guard something.
+    Guard(GuardOrder),
+    /// Order the resource monitor something.
+    Resource(ResourceOrder),
+    /// Answer an administrator.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Write a record into the event log of the node.
+    Record(Record),
+    /// The node cannot go on (own invariant broken, log unreadable): end the service with this
+    /// last line. The guard stops everything at the end of the lease, a new service may start.
+    Halt {
+        /// Why.
+        why: String,
+    },
+}
+
+/// How a message travels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channel {
+    /// Small and perishable: one datagram on every usable network.
+    Datagram,
+    /// Large or ordered: a stream over the best network.
+    Stream,
+}
+
+/// One read or write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Io {
+    /// Comes back with the completion.
+    pub ticket: Ticket,
+    /// Where.
+    pub device: Device,
+    /// What.
+    pub op: IoOp,
+}
+
+/// What can be read and written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Device {
+    /// The node's own log.
+    NodeLog,
+    /// The shared quorum disk.
+    QuorumDisk,
+}
+
+/// A read or a durable write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum IoOp {
+    /// Read `length` bytes at `offset`; short only at the end of the device.
+    Read {
+        /// Where.
+        offset: u64,
+        /// How many bytes.
+        length: u64,
+    },
+    /// Write; `Written` comes when the bytes are durable (FUA or O_DSYNC).
+    Write {
+        /// Where.
+        offset: u64,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+}
+
+/// Number of a read or write, unique in the life of a core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ticket(pub u64);
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io{}", self.0)
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { to, message, .. } => write!(f, "to {to}: {message}"),
+            Self::Io(Io { ticket, device, op: IoOp::Read { offset, length } }) => {
+                write!(f, "{ticket} read {device:?} {length}@{offset}")
+            }
+            Self::Io(Io { ticket, device, op: IoOp::Write { offset, data } }) => {
+                write!(f, "{ticket} write {device:?} {}@{offset}", data.len())
+            }
+            Self::Guard(order) => write!(f, "guard: {order}"),
+            Self::Resource(order) => write!(f, "resource: {order}"),
+            Self::Reply { id, answer } => write!(f, "reply {id}: {answer:?}"),
+            Self::Record(record) => write!(f, "record: {record}"),
+            Self::Halt { why } => write!(f, "halt: {why}"),
+        }
+    }
+}

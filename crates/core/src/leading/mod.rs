@@ -1,0 +1,260 @@
+//! Leading: what a replica does while it leads, a node's own or D's.
+//!
+//! It grants leases, takes reports and requests, watches who is silent, and plans. It decides
+//! nothing that it does not propose; what it proposes counts when it is applied.
+
+mod requests;
+mod takeover;
+
+use std::collections::BTreeMap;
+
+use stead_model::change::{Change, Entry};
+use stead_model::profile::Timing;
+use stead_model::request::{Answer, Envelope};
+use stead_model::wire::peer::{GroupReport, LeaseQuestion, PeerMessage, Report};
+use stead_model::{GroupId, LogIndex, NodeId, RequestId, Time, UtcMillis};
+
+use crate::consensus::replica::{Elected, Replica};
+use crate::counters::Counters;
+use crate::db;
+use crate::effect::Channel;
+use crate::groups::{self, NodeLive, PlanInput};
+use crate::lease::granter::{Granter, Lengths};
+use crate::planted::{Fault, Planted};
+
+/// A leader's volatile state; it begins with an election and ends with the leadership.
+#[derive(Debug)]
+pub(crate) struct Leading {
+    pub(crate) elected: Elected,
+    granter: Granter,
+    reports: BTreeMap<NodeId, Report>,
+    requests: BTreeMap<RequestId, Proposed>,
+    /// Last index proposed by the planner: the next plan waits until it is applied.
+    planned: LogIndex,
+    handed_over: bool,
+    planted: Planted,
+}
+
+/// A request whose entry is proposed.
+#[derive(Debug)]
+struct Proposed {
+    index: LogIndex,
+    askers: Vec<NodeId>,
+}
+
+/// What the leader wants sent.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    pub(crate) to: NodeId,
+    pub(crate) channel: Channel,
+    pub(crate) message: PeerMessage,
+}
+
+/// What a leader sees around it.
+pub(crate) struct Around<'a> {
+    pub(crate) now: Time,
+    pub(crate) utc: UtcMillis,
+    pub(crate) timing: &'a Timing,
+    /// The node on which this replica runs.
+    pub(crate) host: NodeId,
+    /// All nodes of the configuration.
+    pub(crate) nodes: &'a [NodeId],
+    /// Nodes heard now, the host included.
+    pub(crate) heard: &'a [NodeId],
+    /// Largest database the quorum disk can hold.
+    pub(crate) database_limit_bytes: u64,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) mail: &'a mut Vec<Mail>,
+    pub(crate) notes: &'a mut Vec<Note>,
+}
+
+/// Something the leader did or saw that belongs into the event log.
+#[derive(Debug)]
+pub(crate) struct Note {
+    pub(crate) code: &'static str,
+    pub(crate) text: String,
+}
+
+impl Leading {
+    pub(crate) fn new(elected: Elected, planted: Planted) -> Self {
+        Self {
+            elected,
+            granter: Granter::new(elected, planted),
+            reports: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            planned: LogIndex(0),
+            handed_over: false,
+            planted,
+        }
+    }
+
+    /// A lease question arrived; its barrier is the log as it stands now (R7).
+    pub(crate) fn question(&mut self, now: Time, replica: &Replica, question: LeaseQuestion) {
+        let barrier = if self.planted.has(Fault::BarrierIsCommitIndex) {
+            replica.commit_index()
+        } else {
+            barrier(replica, question.node)
+        };
+        self.granter.question(now, question, barrier);
+    }
+
+    /// Starts a round of lease answers if one is due.
+    pub(crate) fn start_round(&mut self, replica: &mut Replica, around: &mut Around<'_>) {
+        let patience = around.timing.heartbeat * 2;
+        if let Some(context) = self.granter.next_round(around.now, patience) {
+            if self.planted.has(Fault::NoQuorumConfirmation) {
+                self.confirmed(replica, context, around);
+            } else {
+                replica.read(context);
+            }
+        }
+    }
+
+    /// A quorum confirmed a round.
+    pub(crate) fn confirmed(&mut self, replica: &Replica, context: u64, around: &mut Around<'_>) {
+        let timing = *around.timing;
+        let wants = takeover::wants_longer(replica, around.heard);
+        let lengths = |node| lengths(replica, node, &timing, wants);
+        let answers =
+            self.granter.confirmed(around.now, context, lengths, timing.lease_long);
+        for (to, answer) in answers {
+            let message = PeerMessage::LeaseAnswer(answer);
+            around.mail.push(Mail { to, channel: Channel::Datagram, message });
+        }
+    }
+
+    /// A node tells what it runs.
+    pub(crate) fn report(&mut self, replica: &Replica, report: Report, around: &mut Around<'_>) {
+        let (to, number) = (report.node, report.number);
+        let known = self.reports.get(&to);
+        if known.is_some_and(|k| k.guard == report.guard && k.number > number) {
+            return;
+        }
+        let stale = |g: &&GroupReport| replica.db.epoch_last(&g.group) != g.epoch;
+        around.counters.stale_reports += report.groups.iter().filter(stale).count() as u64;
+        self.reports.insert(to, report);
+        let message = PeerMessage::ReportSeen { number };
+        around.mail.push(Mail { to, channel: Channel::Stream, message });
+    }
+
+    pub(crate) const fn reports(&self) -> &BTreeMap<NodeId, Report> {
+        &self.reports
+    }
+
+    /// When [`Leading::act`] has something to do by time alone.
+    pub(crate) fn deadline(&self, replica: &Replica, timing: &Timing, now: Time) -> Option<Time> {
+        let round = self.granter.deadline(timing.heartbeat * 2);
+        let takeover = takeover::next(self, replica, timing, now);
+        round.into_iter().chain(takeover).min()
+    }
+
+    /// Everything a leader does of its own accord: plan, change lease lengths, hand over.
+    pub(crate) fn act(&mut self, replica: &mut Replica, around: &mut Around<'_>) {
+        self.start_round(replica, around);
+        if !replica.is_settled() || replica.is_transferring() || replica.applied() < self.planned {
+            return;
+        }
+        let groups::Plan { mut changes, why } = self.plan(replica, around);
+        takeover::lease_lengths(&self.granter, replica, around, &mut changes);
+        if !changes.is_empty() {
+            let why = if why.is_empty() { "lease lengths".to_owned() } else { why };
+            let at = cluster_time(replica, around.utc);
+            let entry = Entry { at, request: None, why, changes };
+            if let Ok(index) = replica.propose(&entry) {
+                self.planned = index;
+            }
+            return;
+        }
+        takeover::hand_over(self, replica, around);
+    }
+
+    /// What the planner looks at.
+    fn input<'a>(&'a self, replica: &'a Replica, around: &Around<'_>) -> PlanInput<'a> {
+        let live = takeover::live_nodes(self, replica, around);
+        let nodes = live.into_iter().map(|(node, live)| {
+            let report = self.reports.get(&node);
+            (node, NodeLive { eligible: live.eligible, stopped: live.stopped, report })
+        });
+        let at = cluster_time(replica, around.utc);
+        PlanInput { db: &replica.db, at, nodes: nodes.collect(), planted: self.planted }
+    }
+
+    fn plan(&self, replica: &Replica, around: &mut Around<'_>) -> groups::Plan {
+        let input = self.input(replica, around);
+        let plan = groups::plan(&input);
+        for change in &plan.changes {
+            if let Change::Grant { group, node, .. } = change
+                && takeover::is_takeover(&input, group, *node)
+            {
+                around.counters.takeovers += 1;
+            }
+        }
+        plan
+    }
+
+    /// Why a group is where it is, as this leader sees it.
+    pub(crate) fn explain(
+        &self,
+        replica: &Replica,
+        around: &Around<'_>,
+        group: &GroupId,
+    ) -> Option<groups::Explanation> {
+        groups::explain(&self.input(replica, around), group)
+    }
+
+    /// A request reached the leader.
+    pub(crate) fn request(
+        &mut self,
+        replica: &mut Replica,
+        from: NodeId,
+        envelope: &Envelope,
+        around: &mut Around<'_>,
+    ) {
+        let id = envelope.id;
+        let answer = match self.propose(replica, from, envelope, around) {
+            requests::Taken::Waits => return,
+            requests::Taken::Answered(answer) => Some(answer),
+            requests::Taken::NotNow => None,
+        };
+        send_answer(around, from, id, answer);
+    }
+
+    /// An entry was applied: whoever asked for it is answered (I-ACK).
+    pub(crate) fn applied(&mut self, entry: &Entry, index: LogIndex, around: &mut Around<'_>) {
+        let Some(id) = entry.request else { return };
+        let Some(proposed) = self.requests.remove(&id) else { return };
+        for to in proposed.askers {
+            let answer = if proposed.index == index { Some(Answer::Done { index }) } else { None };
+            send_answer(around, to, id, answer);
+        }
+    }
+}
+
+fn send_answer(around: &mut Around<'_>, to: NodeId, id: RequestId, answer: Option<Answer>) {
+    let message = PeerMessage::ForwardAnswer { id, answer };
+    around.mail.push(Mail { to, channel: Channel::Stream, message });
+}
+
+/// Cluster time: the leader's wall clock, never behind what is applied.
+fn cluster_time(replica: &Replica, utc: UtcMillis) -> UtcMillis {
+    utc.max(replica.db.at())
+}
+
+/// The index of the last entry, proposed or not, that takes a group from the node or changes its
+/// lease length (R7).
+fn barrier(replica: &Replica, node: NodeId) -> LogIndex {
+    let mut proposed = db::Proposed::default();
+    replica.unapplied().for_each(|(index, entry)| proposed.push(index, &entry));
+    proposed.barrier(node, &replica.db)
+}
+
+/// Lease lengths of a node, as the log has them.
+fn lengths(replica: &Replica, node: NodeId, timing: &Timing, wants_longer: bool) -> Lengths {
+    let applied = replica.db.lease_longer().contains(&node);
+    let proposed = replica.unapplied().any(|(_, e)| {
+        let longer = |c: &Change| *c == Change::LeaseLength { node, longer: true };
+        e.changes.iter().any(longer)
+    });
+    let pick = |longer| if longer { timing.lease_long } else { timing.lease };
+    Lengths { answer: pick(applied && wants_longer), wait: pick(applied || proposed) }
+}

@@ -1,0 +1,126 @@
+//! Requests at the leader: validated against the database, proposed once, answered when applied.
+
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use stead_model::change::Entry;
+use stead_model::reason::{Code, Reason};
+use stead_model::request::{Answer, Envelope, Request};
+use stead_model::wire::peer::PeerMessage;
+use stead_model::{LogIndex, NodeId, VoterId};
+
+use super::{Around, Leading, Mail, Proposed, cluster_time};
+use crate::consensus::replica::Replica;
+use crate::effect::Channel;
+use crate::groups::{self, Decision};
+
+/// What became of a request.
+pub(super) enum Taken {
+    /// It is proposed; the answer follows when it is applied.
+    Waits,
+    /// It is answered.
+    Answered(Answer),
+    /// This replica cannot take it now; the asker tries again.
+    NotNow,
+}
+
+impl Leading {
+    pub(super) fn propose(
+        &mut self,
+        replica: &mut Replica,
+        from: NodeId,
+        envelope: &Envelope,
+        around: &mut Around<'_>,
+    ) -> Taken {
+        if let Some(answer) = replica.db.answer(envelope.id) {
+            return Taken::Answered(answer);
+        }
+        if let Some(proposed) = self.requests.get_mut(&envelope.id) {
+            if !proposed.askers.contains(&from) {
+                proposed.askers.push(from);
+            }
+            return Taken::Waits;
+        }
+        // Validation needs to know everything that is in the log: it looks at what is applied.
+        if !replica.is_settled() && !is_independent(&envelope.request) {
+            return Taken::NotNow;
+        }
+        if replica.applied() < self.elected_entry(replica) {
+            return Taken::NotNow;
+        }
+        match self.propose_now(replica, envelope, around) {
+            Ok(Some(index)) => {
+                self.requests.insert(envelope.id, Proposed { index, askers: vec![from] });
+                Taken::Waits
+            }
+            Ok(None) => Taken::NotNow,
+            Err(reason) => Taken::Answered(Answer::Refused(reason)),
+        }
+    }
+
+    /// Until an entry of the own term is applied a leader does not know what is committed.
+    fn elected_entry(&self, replica: &Replica) -> LogIndex {
+        if replica.has_applied_own_term() { LogIndex(0) } else { LogIndex(u64::MAX) }
+    }
+
+    fn propose_now(
+        &self,
+        replica: &mut Replica,
+        envelope: &Envelope,
+        around: &mut Around<'_>,
+    ) -> Result<Option<LogIndex>, Reason> {
+        let decision = {
+            let input = self.input(replica, around);
+            groups::decide(&envelope.request, &input, around.database_limit_bytes)?
+        };
+        let at = cluster_time(replica, around.utc);
+        let why = format!("request of {}", envelope.who);
+        let mut entry = Entry { at, request: Some(envelope.id), why, changes: Vec::new() };
+        match decision {
+            Decision::Propose(change) => entry.changes.push(change),
+            Decision::Rehearse { node: to, group, resource, epoch } => {
+                let message = PeerMessage::FailResource { group, resource, epoch };
+                around.mail.push(Mail { to, channel: Channel::Stream, message });
+            }
+            Decision::Vote { node, votes } => {
+                let change = vote_change(replica, node, votes)?;
+                return Ok(replica.propose_membership(change, &entry).ok());
+            }
+        }
+        Ok(replica.propose(&entry).ok())
+    }
+}
+
+/// Whether a request may be validated while earlier entries are still on their way.
+const fn is_independent(request: &Request) -> bool {
+    matches!(request, Request::SetKey { .. })
+}
+
+fn vote_change(
+    replica: &Replica,
+    node: NodeId,
+    votes: bool,
+) -> Result<ConfChangeV2, Reason> {
+    let voter = VoterId::from(node);
+    let text = format!("cannot change the vote of `{node}`");
+    if !replica.is_member(voter) {
+        return Err(Reason::new(Code::NotFound, text).because("there is no such node"));
+    }
+    if replica.is_voter(voter) == votes {
+        let now = if votes { "it votes already" } else { "it has no vote" };
+        return Err(Reason::new(Code::Conflict, text).because(now));
+    }
+    if !votes && replica.voters().len() == 1 {
+        return Err(Reason::new(Code::Conflict, text).because("it is the last voter"));
+    }
+    if !votes && replica.leader() == Some(voter) {
+        return Err(Reason::new(Code::Conflict, text)
+            .because("it leads the cluster")
+            .hint("ask again after another node leads"));
+    }
+    let kind = if votes { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode };
+    let mut single = ConfChangeSingle::default();
+    single.set_change_type(kind);
+    single.node_id = voter.0;
+    let mut change = ConfChangeV2::default();
+    change.changes = vec![single].into();
+    Ok(change)
+}

@@ -1,0 +1,122 @@
+//! Who is known stopped, who may be given groups, how long leases are, who hands leadership over.
+//!
+//! *Electing is not taking over*: a silent node's groups are given away only when its lease is
+//! known to be over, however soon a new leader was elected (R6).
+
+use std::collections::BTreeMap;
+
+use stead_model::change::Change;
+use stead_model::profile::Timing;
+use stead_model::{GroupId, NodeId, Time, VoterId};
+
+use super::{Around, Leading, Note, lengths};
+use crate::consensus::replica::Replica;
+use crate::groups::PlanInput;
+use crate::lease::granter::Granter;
+
+/// What the leader knows of one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Live {
+    pub(crate) eligible: bool,
+    pub(crate) stopped: bool,
+}
+
+/// Whether no majority exists without D: then leases have the longer length.
+pub(super) fn wants_longer(replica: &Replica, heard: &[NodeId]) -> bool {
+    let voters = replica.voters();
+    let heard_voters = voters.iter().filter_map(|v| v.node()).filter(|n| heard.contains(n));
+    voters.iter().any(|v| v.is_disk()) && heard_voters.count() <= voters.len() / 2
+}
+
+/// What every node is to the planner.
+pub(super) fn live_nodes(
+    leading: &Leading,
+    replica: &Replica,
+    around: &Around<'_>,
+) -> BTreeMap<NodeId, Live> {
+    let fresh = around.timing.renewal * 3;
+    let live = |&node: &NodeId| {
+        let stopped_at = stopped_at(leading, replica, around.timing, node);
+        let stopped = around.now >= stopped_at;
+        let asks = leading.granter.last_asked(node).is_some_and(|t| around.now.since(t) <= fresh);
+        let heard = around.heard.contains(&node);
+        (node, Live { eligible: heard && asks, stopped: stopped && !asks })
+    };
+    around.nodes.iter().map(live).collect()
+}
+
+fn stopped_at(leading: &Leading, replica: &Replica, timing: &Timing, node: NodeId) -> Time {
+    let length = lengths(replica, node, timing, true).wait;
+    leading.granter.stopped_at(node, length, timing)
+}
+
+/// When the next owner that is silent will be known stopped.
+pub(super) fn next(
+    leading: &Leading,
+    replica: &Replica,
+    timing: &Timing,
+    now: Time,
+) -> Option<Time> {
+    let owners = replica.db.groups().values().filter_map(|g| g.ownership.as_ref().map(|o| o.node));
+    let times = owners.map(|node| stopped_at(leading, replica, timing, node));
+    times.filter(|t| *t > now).min()
+}
+
+/// Whether a grant takes the group from another node because its lease is over.
+pub(super) fn is_takeover(input: &PlanInput<'_>, group: &GroupId, to: NodeId) -> bool {
+    let owner = input.db.group(group).and_then(|g| g.ownership.as_ref());
+    let stopped = |node: &NodeId| input.nodes.get(node).is_some_and(|live| live.stopped);
+    owner.is_some_and(|o| o.node != to && stopped(&o.node))
+}
+
+/// Changes of lease lengths: longer before the first longer answer, short after the node's guard
+/// has taken a shorter one.
+pub(super) fn lease_lengths(
+    granter: &Granter,
+    replica: &Replica,
+    around: &Around<'_>,
+    changes: &mut Vec<Change>,
+) {
+    let wants = wants_longer(replica, around.heard);
+    let asks = |node: &NodeId| {
+        let fresh = around.timing.renewal * 3;
+        granter.last_asked(*node).is_some_and(|t| around.now.since(t) <= fresh)
+    };
+    for &node in around.nodes.iter().filter(|n| asks(n)) {
+        let longer = replica.db.lease_longer().contains(&node);
+        if wants && !longer {
+            changes.push(Change::LeaseLength { node, longer: true });
+        } else if !wants && longer && granter.took_shorter(node) {
+            changes.push(Change::LeaseLength { node, longer: false });
+        }
+    }
+}
+
+/// D hands leadership to its host once the host has the whole log (R11: only after the take-overs
+/// it is already entitled to, which the caller has just planned).
+pub(super) fn hand_over(leading: &mut Leading, replica: &mut Replica, around: &mut Around<'_>) {
+    let host = VoterId::from(around.host);
+    let is_disk = replica.leader().is_some_and(VoterId::is_disk);
+    if !is_disk || !replica.is_voter(host) || !replica.has_all(host) {
+        return;
+    }
+    if entitled_soon(leading, replica, around) {
+        return;
+    }
+    if !leading.handed_over {
+        leading.handed_over = true;
+        around.counters.handovers += 1;
+        let text = format!("the quorum disk hands leadership to its host {}", around.host);
+        around.notes.push(Note { code: "handed-over", text });
+    }
+    replica.transfer(host);
+}
+
+/// Whether a take-over becomes possible within the time a new leader would have to wait: D then
+/// carries it out first (R11).
+fn entitled_soon(leading: &Leading, replica: &Replica, around: &Around<'_>) -> bool {
+    let owners = replica.db.groups().values().filter_map(|g| g.ownership.as_ref().map(|o| o.node));
+    let silent = owners.filter(|node| !around.heard.contains(node));
+    let mut times = silent.map(|n| stopped_at(leading, replica, around.timing, n));
+    times.any(|t| t <= around.now + around.timing.wait(around.timing.lease))
+}

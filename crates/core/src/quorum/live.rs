@@ -1,0 +1,208 @@
+//! D alive on this node: its replica, and the guard before everything it does (R3).
+//!
+//! One *round* covers what was produced before it began: its record and the own header, counter
+//! bumped, are written; when both are durable all headers are read; no higher claim: what the
+//! round covers is released. Whatever is produced meanwhile waits for the next round.
+
+use stead_journal::Header;
+use stead_model::{DiskEpoch, Time};
+
+use super::table::{Medium, Table};
+use crate::consensus::keeper::{IoDesk, Keeper};
+use crate::consensus::replica::{Batch, Replica};
+use crate::effect::{Device, Ticket};
+use crate::event::IoResult;
+use crate::leading::{Leading, Mail};
+use crate::planted::{Fault, Planted};
+
+/// D on its host.
+pub(crate) struct Live {
+    pub(crate) epoch: DiskEpoch,
+    pub(crate) slot: u32,
+    pub(crate) replica: Replica,
+    /// Set when the election was released by the guard.
+    pub(crate) leading: Option<Leading>,
+    /// What the leader side wants sent; it waits for the next round.
+    pub(crate) outbox: Vec<Mail>,
+    keeper: Keeper,
+    header: Header,
+    medium: Medium,
+    round: Option<Round>,
+    beat_at: Time,
+    planted: Planted,
+}
+
+/// What a round covers and how far it is.
+#[derive(Debug, Default)]
+struct Round {
+    header_write: Option<Ticket>,
+    table_read: Option<Ticket>,
+    table_fine: bool,
+    batch: Option<Batch>,
+    has_batch: bool,
+    mail: Vec<Mail>,
+}
+
+/// What the guard let go.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) batch: Option<Batch>,
+    pub(crate) mail: Vec<Mail>,
+}
+
+/// Why the incarnation is dropped.
+#[derive(Debug)]
+pub(crate) struct Dropped(pub(crate) String);
+
+impl Live {
+    pub(super) fn new(
+        (epoch, slot): (DiskEpoch, u32),
+        (replica, keeper): (Replica, Keeper),
+        header: Header,
+        medium: Medium,
+        planted: Planted,
+    ) -> Self {
+        Self {
+            epoch,
+            slot,
+            replica,
+            leading: None,
+            outbox: Vec::new(),
+            keeper,
+            header,
+            medium,
+            round: None,
+            beat_at: Time(0),
+            planted,
+        }
+    }
+
+    pub(super) fn owns(&self, ticket: Ticket) -> bool {
+        let round = self.round.as_ref();
+        let own = |r: &Round| r.header_write == Some(ticket) || r.table_read == Some(ticket);
+        self.keeper.owns(ticket) || round.is_some_and(own)
+    }
+
+    /// Tickets that are on their way, for the doubt about the slot when this life ends.
+    pub(super) fn writes_in_flight(&self) -> Vec<Ticket> {
+        let header = self.round.as_ref().and_then(|r| r.header_write);
+        self.keeper.tickets().chain(header).collect()
+    }
+
+    pub(crate) fn deadline(&self) -> Time {
+        let tick = self.replica.deadline();
+        if self.round.is_some() { tick } else { tick.min(self.beat_at) }
+    }
+
+    /// Begins a round if there is something to guard or a renewal is due.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        heartbeat: stead_model::Span,
+        io: &mut IoDesk,
+    ) -> Option<Released> {
+        if self.round.is_some() {
+            return None;
+        }
+        let batch = self.replica.take(now);
+        let recordless = batch.as_ref().is_some_and(|b| b.record.is_none() && b.install.is_none());
+        if recordless && self.planted.has(Fault::UnguardedRecordless) {
+            return Some(Released { batch, mail: std::mem::take(&mut self.outbox) });
+        }
+        if batch.is_none() && self.outbox.is_empty() && now < self.beat_at {
+            return None;
+        }
+        self.beat_at = now + heartbeat;
+        self.compact(io);
+        let mut round = Round { mail: std::mem::take(&mut self.outbox), ..Round::default() };
+        if let Some(batch) = batch {
+            round.has_batch = true;
+            self.keeper.push(batch, io);
+        }
+        self.header.counter += 1;
+        let place = self.medium.geometry.header_place(self.medium.disk, self.slot);
+        let bytes = self.header.encode(&place, &self.medium.key);
+        round.header_write = Some(io.write(Device::QuorumDisk, place.offset, bytes));
+        if self.planted.has(Fault::GuardReadsBeforeWrite) {
+            round.table_read = Some(self.read_table(io));
+        }
+        self.round = Some(round);
+        self.advance(io)
+    }
+
+    fn compact(&mut self, io: &mut IoDesk) {
+        if self.keeper.wants_snapshot() {
+            let state = self.replica.saved_state();
+            if self.keeper.snapshot(&state, io).is_ok() {
+                self.replica.compact(&state);
+            }
+        }
+    }
+
+    fn read_table(&self, io: &mut IoDesk) -> Ticket {
+        let (offset, length) = self.medium.geometry.header_table();
+        io.read(Device::QuorumDisk, offset, length)
+    }
+
+    /// Takes a completion of this life.
+    pub(super) fn done(
+        &mut self,
+        ticket: Ticket,
+        result: &IoResult,
+        io: &mut IoDesk,
+    ) -> Result<Option<Released>, Dropped> {
+        if self.keeper.owns(ticket) {
+            self.keeper.done(ticket, result, io).map_err(Dropped)?;
+            return Ok(self.advance(io));
+        }
+        let Some(round) = &mut self.round else { return Ok(None) };
+        match result {
+            IoResult::Failed(why) => return Err(Dropped(why.clone())),
+            IoResult::Written => round.header_write = None,
+            IoResult::Read(bytes) => {
+                let skip = self.planted.has(Fault::FallBackToOlderSlot);
+                let table = Table::decode(bytes, &self.medium, skip).map_err(Dropped)?;
+                self.check(&table)?;
+                if let Some(round) = &mut self.round {
+                    round.table_read = None;
+                    round.table_fine = true;
+                }
+            }
+        }
+        Ok(self.advance(io))
+    }
+
+    /// The guard's look at all headers.
+    fn check(&self, table: &Table) -> Result<(), Dropped> {
+        if table.highest_claim() > self.header.claim {
+            let claim = table.highest_claim();
+            return Err(Dropped(format!("another node claimed the quorum disk (epoch {claim})")));
+        }
+        let own = table.header(self.slot);
+        let early = self.planted.has(Fault::GuardReadsBeforeWrite);
+        if own != self.header && !early {
+            return Err(Dropped("the own slot header is not what was written".into()));
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, io: &mut IoDesk) -> Option<Released> {
+        let round = self.round.as_mut()?;
+        if round.has_batch && round.batch.is_none() {
+            round.batch = self.keeper.released();
+        }
+        let durable = round.header_write.is_none() && round.batch.is_some() == round.has_batch;
+        if !durable {
+            return None;
+        }
+        if !round.table_fine && round.table_read.is_none() && !self.planted.has(Fault::NoGuard) {
+            let (offset, length) = self.medium.geometry.header_table();
+            round.table_read = Some(io.read(Device::QuorumDisk, offset, length));
+        }
+        if round.table_read.is_some() {
+            return None;
+        }
+        let round = self.round.take()?;
+        Some(Released { batch: round.batch, mail: round.mail })
+    }
+}

@@ -1,0 +1,213 @@
+//! Changes: everything that may enter the replicated log.
+//!
+//! The log holds outcomes with reasons, never policy: replicas of different versions agree on
+//! what was decided without agreeing on how (design: decide on the leader, replicate outcomes).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::group::{Desired, GroupPolicy};
+use crate::ids::{Epoch, GroupId, NodeId, RequestId, ResourceId};
+use crate::resource::{ResourceConfig, ResourcePolicy};
+use crate::time::UtcMillis;
+
+/// One entry of the replicated log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Cluster time stamped by the leader; never runs backward.
+    pub at: UtcMillis,
+    /// The request this entry answers, if one.
+    pub request: Option<RequestId>,
+    /// What caused it, in words for people (I-WHY).
+    pub why: String,
+    /// All changes; they apply together.
+    pub changes: Vec<Change>,
+}
+
+/// One change of the database.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Change {
+    /// Create a group.
+    CreateGroup {
+        /// Its name.
+        group: GroupId,
+        /// Its policy.
+        policy: GroupPolicy,
+    },
+    /// Replace the policy of a group.
+    SetGroupPolicy {
+        /// The group.
+        group: GroupId,
+        /// The new policy.
+        policy: GroupPolicy,
+    },
+    /// Delete a group that has no resources.
+    DeleteGroup {
+        /// The group.
+        group: GroupId,
+    },
+    /// What the administrator wants of a group; clears a failed mark and the failover window.
+    SetGroupDesired {
+        /// The group.
+        group: GroupId,
+        /// Wanted state.
+        desired: Desired,
+    },
+    /// Create a resource in a group.
+    CreateResource {
+        /// The group.
+        group: GroupId,
+        /// The resource.
+        resource: ResourceConfig,
+    },
+    /// Delete a resource on which no other depends.
+    DeleteResource {
+        /// The resource.
+        resource: ResourceId,
+    },
+    /// What the administrator wants of one resource.
+    SetResourceDesired {
+        /// The resource.
+        resource: ResourceId,
+        /// Wanted state.
+        desired: Desired,
+    },
+    /// Replace properties and policy of a resource.
+    SetResource {
+        /// The resource.
+        resource: ResourceId,
+        /// All properties.
+        properties: BTreeMap<String, String>,
+        /// Its policy.
+        policy: ResourcePolicy,
+        /// Its possible owners.
+        possible_owners: Option<BTreeSet<NodeId>>,
+    },
+    /// Replace the dependencies of a resource.
+    SetDependencies {
+        /// The resource.
+        resource: ResourceId,
+        /// All of them.
+        depends_on: BTreeSet<ResourceId>,
+    },
+    /// Grant a group to a node in a new epoch.
+    Grant {
+        /// The group.
+        group: GroupId,
+        /// The new owner.
+        node: NodeId,
+        /// The new epoch, above every earlier one of the group.
+        epoch: Epoch,
+        /// Why.
+        why: String,
+    },
+    /// Order the owner to stop a group for good in this epoch and to report.
+    Release {
+        /// The group.
+        group: GroupId,
+        /// The epoch that ends.
+        epoch: Epoch,
+        /// Where it goes next.
+        to: Option<NodeId>,
+        /// Why.
+        why: String,
+    },
+    /// Nobody owns the group any more: it is known stopped in this epoch.
+    Disown {
+        /// The group.
+        group: GroupId,
+        /// The epoch that ended.
+        epoch: Epoch,
+        /// Why.
+        why: String,
+    },
+    /// A failover caused by a resource's failure, counted for the threshold.
+    CountFailover {
+        /// The group.
+        group: GroupId,
+    },
+    /// The failover threshold was reached: the group stays down.
+    FailGroup {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        why: String,
+    },
+    /// Leases of the node are granted for the longer (`true`) or the short length from now on.
+    LeaseLength {
+        /// The node.
+        node: NodeId,
+        /// Whether the longer length applies.
+        longer: bool,
+    },
+    /// A value of the cluster registry; `None` deletes it.
+    SetKey {
+        /// The key.
+        key: String,
+        /// The value, at most 1 MiB.
+        value: Option<String>,
+    },
+}
+
+impl Change {
+    /// The node a group is taken from by this change, given the present owner (R7: the barrier).
+    #[must_use]
+    pub fn group(&self) -> Option<&GroupId> {
+        match self {
+            Self::CreateGroup { group, .. }
+            | Self::SetGroupPolicy { group, .. }
+            | Self::DeleteGroup { group }
+            | Self::SetGroupDesired { group, .. }
+            | Self::CreateResource { group, .. }
+            | Self::Grant { group, .. }
+            | Self::Release { group, .. }
+            | Self::Disown { group, .. }
+            | Self::CountFailover { group }
+            | Self::FailGroup { group, .. } => Some(group),
+            Self::DeleteResource { .. }
+            | Self::SetResourceDesired { .. }
+            | Self::SetResource { .. }
+            | Self::SetDependencies { .. }
+            | Self::LeaseLength { .. }
+            | Self::SetKey { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateGroup { group, .. } => write!(f, "create group {group}"),
+            Self::SetGroupPolicy { group, .. } => write!(f, "policy of group {group}"),
+            Self::DeleteGroup { group } => write!(f, "delete group {group}"),
+            Self::SetGroupDesired { group, desired } => write!(f, "group {group} {desired:?}"),
+            Self::CreateResource { group, resource } => {
+                write!(f, "create resource {} ({}) in {group}", resource.id, resource.kind)
+            }
+            Self::DeleteResource { resource } => write!(f, "delete resource {resource}"),
+            Self::SetResourceDesired { resource, desired } => {
+                write!(f, "resource {resource} {desired:?}")
+            }
+            Self::SetResource { resource, .. } => write!(f, "properties of resource {resource}"),
+            Self::SetDependencies { resource, .. } => write!(f, "dependencies of {resource}"),
+            Self::Grant { group, node, epoch, why } => {
+                write!(f, "group {group}: owner {node}, {epoch}, because {why}")
+            }
+            Self::Release { group, epoch, to, why } => match to {
+                Some(to) => write!(f, "group {group}: release {epoch} to {to}, because {why}"),
+                None => write!(f, "group {group}: release {epoch}, because {why}"),
+            },
+            Self::Disown { group, epoch, why } => {
+                write!(f, "group {group}: no owner after {epoch}, because {why}")
+            }
+            Self::CountFailover { group } => write!(f, "group {group}: failover counted"),
+            Self::FailGroup { group, why } => write!(f, "group {group} failed, because {why}"),
+            Self::LeaseLength { node, longer: true } => write!(f, "{node}: longer leases"),
+            Self::LeaseLength { node, longer: false } => write!(f, "{node}: short leases"),
+            Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
+            Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Groups: the unit of failover.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Epoch, GroupId, NodeId, ResourceId};
+use crate::resource::ResourceConfig;
+use crate::time::UtcMillis;
+
+/// What the administrator wants of a group or resource.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Desired {
+    /// It shall run.
+    #[default]
+    Online,
+    /// It shall not run.
+    Offline,
+}
+
+/// Policy of a group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GroupPolicy {
+    /// Owners in order of preference; the rest of the nodes follow.
+    pub preferred_owners: Vec<NodeId>,
+    /// After this many failovers within the period the group is left failed.
+    /// Preset `course`: 6.
+    pub failover_threshold: u32,
+    /// The sliding window of the threshold, in seconds. Preset `course`: 10 hours.
+    pub failover_period_s: u64,
+}
+
+impl Default for GroupPolicy {
+    fn default() -> Self {
+        Self { preferred_owners: Vec::new(), failover_threshold: 6, failover_period_s: 36_000 }
+    }
+}
+
+/// A group as the replicated database holds it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub id: GroupId,
+    /// Its policy.
+    pub policy: GroupPolicy,
+    /// What the administrator wants.
+    pub desired: Desired,
+    /// Who may run it now; `None` while nobody may.
+    pub ownership: Option<Ownership>,
+    /// The highest epoch ever granted.
+    pub epoch_last: Epoch,
+    /// Set when the failover threshold was reached: the group stays down until somebody acts.
+    pub failed: Option<String>,
+    /// Cluster times of the failovers that count for the threshold.
+    pub failovers: Vec<UtcMillis>,
+    /// Its resources.
+    pub resources: BTreeMap<ResourceId, ResourceConfig>,
+}
+
+/// The grant of a group to a node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ownership {
+    /// The owner.
+    pub node: NodeId,
+    /// The epoch of this grant.
+    pub epoch: Epoch,
+    /// Why it was granted.
+    pub why: String,
+    /// Set when the owner shall stop and report: the node it goes to, if one is chosen.
+    pub release: Option<Release>,
+}
+
+/// An order to the owner to stop the group for good in this epoch.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// Where the group goes next; `None`: the planner chooses when it is stopped.
+    pub to: Option<NodeId>,
+    /// Why.
+    pub why: String,
+}
+
+/// State of a whole group, merged from its resources.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupState {
+    /// All resources that shall run are online.
+    Online,
+    /// No resource runs.
+    Offline,
+    /// Some resources are online.
+    PartialOnline,
+    /// At least one resource is on its way.
+    Pending,
+    /// A resource failed beyond its policy, or the failover threshold was reached.
+    Failed,
+    /// The owner does not answer; nothing newer is known.
+    Unknown,
+}
+
+impl GroupState {
+    /// The word people read.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::PartialOnline => "partial online",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}

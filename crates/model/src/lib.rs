@@ -1,0 +1,25 @@
+//! The nouns of stead: what nodes, groups, resources and changes are, without IO and without policy.
+//!
+//! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
+//! `group`, `resource`, `resource_type`, `change`, `order`, `request`, `view`, `record`, `reason`,
+//! and `wire` for what crosses a socket.
+//!
+//! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
+
+pub mod change;
+pub mod config;
+pub mod group;
+pub mod ids;
+pub mod order;
+pub mod profile;
+pub mod reason;
+pub mod record;
+pub mod request;
+pub mod resource;
+pub mod resource_type;
+pub mod time;
+pub mod view;
+pub mod wire;
+
+pub use ids::*;
+pub use time::{Span, Time, UtcMillis};

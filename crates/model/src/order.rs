@@ -1,0 +1,208 @@
+//! Orders from the core to the resource monitor and to the guard, and what they report back.
+//!
+//! These types cross the seam (effects and events of the core) and the process boundary (wire
+//! frames of monitor and guard) unchanged.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Epoch, GroupId, Incarnation, LeaseNumber, OrderId, ResourceId};
+use crate::resource::Health;
+use crate::time::Time;
+
+/// An order to bring one resource online, take it offline, and so on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResourceOrder {
+    /// Number of the order; the report repeats it.
+    pub order: OrderId,
+    /// The group.
+    pub group: GroupId,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The epoch under which the group is owned.
+    pub epoch: Epoch,
+    /// The lease under which the order was given; the guard refuses what acts under an older
+    /// one than the last hard stop.
+    pub lease: LeaseNumber,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What the monitor shall do with a resource.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Action {
+    /// Start it, or adopt it if the guard says it runs.
+    Online(OnlineSpec),
+    /// Stop it gracefully, then by the ladder.
+    Offline,
+    /// Stop it at once.
+    Terminate,
+    /// Look at a resource that the guard runs since before the monitor or service started.
+    Adopt(OnlineSpec),
+}
+
+/// All the monitor needs to run a resource.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OnlineSpec {
+    /// The resource type.
+    pub kind: String,
+    /// Its properties.
+    pub properties: BTreeMap<String, String>,
+    /// Interval of the light check, milliseconds.
+    pub looks_alive_ms: u64,
+    /// Interval of the thorough check, milliseconds.
+    pub is_alive_ms: u64,
+    /// How long the transition may take, milliseconds.
+    pub pending_timeout_ms: u64,
+}
+
+/// What the monitor says of a resource.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResourceReport {
+    /// The order it answers; a pushed failure repeats the last order's number.
+    pub order: OrderId,
+    /// The group.
+    pub group: GroupId,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The epoch of the order.
+    pub epoch: Epoch,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// What happened to a resource.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It is online now.
+    Online,
+    /// It is offline now: nothing of it acts any more.
+    Offline,
+    /// It could not be started, or stopped by itself; nothing of it acts any more.
+    Failed(String),
+    /// It could not be stopped: something of it may still act.
+    StopFailed(String),
+    /// The guard refused: the lease of the order is over.
+    Refused(String),
+    /// A check answered.
+    Health(Health, String),
+    /// Something worth an event, without a change of state.
+    Notice(String),
+}
+
+/// An order to the guard.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum GuardOrder {
+    /// The lease runs until then (CLOCK_BOOTTIME); then everything is stopped.
+    Lease {
+        /// Its number: the number of the question that gained it.
+        number: LeaseNumber,
+        /// Its end.
+        until: Time,
+    },
+    /// Stop everything now.
+    HardStop {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What the guard says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum GuardReport {
+    /// The deadline was moved.
+    LeaseSet {
+        /// The lease.
+        number: LeaseNumber,
+        /// Its end.
+        until: Time,
+    },
+    /// A hard stop began: orders under leases up to this number are refused from now on.
+    HardStopBegan {
+        /// The last lease before it.
+        lease: LeaseNumber,
+        /// Why.
+        why: String,
+    },
+    /// The hard stop is finished: nothing runs.
+    HardStopDone {
+        /// The last lease before it.
+        lease: LeaseNumber,
+    },
+    /// A monitor died; its resources still run and are unwatched until a new one adopts them.
+    MonitorDied {
+        /// How it ended.
+        why: String,
+    },
+    /// A monitor (the first or a new one) is ready for orders.
+    MonitorReady,
+}
+
+/// What the guard tells a node service that starts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// This life of the guard. A new one means that nothing of an earlier one runs (R6).
+    pub incarnation: Incarnation,
+    /// The lease in force, if one.
+    pub lease: Option<(LeaseNumber, Time)>,
+    /// The highest lease number the guard has ever heard of; question numbers go on above it.
+    pub lease_last: LeaseNumber,
+    /// Whether a hard stop is under way.
+    pub stopping: bool,
+    /// What runs.
+    pub admitted: Vec<Admitted>,
+}
+
+/// Something that the guard admitted and that still acts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Admitted {
+    /// The group.
+    pub group: GroupId,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The epoch it was admitted for.
+    pub epoch: Epoch,
+}
+
+impl fmt::Display for ResourceOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match &self.action {
+            Action::Online(_) => "online",
+            Action::Offline => "offline",
+            Action::Terminate => "terminate",
+            Action::Adopt(_) => "adopt",
+        };
+        let Self { order, group, resource, epoch, lease, .. } = self;
+        write!(f, "{order} {verb} {group}/{resource} {epoch} {lease}")
+    }
+}
+
+impl fmt::Display for ResourceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { order, group, resource, epoch, outcome } = self;
+        write!(f, "{order} {group}/{resource} {epoch} {outcome:?}")
+    }
+}
+
+impl fmt::Display for GuardOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lease { number, until } => write!(f, "lease {number} until {until}"),
+            Self::HardStop { why } => write!(f, "hard stop: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for GuardReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaseSet { number, until } => write!(f, "lease {number} set until {until}"),
+            Self::HardStopBegan { lease, why } => write!(f, "hard stop after {lease}: {why}"),
+            Self::HardStopDone { lease } => write!(f, "hard stop after {lease} done"),
+            Self::MonitorDied { why } => write!(f, "monitor died: {why}"),
+            Self::MonitorReady => write!(f, "monitor ready"),
+        }
+    }
+}

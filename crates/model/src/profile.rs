@@ -1,0 +1,156 @@
+//! Timing profiles: every timeout of the cluster is derived from one of them.
+//!
+//! The letters are those of the lease rules: `E` election timeout, `L` lease length, `g` stop
+//! grace, `m` margin for clock rates and rounding (R6).
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Span;
+
+/// The named timing profiles an administrator chooses from.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Debug,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Outages of a quarter second; needs real-time priority.
+    Fast,
+    /// The default.
+    #[default]
+    Standard,
+    /// For slow storage and busy machines.
+    Relaxed,
+}
+
+/// All base times of a profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Interval of heartbeats on every network.
+    pub heartbeat: Span,
+    /// `E`: an election starts after this much silence of the leader.
+    pub election: Span,
+    /// Interval of lease questions.
+    pub renewal: Span,
+    /// `L`: length of a lease, from the sending of its question.
+    pub lease: Span,
+    /// `g`: within this after the end of a lease everything is stopped.
+    pub grace: Span,
+    /// Length of a lease while no majority exists without the quorum disk.
+    pub lease_long: Span,
+    /// The unit to which timers are rounded up.
+    pub tick: Span,
+}
+
+impl Profile {
+    /// The times of this profile.
+    #[must_use]
+    pub const fn timing(self) -> Timing {
+        let ms = Span::from_millis;
+        match self {
+            Self::Fast => Timing {
+                heartbeat: ms(20),
+                election: ms(60),
+                renewal: ms(40),
+                lease: ms(200),
+                grace: ms(50),
+                lease_long: ms(2_000),
+                tick: ms(1),
+            },
+            Self::Standard => Timing {
+                heartbeat: ms(100),
+                election: ms(300),
+                renewal: ms(200),
+                lease: ms(800),
+                grace: ms(200),
+                lease_long: ms(10_000),
+                tick: ms(5),
+            },
+            Self::Relaxed => Timing {
+                heartbeat: ms(500),
+                election: ms(2_000),
+                renewal: ms(1_000),
+                lease: ms(5_000),
+                grace: ms(1_000),
+                lease_long: ms(60_000),
+                tick: ms(5),
+            },
+        }
+    }
+
+    /// The profile's name as typed by people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Standard => "standard",
+            Self::Relaxed => "relaxed",
+        }
+    }
+
+    /// The profile of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Fast, Self::Standard, Self::Relaxed].into_iter().find(|p| p.name() == name)
+    }
+}
+
+/// Bound on how much the rates of two nodes' clocks differ, in parts per million (R6: 0.1 %).
+pub const CLOCK_RATE_PPM: u64 = 1_000;
+
+impl Timing {
+    /// `m` for a lease of length `lease`: `2ρ/(1-ρ)·(L+g)` plus two timer ticks (R6).
+    #[must_use]
+    pub const fn margin(&self, lease: Span) -> Span {
+        let base = lease.0 + self.grace.0;
+        Span(base * 2 * CLOCK_RATE_PPM / (1_000_000 - CLOCK_RATE_PPM) + 2 * self.tick.0 + 1)
+    }
+
+    /// `L + g + m`: from the arrival of a node's last question until it is known stopped.
+    #[must_use]
+    pub const fn wait(&self, lease: Span) -> Span {
+        Span(lease.0 + self.grace.0 + self.margin(lease).0)
+    }
+
+    /// Whether survivors of a leader elect and renew before their own leases end:
+    /// `max(1.2·E, 4 heartbeats + back-off + claim and adopt) + election round + renewal < L`,
+    /// where `storage` is the measured time of a claim and adopt and `round` of an election.
+    #[must_use]
+    pub fn elects_within_lease(&self, storage: Span, round: Span) -> bool {
+        let raft = Span(self.election.0 * 12 / 10);
+        let disk = self.heartbeat * 4 + self.heartbeat + storage;
+        raft.max(disk) + round + self.renewal < self.lease
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_elects_within_its_lease() {
+        for profile in [Profile::Fast, Profile::Standard, Profile::Relaxed] {
+            let t = profile.timing();
+            let storage = Span(t.heartbeat.0 / 4);
+            assert!(t.elects_within_lease(storage, t.tick), "{profile:?}");
+            assert!(!t.elects_within_lease(t.lease, t.tick), "{profile:?} accepts any storage");
+        }
+    }
+
+    #[test]
+    fn margin_covers_the_rate_bound() {
+        let t = Profile::Standard.timing();
+        assert!(t.margin(t.lease) >= Span::from_micros(12_002));
+        assert_eq!(t.wait(t.lease), t.lease + t.grace + t.margin(t.lease));
+    }
+}

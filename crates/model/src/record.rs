@@ -1,0 +1,55 @@
+//! Records: what a node did and saw, each with its cause (I-WHY). Kept on the node, not in the log.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CauseId, GroupId, NodeId, ResourceId};
+use crate::time::UtcMillis;
+
+/// One record of the event log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Record {
+    /// Number on this node, growing by one.
+    pub number: u64,
+    /// Wall clock.
+    pub at: UtcMillis,
+    /// The node's boot clock in nanoseconds, for measuring.
+    pub boot_ns: u64,
+    /// The node that wrote it.
+    pub node: NodeId,
+    /// How much it matters.
+    pub level: Level,
+    /// Stable code, as in `lease-lost`.
+    pub code: String,
+    /// The group it is about.
+    pub group: Option<GroupId>,
+    /// The resource it is about.
+    pub resource: Option<ResourceId>,
+    /// One sentence for people.
+    pub text: String,
+    /// The record's own cause number.
+    pub id: CauseId,
+    /// The record that caused it, on this node.
+    pub cause: Option<CauseId>,
+}
+
+/// How much a record matters.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As wanted.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Something does not run that should.
+    Error,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.node, self.code, self.text)
+    }
+}

@@ -1,0 +1,127 @@
+//! Requests of administrators: what may be asked of the cluster, and the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::group::{Desired, GroupPolicy};
+use crate::ids::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
+use crate::reason::Reason;
+
+/// A request with the identity under which it may be repeated.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    /// A repeated request with the same id gets the first answer.
+    pub id: RequestId,
+    /// Who asks, for the records.
+    pub who: String,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What may be asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Create a group.
+    CreateGroup {
+        /// Its name.
+        group: GroupId,
+        /// Its policy.
+        policy: GroupPolicy,
+    },
+    /// Change properties of a group (`preferred-owners`, `failover-threshold`,
+    /// `failover-period`); `None` resets to the default.
+    SetGroup {
+        /// The group.
+        group: GroupId,
+        /// New values by property name.
+        properties: BTreeMap<String, Option<String>>,
+    },
+    /// Delete a group without resources.
+    DeleteGroup {
+        /// The group.
+        group: GroupId,
+    },
+    /// Bring a group online or offline.
+    SetGroupDesired {
+        /// The group.
+        group: GroupId,
+        /// Wanted state.
+        desired: Desired,
+    },
+    /// Move a group to another node; `None`: the planner chooses.
+    MoveGroup {
+        /// The group.
+        group: GroupId,
+        /// The target.
+        to: Option<NodeId>,
+    },
+    /// Create a resource.
+    CreateResource {
+        /// The group.
+        group: GroupId,
+        /// The resource.
+        resource: ResourceId,
+        /// Its type.
+        kind: String,
+        /// Properties of the type and common ones (`restart-threshold`, ...), by name.
+        properties: BTreeMap<String, String>,
+    },
+    /// Delete a resource.
+    DeleteResource {
+        /// The resource.
+        resource: ResourceId,
+    },
+    /// Bring one resource online or offline.
+    SetResourceDesired {
+        /// The resource.
+        resource: ResourceId,
+        /// Wanted state.
+        desired: Desired,
+    },
+    /// Change properties of a resource; `None` resets to the default.
+    SetResource {
+        /// The resource.
+        resource: ResourceId,
+        /// New values by property name.
+        properties: BTreeMap<String, Option<String>>,
+    },
+    /// Replace the dependencies of a resource.
+    SetDependencies {
+        /// The resource.
+        resource: ResourceId,
+        /// All of them.
+        depends_on: BTreeSet<ResourceId>,
+    },
+    /// Rehearse a failure of a resource.
+    FailResource {
+        /// The resource.
+        resource: ResourceId,
+    },
+    /// A value of the cluster registry; `None` deletes it.
+    SetKey {
+        /// The key.
+        key: String,
+        /// The value.
+        value: Option<String>,
+    },
+    /// Give a node a vote or make it a learner.
+    SetVote {
+        /// The node.
+        node: NodeId,
+        /// Whether it votes.
+        votes: bool,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// The change is committed at this index (I-ACK).
+    Done {
+        /// The index.
+        index: LogIndex,
+    },
+    /// It was refused; nothing changed.
+    Refused(Reason),
+}

@@ -1,0 +1,102 @@
+//! Resources: the smallest managed things.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::group::Desired;
+use crate::ids::{NodeId, ResourceId};
+
+/// The five states of a resource.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResourceState {
+    /// It does not run.
+    #[default]
+    Offline,
+    /// It is being started.
+    OnlinePending,
+    /// It runs and serves.
+    Online,
+    /// It is being stopped.
+    OfflinePending,
+    /// It could not be started, or stopped by itself, beyond its restart policy.
+    Failed,
+}
+
+impl ResourceState {
+    /// The word people read.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::OnlinePending => "online pending",
+            Self::Online => "online",
+            Self::OfflinePending => "offline pending",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Health is three-valued: a check that hung or could not run is not a failure.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// No check has answered yet, or the last one could not tell.
+    #[default]
+    Unknown,
+    /// The last check said it works.
+    Good,
+    /// The last check said it does not.
+    Bad,
+}
+
+/// Policy of a resource, with the defaults of the field (B2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResourcePolicy {
+    /// Restarts in place within the period before the group is failed over. Default 3 (B2).
+    pub restart_threshold: u32,
+    /// Sliding window of the restart threshold in seconds. Default 900 (B2).
+    pub restart_period_s: u64,
+    /// How long going online or offline may take, in milliseconds. Default 180 000 (B2).
+    pub pending_timeout_ms: u64,
+    /// Interval of the light check in milliseconds. Default 5 000 (B2).
+    pub looks_alive_ms: u64,
+    /// Interval of the thorough check in milliseconds. Default 60 000 (B2).
+    pub is_alive_ms: u64,
+}
+
+impl Default for ResourcePolicy {
+    fn default() -> Self {
+        Self {
+            restart_threshold: 3,
+            restart_period_s: 900,
+            pending_timeout_ms: 180_000,
+            looks_alive_ms: 5_000,
+            is_alive_ms: 60_000,
+        }
+    }
+}
+
+/// A resource as the replicated database holds it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResourceConfig {
+    /// Its name, unique in the cluster.
+    pub id: ResourceId,
+    /// Name of its type, as in `ip-address`.
+    pub kind: String,
+    /// Properties of the type, validated against its table.
+    pub properties: BTreeMap<String, String>,
+    /// Resources of the same group that must be online before it.
+    pub depends_on: BTreeSet<ResourceId>,
+    /// Nodes that may own it; `None` means all.
+    pub possible_owners: Option<BTreeSet<NodeId>>,
+    /// What the administrator wants.
+    pub desired: Desired,
+    /// Its policy.
+    pub policy: ResourcePolicy,
+}

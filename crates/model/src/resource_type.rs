@@ -1,0 +1,287 @@
+//! Resource types: the property table each declares, the one source for validation, help and docs.
+//!
+//! What a type *does* lives in crate `resmon`; the table is here so that the leader can refuse a
+//! wrong property before anything is committed.
+
+use serde::Serialize;
+
+use crate::reason::{Code, Reason};
+
+/// A resource type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+pub struct ResourceType {
+    /// Its name, as in `ip-address`.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Its properties.
+    pub properties: &'static [Property],
+}
+
+/// One property of a type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+pub struct Property {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// Its form.
+    pub form: Form,
+    /// Whether it must be given.
+    pub required: bool,
+    /// The default, if it need not be given.
+    pub default: Option<&'static str>,
+}
+
+/// The form of a property's value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Any text without control characters.
+    Text,
+    /// An absolute path.
+    Path,
+    /// A whole number.
+    Number,
+    /// A length of time: a number with `ms`, `s`, `min` or `h`.
+    Time,
+    /// `true` or `false`.
+    Flag,
+    /// An IP address with prefix length, as in `10.0.0.5/24`.
+    AddressPrefix,
+    /// A signal name, as in `TERM`.
+    Signal,
+    /// A command with arguments; quotes as in a shell, nothing is expanded.
+    Command,
+    /// `NAME=VALUE` pairs, separated like the words of a command.
+    Environment,
+}
+
+const fn needed(name: &'static str, form: Form, about: &'static str) -> Property {
+    Property { name, about, form, required: true, default: None }
+}
+
+const fn optional(
+    name: &'static str,
+    form: Form,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Property {
+    Property { name, about, form, required: false, default }
+}
+
+/// All built-in types.
+pub const BUILTIN: &[ResourceType] = &[
+    ResourceType {
+        name: "ip-address",
+        about: "a virtual IP address that clients use",
+        properties: &[
+            needed(
+                "address",
+                Form::AddressPrefix,
+                "the address; its prefix only chooses the interface",
+            ),
+            optional("interface", Form::Text, None, "the interface, instead of by prefix"),
+        ],
+    },
+    ResourceType {
+        name: "generic-application",
+        about: "a program that runs in the foreground",
+        properties: &[
+            needed("command", Form::Command, "the program and its arguments"),
+            optional("cwd", Form::Path, Some("/"), "working directory"),
+            optional("env", Form::Environment, None, "environment variables added to PATH"),
+            optional("user", Form::Text, None, "user to run as; needs root"),
+            optional("stop-signal", Form::Signal, Some("TERM"), "signal that asks it to end"),
+            optional("stop-timeout", Form::Time, Some("10s"), "after this it is killed"),
+        ],
+    },
+    ResourceType {
+        name: "dummy",
+        about: "does nothing, for tests and rehearsals",
+        properties: &[
+            optional("online-delay", Form::Time, Some("0ms"), "going online takes this long"),
+            optional("offline-delay", Form::Time, Some("0ms"), "going offline takes this long"),
+            optional("fail-online", Form::Flag, Some("false"), "going online fails"),
+            optional("fail-offline", Form::Flag, Some("false"), "going offline fails"),
+            optional("hang", Form::Flag, Some("false"), "every call hangs until terminated"),
+            optional("fail-after", Form::Time, None, "fails by itself after this time online"),
+            optional("bad-health", Form::Flag, Some("false"), "checks say it does not work"),
+        ],
+    },
+];
+
+/// Properties that every resource has besides those of its type: its policy.
+pub const COMMON: &[Property] = &[
+    optional("restart-threshold", Form::Number, Some("3"), "restarts in place before failover"),
+    optional("restart-period", Form::Time, Some("900s"), "window of the restart threshold"),
+    optional("pending-timeout", Form::Time, Some("180s"), "limit for going online or offline"),
+    optional("looks-alive", Form::Time, Some("5s"), "interval of the light check"),
+    optional("is-alive", Form::Time, Some("60s"), "interval of the thorough check"),
+    optional("possible-owners", Form::Text, None, "nodes that may own it, as in `n1,n2`"),
+];
+
+/// Properties of a group.
+pub const GROUP: &[Property] = &[
+    optional("preferred-owners", Form::Text, None, "nodes in order of preference, `n1,n2`"),
+    optional("failover-threshold", Form::Number, Some("6"), "failovers before it stays failed"),
+    optional("failover-period", Form::Time, Some("10h"), "window of the failover threshold"),
+];
+
+/// The built-in type of that name.
+#[must_use]
+pub fn builtin(name: &str) -> Option<&'static ResourceType> {
+    BUILTIN.iter().find(|t| t.name == name)
+}
+
+/// Parses a length of time such as `250ms`, `5s`, `2min`, `10h` to milliseconds.
+///
+/// # Errors
+/// Names the value and the units allowed.
+pub fn parse_time_ms(value: &str) -> Result<u64, Reason> {
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = value.split_at(digits);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let ms = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+    match ms {
+        Some(ms) if factor > 0 => Ok(ms),
+        Some(_) | None => Err(Reason::new(Code::Invalid, format!("`{value}` is no time"))
+            .because("it must be a whole number with a unit")
+            .hint("use ms, s, min or h, as in `250ms` or `5s`")),
+    }
+}
+
+impl Property {
+    /// Checks a value against the form.
+    ///
+    /// # Errors
+    /// Names the property, the value and the form expected.
+    pub fn check(&self, value: &str) -> Result<(), Reason> {
+        let fine = match self.form {
+            Form::Text => !value.is_empty() && !value.chars().any(char::is_control),
+            Form::Path => value.starts_with('/') && !value.contains('\0'),
+            Form::Number => value.parse::<u32>().is_ok(),
+            Form::Time => parse_time_ms(value).is_ok(),
+            Form::Flag => value == "true" || value == "false",
+            Form::AddressPrefix => parse_address(value).is_some(),
+            Form::Signal => signal_number(value).is_some(),
+            Form::Command => split_words(value).is_some_and(|w| !w.is_empty()),
+            Form::Environment => split_words(value)
+                .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
+        };
+        if fine {
+            return Ok(());
+        }
+        Err(Reason::new(Code::Invalid, format!("property `{}` cannot be `{value}`", self.name))
+            .because(format!("it must be {}", self.form.words())))
+    }
+}
+
+impl Form {
+    /// What a value of this form looks like.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Text => "a text without control characters",
+            Self::Path => "an absolute path",
+            Self::Number => "a whole number",
+            Self::Time => "a time such as `250ms` or `5s`",
+            Self::Flag => "`true` or `false`",
+            Self::AddressPrefix => "an address with prefix length such as `10.0.0.5/24`",
+            Self::Signal => "a signal name such as `TERM`",
+            Self::Command => "a command with closed quotes",
+            Self::Environment => "`NAME=VALUE` pairs",
+        }
+    }
+}
+
+/// Parses `10.0.0.5/24` or `fd00::5/64`.
+#[must_use]
+pub fn parse_address(value: &str) -> Option<(std::net::IpAddr, u8)> {
+    let (address, prefix) = value.split_once('/')?;
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let prefix: u8 = prefix.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    (prefix <= longest && !address.is_unspecified() && !address.is_multicast())
+        .then_some((address, prefix))
+}
+
+/// Number of a signal by its name, with or without `SIG`.
+#[must_use]
+pub fn signal_number(name: &str) -> Option<i32> {
+    let name = name.strip_prefix("SIG").unwrap_or(name);
+    let table = [("HUP", 1), ("INT", 2), ("QUIT", 3), ("KILL", 9), ("USR1", 10), ("USR2", 12)];
+    let table = table.into_iter().chain([("TERM", 15), ("WINCH", 28)]);
+    table.into_iter().find(|(n, _)| *n == name).map(|(_, number)| number)
+}
+
+/// Splits a command into words; single and double quotes group, a backslash takes the next
+/// character as it is. `None` if a quote stays open.
+#[must_use]
+pub fn split_words(text: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None | Some('"'), '\\') => word.get_or_insert_default().push(chars.next()?),
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    quote.is_none().then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_like_a_shell_would() {
+        let words = split_words(r#"httpd -p "80 81" '' a\ b"#).unwrap();
+        assert_eq!(words, ["httpd", "-p", "80 81", "", "a b"]);
+        assert_eq!(split_words("open 'quote"), None);
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(parse_time_ms("5s").unwrap(), 5_000);
+        assert_eq!(parse_time_ms("2min").unwrap(), 120_000);
+        for bad in ["5", "s", "", "5 s", "-1s", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(parse_time_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_default_fits_its_form() {
+        let types = BUILTIN.iter().flat_map(|t| t.properties);
+        for property in types.chain(COMMON).chain(GROUP) {
+            if let Some(value) = property.default {
+                property.check(value).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_need_a_fitting_prefix() {
+        assert!(parse_address("10.0.0.5/24").is_some());
+        assert!(parse_address("fd00::1/64").is_some());
+        for bad in ["10.0.0.5", "10.0.0.5/33", "0.0.0.0/0", "224.0.0.1/24", "x/1"] {
+            assert!(parse_address(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The view: an immutable snapshot of what one node knows, the read model of API, CLI and console.
+//!
+//! Field names and values are the stable `--json` contract.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{NetworkRole, QuorumMode};
+use crate::group::{Desired, GroupPolicy, GroupState};
+use crate::ids::{Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
+use crate::profile::Profile;
+use crate::resource::{Health, ResourcePolicy, ResourceState};
+use crate::time::UtcMillis;
+
+/// What one node knows of the cluster.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct View {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The node whose view this is.
+    pub node: NodeId,
+    /// Version of stead on this node.
+    pub version: String,
+    /// The timing profile.
+    pub profile: Profile,
+    /// Wall clock of the node when the view was made.
+    pub at: UtcMillis,
+    /// Quorum as this node sees it.
+    pub quorum: QuorumView,
+    /// All nodes.
+    pub nodes: Vec<NodeView>,
+    /// All groups; states are as last known when there is no quorum.
+    pub groups: Vec<GroupView>,
+    /// Index of the last applied entry.
+    pub applied: LogIndex,
+}
+
+/// Quorum as one node sees it.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QuorumView {
+    /// The mode the cluster was formed with.
+    pub mode: Option<QuorumMode>,
+    /// Whether this node has quorum: it holds a lease.
+    pub has_quorum: bool,
+    /// Since when not, wall clock.
+    pub lost_since: Option<UtcMillis>,
+    /// The voter that leads, as far as this node knows.
+    pub leader: Option<VoterId>,
+    /// Current term.
+    pub term: Term,
+    /// All voters.
+    pub voters: Vec<VoterId>,
+    /// The node that hosts the quorum disk, if known.
+    pub disk_host: Option<NodeId>,
+    /// State of the quorum disk as this node sees it, for people.
+    pub disk_state: Option<String>,
+    /// Largest database the quorum disk can hold, bytes.
+    pub database_limit_bytes: u64,
+}
+
+/// A node as another (or itself) sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeView {
+    /// The node.
+    pub node: NodeId,
+    /// Its host name.
+    pub name: String,
+    /// Its state.
+    pub state: NodeState,
+    /// Whether it votes.
+    pub votes: bool,
+    /// Whether its leases are granted for the longer length.
+    pub lease_longer: bool,
+    /// Its links from the viewing node.
+    pub links: Vec<LinkView>,
+}
+
+/// State of a node.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It answers.
+    Up,
+    /// It is silent on all links.
+    Suspected,
+    /// It is silent and its lease is over.
+    Down,
+}
+
+/// One link to a node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LinkView {
+    /// The network.
+    pub network: NetworkId,
+    /// The network's name.
+    pub name: String,
+    /// The network's role.
+    pub role: NetworkRole,
+    /// Whether heartbeats arrive.
+    pub up: bool,
+    /// Heartbeats received and missed since the service started.
+    pub received: u64,
+    /// Gaps in the sequence.
+    pub lost: u64,
+}
+
+/// A group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GroupView {
+    /// Its name.
+    pub group: GroupId,
+    /// Its state.
+    pub state: GroupState,
+    /// What the administrator wants.
+    pub desired: Desired,
+    /// The owner.
+    pub owner: Option<NodeId>,
+    /// Epoch of the ownership.
+    pub epoch: Epoch,
+    /// Why it is where it is.
+    pub why: String,
+    /// Why it failed, if it did.
+    pub failed: Option<String>,
+    /// Safety level: A, B or C.
+    pub safety: SafetyLevel,
+    /// Failovers counted within the period.
+    pub failovers: u32,
+    /// Its policy.
+    pub policy: GroupPolicy,
+    /// Its resources, in the order they come online.
+    pub resources: Vec<ResourceView>,
+}
+
+/// How a stale owner is kept from doing harm.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema,
+)]
+pub enum SafetyLevel {
+    /// A device refuses its writes, or its power-off is confirmed.
+    A,
+    /// Lease and hardware watchdog.
+    B,
+    /// Lease and guard: trusts the old node's kernel to run and its clock not to stop.
+    C,
+}
+
+/// A resource.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ResourceView {
+    /// Its name.
+    pub resource: ResourceId,
+    /// Its type.
+    pub kind: String,
+    /// Its state.
+    pub state: ResourceState,
+    /// What the administrator wants.
+    pub desired: Desired,
+    /// What its checks say.
+    pub health: Health,
+    /// Why it is in this state, if that needs a reason.
+    pub detail: Option<String>,
+    /// What must be online before it.
+    pub depends_on: Vec<ResourceId>,
+    /// Its properties.
+    pub properties: BTreeMap<String, String>,
+    /// Its policy.
+    pub policy: ResourcePolicy,
+    /// Nodes that may own it; empty means all.
+    pub possible_owners: Vec<NodeId>,
+}

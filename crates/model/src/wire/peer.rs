@@ -1,0 +1,219 @@
+//! What nodes say to each other.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{
+    DiskEpoch, Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, RequestId, ResourceId,
+    Term, VoterId,
+};
+use crate::request::{Answer, Envelope};
+use crate::resource::{Health, ResourceState};
+use crate::time::Span;
+
+/// The frame of everything between nodes; a datagram is sent once on every usable network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerFrame {
+    /// The cluster; frames of another one are dropped.
+    pub cluster_id: u64,
+    /// The sender.
+    pub from: NodeId,
+    /// The addressee.
+    pub to: NodeId,
+    /// Life of the sender's node service.
+    pub incarnation: Incarnation,
+    /// Growing number of this sender to this addressee, the same on every network; zero on streams.
+    pub sequence: u64,
+    /// The message.
+    pub message: PeerMessage,
+}
+
+/// A message between nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// A sign of life, at heartbeat rate, on every network.
+    Heartbeat(Heartbeat),
+    /// A message of the consensus engine between two voters or learners.
+    Raft(RaftMessage),
+    /// A node asks the leader for a lease (R7).
+    LeaseQuestion(LeaseQuestion),
+    /// The leader's answer.
+    LeaseAnswer(LeaseAnswer),
+    /// A node tells the leader what it runs.
+    Report(Report),
+    /// The leader has the report.
+    ReportSeen {
+        /// Its number.
+        number: u64,
+    },
+    /// A request on its way to the leader.
+    Forward(Envelope),
+    /// The answer on its way back.
+    ForwardAnswer {
+        /// The request.
+        id: RequestId,
+        /// The answer; `None`: not the leader, try again.
+        answer: Option<Answer>,
+    },
+    /// The leader asks the owner to rehearse a failure of a resource.
+    FailResource {
+        /// The group.
+        group: GroupId,
+        /// The resource.
+        resource: ResourceId,
+        /// The epoch it is meant for.
+        epoch: Epoch,
+    },
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Whether the sender hosts the quorum disk.
+    pub disk: DiskHosting,
+    /// The leader the sender knows.
+    pub leader: Option<VoterId>,
+    /// The sender's term.
+    pub term: Term,
+}
+
+/// A node's part in hosting the quorum disk, announced outside of the consensus (R4).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum DiskHosting {
+    /// It does not host it.
+    #[default]
+    No,
+    /// It hosts it and renews.
+    Hosts {
+        /// The quorum disk.
+        voter: VoterId,
+        /// The epoch of its incarnation.
+        epoch: DiskEpoch,
+    },
+    /// It hosted it and let it go: "D free".
+    Free,
+}
+
+/// A raft message with the voter's age.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RaftMessage {
+    /// Sender.
+    pub from: VoterId,
+    /// Addressee.
+    pub to: VoterId,
+    /// On a granted vote: the time since the voter last answered a leader or led itself (R6).
+    /// Absent means zero.
+    pub age: Option<Span>,
+    /// The message of the engine.
+    pub bytes: Vec<u8>,
+}
+
+/// A node asks for a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseQuestion {
+    /// The asking node.
+    pub node: NodeId,
+    /// Life of its guard; numbers are unique within it.
+    pub guard: Incarnation,
+    /// Unique number.
+    pub number: LeaseNumber,
+    /// The lease to which the guard's deadline was moved last: lets the leader see that a
+    /// shorter answer was taken.
+    pub in_force: Option<LeaseNumber>,
+}
+
+/// The leader grants a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseAnswer {
+    /// Life of the guard that the question named.
+    pub guard: Incarnation,
+    /// The question.
+    pub number: LeaseNumber,
+    /// Term of the leader that answers.
+    pub term: Term,
+    /// Length from the sending of the question.
+    pub length: Span,
+    /// The lease counts once this entry is applied (R7).
+    pub barrier: LogIndex,
+}
+
+/// What a node runs, told to the leader on every change and until seen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The reporting node.
+    pub node: NodeId,
+    /// Life of its guard.
+    pub guard: Incarnation,
+    /// Growing number.
+    pub number: u64,
+    /// All groups it owns or has just let go.
+    pub groups: Vec<GroupReport>,
+}
+
+/// One group of a report.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GroupReport {
+    /// The group.
+    pub group: GroupId,
+    /// The epoch the report is about.
+    pub epoch: Epoch,
+    /// Where the group is in that epoch.
+    pub standing: Standing,
+    /// Its resources.
+    pub resources: Vec<ResourceStatus>,
+}
+
+/// Where a group is in its epoch, on its owner.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Standing {
+    /// It is being run.
+    Held,
+    /// The owner gave up: it failed beyond the policy of a resource; it is still held.
+    GaveUp(String),
+    /// The owner needs a new epoch before it may start anything (R9).
+    NeedsEpoch,
+    /// It is stopped for good in this epoch; final (R8).
+    Stopped,
+}
+
+/// State of a resource on its owner.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResourceStatus {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Its state.
+    pub state: ResourceState,
+    /// Its health.
+    pub health: Health,
+    /// Why, if that needs a reason.
+    pub detail: Option<String>,
+}
+
+impl fmt::Display for PeerMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heartbeat(h) => write!(f, "heartbeat {} disk {:?}", h.term, h.disk),
+            Self::Raft(m) => {
+                write!(f, "raft {}->{} {} bytes", m.from, m.to, m.bytes.len())?;
+                m.age.map_or(Ok(()), |age| write!(f, " age {age}"))
+            }
+            Self::LeaseQuestion(q) => write!(f, "lease question {} {}", q.node, q.number),
+            Self::LeaseAnswer(a) => {
+                write!(f, "lease answer {} {} for {} after {}", a.number, a.term, a.length, a.barrier)
+            }
+            Self::Report(r) => {
+                write!(f, "report {}#{}", r.node, r.number)?;
+                r.groups.iter().try_for_each(|g| {
+                    write!(f, " {}:{}:{:?}", g.group, g.epoch, g.standing)
+                })
+            }
+            Self::ReportSeen { number } => write!(f, "report seen #{number}"),
+            Self::Forward(e) => write!(f, "forward {}", e.id),
+            Self::ForwardAnswer { id, answer } => write!(f, "answer {id} {answer:?}"),
+            Self::FailResource { group, resource, epoch } => {
+                write!(f, "fail {group}/{resource} {epoch}")
+            }
+        }
+    }
+}
