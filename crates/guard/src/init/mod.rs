@@ -37,6 +37,15 @@ pub(crate) struct InitSpec {
     pub(crate) namespaces: bool,
 }
 
+/// What an init tells the guard.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum InitReport {
+    /// The application was executed.
+    Started,
+    /// The application ended; the init ends now.
+    Ended(ExitStatus),
+}
+
 /// Runs an init. It is started by the guard only.
 #[must_use]
 pub fn run(_args: &[String]) -> ExitCode {
@@ -83,12 +92,13 @@ impl Init {
         }
         match launch(spec.program) {
             Ok((program, pipe)) => {
+                tell(&mut guard, &InitReport::Started);
                 let pipe = Some(pipe);
                 let namespaces = spec.namespaces;
                 Ok(Some(Self { guard, signals, output, pipe, program, namespaces }))
             }
             Err(why) => {
-                tell(&mut guard, &ExitStatus::NotExecuted(why));
+                tell(&mut guard, &InitReport::Ended(ExitStatus::NotExecuted(why)));
                 Ok(None)
             }
         }
@@ -103,7 +113,7 @@ impl Init {
         };
         self.read_output();
         match end {
-            End::Program(status) => tell(&mut self.guard, &status),
+            End::Program(status) => tell(&mut self.guard, &InitReport::Ended(status)),
             End::GuardGone => {}
         }
         if !self.namespaces {
@@ -220,7 +230,7 @@ fn exit_status(status: WaitStatus) -> ExitStatus {
     }
 }
 
-fn tell(guard: &mut UnixStream, status: &ExitStatus) {
+fn tell(guard: &mut UnixStream, report: &InitReport) {
     // A guard that is gone need not know.
-    drop(guard.write_all(&codec::encode(status)));
+    drop(guard.write_all(&codec::encode(report)));
 }

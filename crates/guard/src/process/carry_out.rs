@@ -2,7 +2,7 @@
 
 use std::io;
 
-use stead_model::wire::guard::{GuardToNode, InstanceId};
+use stead_model::wire::guard::{ExitStatus, GuardToMonitor, GuardToNode, InstanceId};
 
 use super::clock::boot_time;
 use super::{Ending, GuardProcess, Notice};
@@ -40,6 +40,23 @@ impl GuardProcess {
         }
     }
 
+    /// Ends a thing at once, whatever it is.
+    pub(super) fn end(&mut self, instance: InstanceId) {
+        if self.programs.contains_key(&instance) {
+            self.kill_program(instance);
+        } else if self.addresses.contains_key(&instance) {
+            self.undo(instance);
+        } else {
+            self.gone(instance, ExitStatus::Unknown);
+        }
+    }
+
+    /// Nothing is left of a thing.
+    pub(super) fn gone(&mut self, instance: InstanceId, status: ExitStatus) {
+        self.feed(Input::Gone(instance));
+        self.tell_monitor(&GuardToMonitor::Exited { instance, status });
+    }
+
     pub(super) fn kill_program(&mut self, instance: InstanceId) {
         if let Some(program) = self.programs.get_mut(&instance) {
             program.kill();
@@ -57,7 +74,7 @@ impl GuardProcess {
             Ok(()) => {
                 self.addresses.remove(&instance);
                 self.undo_again.remove(&instance);
-                self.feed(Input::Gone(instance));
+                self.gone(instance, ExitStatus::Unknown);
             }
             Err(why) => {
                 let text = format!("{} could not be removed: {why}", undo.what);

@@ -75,7 +75,7 @@ impl GuardProcess {
                     drop(program.signal(signal));
                 }
             }
-            MonitorToGuard::Kill { instance } => self.kill_program(instance),
+            MonitorToGuard::Kill { instance } => self.end(instance),
             MonitorToGuard::Released { instance } => self.released(instance),
         }
     }
@@ -110,6 +110,17 @@ impl GuardProcess {
                     Err(Refusal::NotStarted(why.to_string()))
                 }
             },
+        }
+    }
+
+    /// Tells the monitor which applications were executed.
+    pub(super) fn hear_programs(&mut self) {
+        let started = self
+            .programs
+            .iter_mut()
+            .filter_map(|(instance, program)| program.has_started().then_some(*instance));
+        for instance in started.collect::<Vec<_>>() {
+            self.tell_monitor(&GuardToMonitor::Started { instance });
         }
     }
 

@@ -162,6 +162,7 @@ impl GuardProcess {
             self.wait();
             self.feed(Input::Deadline);
             self.take_signals();
+            self.hear_programs();
             self.reap();
             self.hear_monitor();
             self.hear_node();
@@ -194,6 +195,8 @@ impl GuardProcess {
                 fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN | send));
             }
         }
+        let starting = self.programs.values().filter_map(Program::poll_for);
+        fds.extend(starting.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         // An interrupted or failed wait only means to look earlier.
         let _ = poll(&mut fds, None);
         self.timer.clear();
@@ -283,8 +286,7 @@ impl GuardProcess {
     fn program_ended(&mut self, instance: InstanceId) {
         let Some(program) = self.programs.remove(&instance) else { return };
         let status = program.ended();
-        self.feed(Input::Gone(instance));
-        self.tell_monitor(&GuardToMonitor::Exited { instance, status });
+        self.gone(instance, status);
     }
 
     /// Keeps a notice for every node service to come, and tells the one that runs.

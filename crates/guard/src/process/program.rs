@@ -17,7 +17,7 @@ use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec};
 
 use super::cgroup::{Cgroup, CgroupTree};
 use super::privilege::Privilege;
-use crate::init::InitSpec;
+use crate::init::{InitReport, InitSpec};
 use crate::sys::{self, Place, Spawn, Spawned};
 
 /// Number of the descriptor an init gets its orders on.
@@ -55,6 +55,8 @@ pub(super) struct Program {
     place: Place,
     cgroup: Option<Cgroup>,
     connection: UnixStream,
+    received: Vec<u8>,
+    started: bool,
 }
 
 impl ProgramHost {
@@ -67,7 +69,8 @@ impl ProgramHost {
             cgroup = Some(tree.create(&format!("{}.{}", spec.name, instance.0))?);
         }
         let (init, place) = self.clone_init(theirs.as_fd())?;
-        let mut program = Program { init, place, cgroup, connection };
+        let mut program =
+            Program { init, place, cgroup, connection, received: Vec::new(), started: false };
         let started = program.settle(&self.log_folder, spec);
         if started.is_err() {
             program.kill();
@@ -137,13 +140,51 @@ impl Program {
             drop(cgroup.kill());
             drop(cgroup.remove());
         }
-        let mut bytes = Vec::new();
-        // Ends with an error when all is read and a descendant still holds the other end.
-        drop(self.connection.read_to_end(&mut bytes));
-        match codec::decode::<ExitStatus>(&bytes) {
-            Ok(Some((status, _))) => status,
-            Ok(None) | Err(_) => ExitStatus::Unknown,
+        let mut ended = ExitStatus::Unknown;
+        while let Some(report) = self.next_report() {
+            match report {
+                InitReport::Started => {}
+                InitReport::Ended(status) => ended = status,
+            }
         }
+        ended
+    }
+
+    /// What to wait for until the application was executed.
+    pub(super) fn poll_for(&self) -> Option<BorrowedFd<'_>> {
+        (!self.started).then(|| self.connection.as_fd())
+    }
+
+    /// Whether it is known since this call that the application was executed.
+    pub(super) fn has_started(&mut self) -> bool {
+        if self.started {
+            return false;
+        }
+        // The end of the connection also ends the waiting; the death of the init is an event.
+        match self.next_report() {
+            Some(InitReport::Started) => {
+                self.started = true;
+                true
+            }
+            Some(report @ InitReport::Ended(_)) => {
+                self.started = true;
+                self.received = codec::encode(&report);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn next_report(&mut self) -> Option<InitReport> {
+        let mut chunk = [0; 1024];
+        while let Ok(got) = self.connection.read(&mut chunk)
+            && got > 0
+        {
+            self.received.extend_from_slice(&chunk[..got]);
+        }
+        let (report, used) = codec::decode(&self.received).ok()??;
+        self.received.drain(..used);
+        Some(report)
     }
 }
 

@@ -50,6 +50,7 @@ fn the_stop_signal_reaches_an_application() {
     world.lease(1, LONG);
     // As PID 1 it would never see a TERM that it does not handle.
     let (plain, _) = world.admit("plain", 1, "exec sleep 1000").unwrap();
+    world.started(plain);
     world.monitor.send(&MonitorToGuard::Signal { instance: plain, signal: 15 });
     assert_eq!(world.exited(plain), ExitStatus::Signal(15));
 

@@ -188,9 +188,18 @@ impl World {
                     return Ok((instance, pid.unwrap().cast_signed()));
                 }
                 GuardToMonitor::Refused { refusal, .. } => return Err(refusal),
-                GuardToMonitor::Inventory(_) | GuardToMonitor::Exited { .. } => {}
+                GuardToMonitor::Inventory(_)
+                | GuardToMonitor::Started { .. }
+                | GuardToMonitor::Exited { .. } => {}
             }
         }
+    }
+
+    /// Waits until a program was executed.
+    pub(crate) fn started(&mut self, wanted: InstanceId) {
+        while self.monitor.next::<GuardToMonitor>()
+            != (GuardToMonitor::Started { instance: wanted })
+        {}
     }
 
     /// Waits for the end of a program.
