@@ -1,0 +1,136 @@
+//! I-ACK: a change acknowledged to a client is never lost while a quorum survives, and a node
+//! that missed changes gets them before it runs anything.
+//!
+//! Every key is written once, so a value that is absent or different is a lost change. Each node
+//! is asked for each acknowledged key as soon as it has applied its entry.
+
+use std::collections::BTreeMap;
+
+use stead_model::{LogIndex, NodeId};
+
+use super::{Promise, Verdict, Violation};
+
+/// An acknowledged change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// The checker.
+#[derive(Default, Debug)]
+pub struct Ack {
+    kept: BTreeMap<LogIndex, Kept>,
+    /// Highest index of any acknowledged request.
+    newest: LogIndex,
+    /// By node: acknowledged before its service started, and checked up to here.
+    nodes: BTreeMap<NodeId, Seen>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Seen {
+    missed: LogIndex,
+    checked: LogIndex,
+}
+
+impl Ack {
+    /// A client got an answer.
+    pub fn acknowledged(&mut self, index: LogIndex, kept: Option<Kept>) -> Verdict {
+        self.newest = self.newest.max(index);
+        let Some(kept) = kept else { return Ok(()) };
+        match self.kept.insert(index, kept.clone()) {
+            Some(other) if other != kept => {
+                let text =
+                    format!("{} and {} were both acknowledged at {index}", kept.key, other.key);
+                Err(Violation::new(Promise::Ack, text))
+            }
+            Some(_) | None => {
+                self.nodes.values_mut().for_each(|s| s.checked = s.checked.min(below(index)));
+                Ok(())
+            }
+        }
+    }
+
+    /// How many changes are remembered.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// The highest acknowledged index.
+    #[must_use]
+    pub const fn newest(&self) -> LogIndex {
+        self.newest
+    }
+
+    /// A service starts: what is acknowledged by now it has before it runs anything.
+    pub fn service_starts(&mut self, node: NodeId) {
+        self.nodes.insert(node, Seen { missed: self.newest, checked: LogIndex(0) });
+    }
+
+    /// A node has applied everything up to `applied`.
+    pub fn applied(
+        &mut self,
+        node: NodeId,
+        applied: LogIndex,
+        value: impl Fn(&str) -> Option<String>,
+    ) -> Verdict {
+        let seen = self.nodes.entry(node).or_default();
+        if applied <= seen.checked {
+            return Ok(());
+        }
+        let from = seen.checked.next();
+        seen.checked = applied;
+        let lost = (self.kept.range(from..=applied))
+            .find(|(_, kept)| value(&kept.key).as_deref() != Some(kept.value.as_str()));
+        lost.map_or(Ok(()), |(index, kept)| {
+            let text = format!("{} acknowledged at {index} is not on {node}", kept.key);
+            Err(Violation::new(Promise::Ack, text))
+        })
+    }
+
+    /// A resource begins to act on a node that has applied everything up to `applied`.
+    pub fn runs(&self, node: NodeId, applied: LogIndex) -> Verdict {
+        let missed = self.nodes.get(&node).map_or(LogIndex(0), |seen| seen.missed);
+        if applied >= missed {
+            return Ok(());
+        }
+        let text = format!("{node} runs a resource with {applied}, {missed} was acknowledged");
+        Err(Violation::new(Promise::Ack, text))
+    }
+}
+
+const fn below(index: LogIndex) -> LogIndex {
+    LogIndex(index.0.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(key: &str) -> Option<Kept> {
+        Some(Kept { key: key.into(), value: "v".into() })
+    }
+
+    #[test]
+    fn i_ack_sees_a_lost_change_even_if_the_answer_came_late() {
+        let (n1, mut ack) = (NodeId(1), Ack::default());
+        assert_eq!(ack.applied(n1, LogIndex(9), |_| None), Ok(()));
+        assert_eq!(ack.acknowledged(LogIndex(4), kept("a")), Ok(()));
+        assert_eq!(ack.applied(n1, LogIndex(9), |_| Some("v".into())), Ok(()));
+        assert_eq!(ack.acknowledged(LogIndex(5), kept("b")), Ok(()));
+        assert!(ack.applied(n1, LogIndex(10), |_| None).is_err());
+        assert!(ack.acknowledged(LogIndex(5), kept("c")).is_err());
+    }
+
+    #[test]
+    fn a_058_a_node_that_missed_changes_may_not_run() {
+        let mut ack = Ack::default();
+        ack.acknowledged(LogIndex(4), None).unwrap();
+        ack.service_starts(NodeId(2));
+        assert!(ack.runs(NodeId(2), LogIndex(3)).is_err());
+        assert_eq!(ack.runs(NodeId(2), LogIndex(4)), Ok(()));
+    }
+}

@@ -1,0 +1,127 @@
+//! I-CONVERGE: after the last fault every group that may run is online within
+//! `2·(L + g + m) + 10·E` plus its own start times, and moves no more.
+//!
+//! The longer lease counts where one was in use. A group that its administrator wants offline, or
+//! that failed beyond its policy, is not judged.
+
+use std::collections::BTreeMap;
+
+use stead_model::profile::Timing;
+use stead_model::{Epoch, GroupId, LogIndex, NodeId, Span};
+
+use super::{Promise, Violation};
+use crate::clock::Instant;
+
+/// Where a group is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Everything that shall run of it acts on this node.
+    Online(NodeId, Epoch),
+    /// It need not run.
+    Excused,
+    /// Not yet online, and why that is seen.
+    NotYet(String),
+}
+
+/// The checker.
+#[derive(Default, Debug)]
+pub struct Converge {
+    /// When the last fault ended.
+    pub calm_since: Option<Instant>,
+    settled: Option<(Instant, BTreeMap<GroupId, Place>)>,
+    /// The highest acknowledged index at the last judgements, oldest first.
+    acknowledged: [LogIndex; 6],
+}
+
+/// What a judgement says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judgement {
+    /// Look again later.
+    Wait,
+    /// All is well for long enough.
+    Settled,
+}
+
+/// The bound on true time after the last fault.
+#[must_use]
+pub fn bound(timing: &Timing, longer: bool, starts: Span) -> Span {
+    let lease = if longer { timing.lease_long } else { timing.lease };
+    timing.wait(lease) * 2 + timing.election * 10 + starts
+}
+
+impl Converge {
+    /// Remembers the highest acknowledged index at every judgement.
+    pub fn remember(&mut self, acknowledged: LogIndex) {
+        self.acknowledged.rotate_left(1);
+        self.acknowledged[5] = acknowledged;
+    }
+
+    /// The highest acknowledged index some judgements ago: every node should have it by now.
+    #[must_use]
+    pub const fn acknowledged_before(&self) -> LogIndex {
+        self.acknowledged[0]
+    }
+
+    /// Whether all was well once.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    /// Judges where all groups are.
+    ///
+    /// # Errors
+    /// The bound passed, or a group moved after all was online.
+    pub fn judge(
+        &mut self,
+        now: Instant,
+        places: BTreeMap<GroupId, Place>,
+        (bound, watch): (Span, Span),
+    ) -> Result<Judgement, Violation> {
+        let Some(calm) = self.calm_since else { return Ok(Judgement::Wait) };
+        let broken = |text| Err(Violation::new(Promise::Converge, text));
+        let waiting = places.iter().find_map(|(group, place)| match place {
+            Place::NotYet(why) => Some((group, why)),
+            Place::Online(..) | Place::Excused => None,
+        });
+        match (&self.settled, waiting) {
+            (Some((_, before)), _) if *before != places => {
+                let moved = places.iter().find(|(group, place)| before.get(group) != Some(place));
+                broken(format!("moved after all was online: {moved:?}"))
+            }
+            (Some((since, _)), _) if now >= since + watch.0 => Ok(Judgement::Settled),
+            (Some(_), _) => Ok(Judgement::Wait),
+            (None, None) => {
+                self.settled = Some((now, places));
+                Ok(Judgement::Wait)
+            }
+            (None, Some((group, why))) if now >= calm + bound.0 => {
+                let late = Span(now - calm);
+                broken(format!("{group} is not online {late} after the last fault: {why}"))
+            }
+            (None, Some(_)) => Ok(Judgement::Wait),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(place: Place) -> BTreeMap<GroupId, Place> {
+        BTreeMap::from([("g".into(), place)])
+    }
+
+    #[test]
+    fn i_converge_sees_late_and_restless_groups() {
+        let limits = (Span(100), Span(50));
+        let online = |node| places(Place::Online(NodeId(node), Epoch(1)));
+        let mut converge = Converge { calm_since: Some(1_000), ..Converge::default() };
+        let late = || places(Place::NotYet("no owner".into()));
+        assert_eq!(converge.judge(1_099, late(), limits), Ok(Judgement::Wait));
+        assert!(converge.judge(1_100, late(), limits).is_err());
+        assert_eq!(converge.judge(1_100, online(1), limits), Ok(Judgement::Wait));
+        assert!(converge.judge(1_120, online(2), limits).is_err());
+        assert_eq!(converge.judge(1_150, online(1), limits), Ok(Judgement::Settled));
+    }
+}

@@ -1,0 +1,31 @@
+//! Election safety: one leader per term, whoever counts the votes.
+
+use std::collections::BTreeMap;
+
+use stead_model::{Term, VoterId};
+
+use super::{Promise, Verdict, Violation};
+
+/// The checker.
+#[derive(Default, Debug)]
+pub struct Election {
+    leaders: BTreeMap<Term, VoterId>,
+}
+
+impl Election {
+    /// A voter leads in a term.
+    pub fn leads(&mut self, term: Term, voter: VoterId) -> Verdict {
+        let first = *self.leaders.entry(term).or_insert(voter);
+        if first == voter {
+            return Ok(());
+        }
+        let text = format!("{voter} and {first} both lead in {term}");
+        Err(Violation::new(Promise::Election, text))
+    }
+
+    /// How many terms had a leader.
+    #[must_use]
+    pub fn terms(&self) -> usize {
+        self.leaders.len()
+    }
+}

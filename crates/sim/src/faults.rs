@@ -1,0 +1,313 @@
+//! Faults: what can go wrong with machines, processes, networks and disks, and how it ends.
+//!
+//! Every fault either is a moment or begins something that a [`Recovery`] ends. Healing ends all
+//! that is open. Pauses that clocks do not see (H14) are a class of their own: no ordinary run
+//! has them.
+
+use stead_model::NodeId;
+use stead_model::wire::guard::InstanceId;
+
+use crate::agenda::{Happening, Outside};
+use crate::disks::Path;
+use crate::monitor::Readiness;
+use crate::node::Power;
+use crate::world::{Phase, World};
+
+/// Kinds of faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A machine loses power, and gets it back.
+    Crash,
+    /// All machines lose power at about the same time.
+    CrashAll,
+    /// All processes of a machine stop for a while.
+    Freeze,
+    /// A node service gets no time for a while.
+    Stall,
+    /// A node service dies.
+    ServiceDies,
+    /// A guard dies with all under it.
+    GuardDies,
+    /// A monitor dies.
+    MonitorDies,
+    /// A monitor is stopped for a while.
+    MonitorStops,
+    /// A resource ends by itself.
+    ResourceFails,
+    /// One node is cut off on all networks.
+    Isolate,
+    /// The nodes fall into two parts.
+    Split,
+    /// One direction between two nodes is cut on all networks.
+    OneWay,
+    /// One direction or both are cut on one network.
+    LinkCut,
+    /// A node loses its path to the quorum disk.
+    PathLoss,
+    /// A node's path to the quorum disk hangs.
+    PathHangs,
+    /// A node's own log fails.
+    LogFails,
+    /// A node's disks are slow.
+    SlowDisk,
+    /// A machine loses power for good until the end of the faults.
+    CrashLong,
+    /// A hypervisor pauses a machine and its clock (H14).
+    Pause,
+}
+
+impl Kind {
+    /// The faults of the ordinary soak.
+    pub const ORDINARY: [Self; 18] = [
+        Self::Crash,
+        Self::CrashAll,
+        Self::Freeze,
+        Self::Stall,
+        Self::ServiceDies,
+        Self::GuardDies,
+        Self::MonitorDies,
+        Self::MonitorStops,
+        Self::ResourceFails,
+        Self::Isolate,
+        Self::Split,
+        Self::OneWay,
+        Self::LinkCut,
+        Self::PathLoss,
+        Self::PathHangs,
+        Self::LogFails,
+        Self::SlowDisk,
+        Self::CrashLong,
+    ];
+}
+
+/// How an open fault ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recovery {
+    /// The machine gets power.
+    PowerOn(NodeId),
+    /// The machine's processes go on.
+    Wake(NodeId),
+    /// The monitor goes on.
+    MonitorGoesOn(NodeId),
+    /// All networks are whole again.
+    Mend,
+    /// The path to the quorum disk is back.
+    PathBack(NodeId),
+    /// The disks of the node work again.
+    DisksWork(NodeId),
+}
+
+impl World {
+    /// A fault by the weights of the plan strikes, and the next one is planned.
+    pub fn fault_strikes(&mut self) {
+        if self.phase != Phase::Faults {
+            return;
+        }
+        let pause = self.plan.faults.pause_ns;
+        let next = self.now + 1 + self.rng.below(2 * pause);
+        self.agenda.put(next, Happening::World(Outside::Fault));
+        let Some(kind) = self.rng.weighted(&self.plan.faults.weights) else { return };
+        let node = NodeId(self.rng.between(1, self.plan.nodes.into()) as u16);
+        let lasts = self.rng.wild(self.timing.tick.0, self.plan.faults.lasts_max_ns);
+        self.fault(Kind::ORDINARY[kind], node, lasts);
+    }
+
+    /// One fault on (or around) a node.
+    pub fn fault(&mut self, kind: Kind, node: NodeId, lasts: u64) {
+        self.trace.line(self.now, || format!("fault {kind:?} {node} for {} ms", lasts / 1_000_000));
+        let open = match kind {
+            Kind::Crash => {
+                self.power_off(node);
+                Some(Recovery::PowerOn(node))
+            }
+            Kind::CrashLong => {
+                self.power_off(node);
+                self.recoveries.push(Recovery::PowerOn(node));
+                return;
+            }
+            Kind::CrashAll => return self.crash_all(lasts),
+            Kind::Freeze | Kind::Stall | Kind::Pause => {
+                let how = match kind {
+                    Kind::Stall => Power::ServiceStalled,
+                    Kind::Pause => Power::Paused,
+                    _ => Power::Frozen,
+                };
+                self.stop_processes(node, how);
+                Some(Recovery::Wake(node))
+            }
+            Kind::ServiceDies => {
+                self.if_running(node, Self::service_dies);
+                None
+            }
+            Kind::GuardDies => {
+                self.guard_dies(node);
+                None
+            }
+            Kind::MonitorDies => {
+                self.monitor_dies(node);
+                None
+            }
+            Kind::MonitorStops => self.monitor_stops(node),
+            Kind::ResourceFails => {
+                self.some_resource_fails(node);
+                None
+            }
+            Kind::Isolate | Kind::Split | Kind::OneWay | Kind::LinkCut => {
+                self.cut(kind, node);
+                Some(Recovery::Mend)
+            }
+            Kind::PathLoss | Kind::PathHangs => {
+                let path = if kind == Kind::PathLoss { Path::Broken } else { Path::Hung };
+                self.set_path(node, path);
+                Some(Recovery::PathBack(node))
+            }
+            Kind::LogFails => {
+                self.node_mut(node).log_failing = 500;
+                Some(Recovery::DisksWork(node))
+            }
+            Kind::SlowDisk => {
+                let times = self.rng.wild(2, 60);
+                self.node_mut(node).disk_slow = times;
+                Some(Recovery::DisksWork(node))
+            }
+        };
+        if let Some(open) = open {
+            self.recover_later(open, lasts);
+        }
+    }
+
+    fn recover_later(&mut self, recovery: Recovery, lasts: u64) {
+        self.recoveries.push(recovery);
+        self.agenda.put(self.now + lasts, Happening::World(Outside::Recover(recovery)));
+    }
+
+    fn if_running(&mut self, node: NodeId, act: fn(&mut Self, NodeId)) {
+        if self.node(node).power == Power::On {
+            act(self, node);
+        }
+    }
+
+    fn crash_all(&mut self, lasts: u64) {
+        for node in self.node_ids() {
+            self.power_off(node);
+            let lasts = 1 + self.rng.below(lasts);
+            self.recover_later(Recovery::PowerOn(node), lasts);
+        }
+    }
+
+    fn monitor_dies(&mut self, node: NodeId) {
+        if self.node(node).power != Power::On {
+            return;
+        }
+        let boot = self.node(node).boot;
+        let monitor = self.node(node).keeper.as_ref().and_then(|k| k.monitor.as_ref());
+        if let Some(id) = monitor.map(|m| m.id) {
+            self.trace.milestone(self.now, || format!("{node} monitor dies"));
+            self.monitor_exits(node, boot, id);
+        }
+    }
+
+    /// Stops a monitor that is ready.
+    pub fn monitor_stops(&mut self, node: NodeId) -> Option<Recovery> {
+        let keeper = self.node_mut(node).keeper.as_mut()?;
+        let monitor = keeper.monitor.as_mut().filter(|m| m.readiness == Readiness::Ready)?;
+        monitor.readiness = Readiness::Stopped;
+        self.trace.milestone(self.now, || format!("{node} monitor stopped"));
+        Some(Recovery::MonitorGoesOn(node))
+    }
+
+    fn monitor_goes_on(&mut self, node: NodeId) {
+        let Some(keeper) = self.node_mut(node).keeper.as_mut() else { return };
+        let stopped = keeper.monitor.as_mut().filter(|m| m.readiness == Readiness::Stopped);
+        let Some(monitor) = stopped else { return };
+        monitor.readiness = Readiness::Ready;
+        let parked = std::mem::take(&mut monitor.parked);
+        self.trace.milestone(self.now, || format!("{node} monitor goes on"));
+        self.unpark(node, parked);
+    }
+
+    fn some_resource_fails(&mut self, node: NodeId) {
+        if self.node(node).power != Power::On {
+            return;
+        }
+        let running: Vec<InstanceId> = self.acts.of(node).map(|act| act.instance).collect();
+        if !running.is_empty() {
+            let instance = *self.rng.pick(&running);
+            self.resource_fails(node, instance);
+        }
+    }
+
+    fn cut(&mut self, kind: Kind, node: NodeId) {
+        let nodes: Vec<NodeId> = self.node_ids().collect();
+        let side = self.rng.any();
+        let other = *self.rng.pick(&nodes);
+        let one_network = self.rng.below(self.net.networks() as u64) as usize;
+        let both_ways = self.rng.chance(500);
+        let alone = |a: NodeId, b: NodeId| (a == node) != (b == node);
+        let apart = |a: NodeId, b: NodeId| (side >> a.0 & 1) != (side >> b.0 & 1);
+        let towards = |a: NodeId, b: NodeId| a == node && b == other;
+        for network in 0..self.net.networks() {
+            for (a, b) in nodes.iter().flat_map(|a| nodes.iter().map(move |b| (*a, *b))) {
+                let cut = match kind {
+                    Kind::Isolate => alone(a, b),
+                    Kind::Split => apart(a, b),
+                    Kind::OneWay => towards(a, b),
+                    _ => network == one_network && (towards(a, b) || (both_ways && towards(b, a))),
+                };
+                if cut && a != b {
+                    self.net.set_cut(network, (a, b), true);
+                }
+            }
+        }
+        self.trace.milestone(self.now, || format!("networks cut: {kind:?} {node}"));
+    }
+
+    /// Changes a node's path to the quorum disk.
+    pub fn set_path(&mut self, node: NodeId, path: Path) {
+        self.node_mut(node).path = path;
+        self.trace.milestone(self.now, || format!("{node} path to the quorum disk {path:?}"));
+    }
+
+    /// A fault ends.
+    pub fn recover(&mut self, recovery: Recovery) {
+        if let Some(at) = self.recoveries.iter().position(|open| *open == recovery) {
+            self.recoveries.remove(at);
+        }
+        match recovery {
+            Recovery::PowerOn(node) => self.power_on(node),
+            Recovery::Wake(node) => self.wake_processes(node),
+            Recovery::MonitorGoesOn(node) => self.monitor_goes_on(node),
+            Recovery::Mend => {
+                self.trace.milestone(self.now, || "networks mended".into());
+                self.net.mend();
+            }
+            Recovery::PathBack(node) => {
+                if self.node(node).path != Path::Up {
+                    self.set_path(node, Path::Up);
+                }
+            }
+            Recovery::DisksWork(node) => {
+                let machine = self.node_mut(node);
+                (machine.log_failing, machine.disk_slow) = (0, 1);
+            }
+        }
+    }
+
+    /// All faults end, also the small ones of every day; what follows must converge.
+    pub fn heal(&mut self) {
+        if self.phase != Phase::Faults {
+            return;
+        }
+        self.trace.milestone(self.now, || "heal".into());
+        self.phase = Phase::Heal;
+        for recovery in std::mem::take(&mut self.recoveries) {
+            self.recover(recovery);
+        }
+        self.plan.disks.failing = 0;
+        self.plan.processes.start_fails = 0;
+        self.plan.processes.hangs = 0;
+        let weather = &mut self.net.weather;
+        (weather.loss, weather.duplicates, weather.stragglers, weather.breaks) = (0, 0, 0, 0);
+        self.begin_judging();
+    }
+}

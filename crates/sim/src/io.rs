@@ -1,0 +1,184 @@
+//! Reads and writes of the cores: submitted, cut short by crashes, ended, landing late.
+
+use stead_core::{Device, Event, Io, IoOp, IoResult};
+use stead_model::NodeId;
+
+use crate::agenda::Happening;
+use crate::clock::Instant;
+use crate::disks::{Body, Fate, Flight, Path};
+use crate::world::World;
+
+impl World {
+    /// A core reads or writes.
+    pub fn submit(&mut self, node: NodeId, io: Io, at: Instant) {
+        let Some(service) = &self.node(node).service else { return };
+        let (offset, body) = match io.op {
+            IoOp::Read { offset, length } => (offset, Body::Read { length, early: None }),
+            IoOp::Write { offset, data } => (offset, Body::Write { data }),
+        };
+        let flight = Flight {
+            node,
+            service: service.life,
+            ticket: io.ticket,
+            device: io.device,
+            offset,
+            body,
+            fate: Fate::Done,
+        };
+        let locked = io.device == Device::QuorumDisk && self.old_flights(node, flight.service);
+        if locked { self.held.push(flight) } else { self.launch(flight, at) }
+    }
+
+    /// Whether operations of an earlier service of the node are still under way: they hold the
+    /// lock of the quorum disk (R3).
+    fn old_flights(&self, node: NodeId, service: u64) -> bool {
+        self.flights
+            .values()
+            .any(|f| f.node == node && f.service != service && f.device == Device::QuorumDisk)
+    }
+
+    fn launch(&mut self, mut flight: Flight, at: Instant) {
+        let habits = self.plan.disks;
+        let slow = self.node(flight.node).disk_slow;
+        let latency = self.rng.between(habits.latency_min_ns, habits.latency_max_ns) * slow;
+        let (fate, latency) = self.fate(&flight, at, latency);
+        flight.fate = fate;
+        self.flight_last += 1;
+        let id = self.flight_last;
+        if flight.device == Device::QuorumDisk && self.rng.chance(habits.interleaved) {
+            let between = at + self.rng.below(latency + 1);
+            self.agenda.put(between, Happening::Interleave { flight: id });
+        }
+        self.flights.insert(id, flight);
+        self.agenda.put(at + latency, Happening::Ended { flight: id });
+    }
+
+    fn fate(&mut self, flight: &Flight, at: Instant, latency: u64) -> (Fate, u64) {
+        let node = self.node(flight.node);
+        let (path, log_failing) = (node.path, node.log_failing);
+        let habits = self.plan.disks;
+        match flight.device {
+            Device::NodeLog if self.rng.chance(log_failing) => (Fate::Failed, latency),
+            Device::NodeLog => (Fate::Done, latency),
+            Device::QuorumDisk => match path {
+                Path::Broken => (Fate::Failed, latency),
+                Path::Up if !self.rng.chance(habits.failing) => (Fate::Done, latency),
+                Path::Up | Path::Hung => {
+                    let timeout = latency + self.rng.wild(1, self.timing.election.0 * 3);
+                    let late = self.rng.wild(1, self.timing.lease.0 * 6);
+                    let lands = self.rng.chance(habits.late);
+                    let fate = if lands { Fate::Late(at + timeout + late) } else { Fate::Failed };
+                    (fate, timeout)
+                }
+            },
+        }
+    }
+
+    /// A read is sampled, or a write lands in part.
+    pub fn flight_interleaves(&mut self, id: u64) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        if let Body::Read { length, early } = &mut flight.body {
+            *early = Some(self.shared.read(flight.offset, *length));
+        } else if flight.fate == Fate::Done {
+            flight.land_some(&mut self.shared, &mut self.rng);
+        }
+    }
+
+    /// A read or write ends and its core is told.
+    pub fn flight_ends(&mut self, id: u64) {
+        let Some(flight) = self.flights.get(&id).cloned() else { return };
+        let index = usize::from(flight.node.0) - 1;
+        let media = match flight.device {
+            Device::NodeLog => &mut self.nodes[index].log,
+            Device::QuorumDisk => &mut self.shared,
+        };
+        let result = match (&flight.body, flight.fate) {
+            (Body::Read { .. }, Fate::Done) => IoResult::Read(flight.sample(media, &mut self.rng)),
+            (Body::Write { .. }, Fate::Done) => {
+                flight.land(media);
+                IoResult::Written
+            }
+            (Body::Write { data }, Fate::Failed) => {
+                media.tear(flight.offset, data, &mut self.rng);
+                IoResult::Failed("simulated fault".into())
+            }
+            (Body::Read { .. }, Fate::Failed) | (_, Fate::Late(_)) => {
+                IoResult::Failed("simulated fault".into())
+            }
+        };
+        if matches!(result, IoResult::Failed(_)) {
+            self.tally.io_failed += 1;
+            self.nodes[index].log_failed |= flight.device == Device::NodeLog;
+        }
+        match (&flight.body, flight.fate) {
+            (Body::Write { .. }, Fate::Late(at)) => {
+                self.agenda.put(at, Happening::Landed { flight: id });
+            }
+            (Body::Read { .. } | Body::Write { .. }, _) => {
+                self.flights.remove(&id);
+                self.release_held(flight.node);
+            }
+        }
+        let event = Box::new(Event::Io { ticket: flight.ticket, result });
+        let Flight { node, service, .. } = flight;
+        self.agenda.put(self.now, Happening::Local { node, service, event });
+    }
+
+    /// A write that was reported as failed lands.
+    pub fn flight_lands(&mut self, id: u64) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        self.tally.late_writes += 1;
+        flight.land(&mut self.shared);
+        self.release_held(flight.node);
+    }
+
+    fn release_held(&mut self, node: NodeId) {
+        let Some(service) = self.node(node).service.as_ref().map(|s| s.life) else { return };
+        if self.held.is_empty() || self.old_flights(node, service) {
+            return;
+        }
+        let (free, held) = self.held.drain(..).partition(|flight| flight.node == node);
+        self.held = held;
+        let free: Vec<Flight> = free;
+        for flight in free {
+            if flight.service == service {
+                self.launch(flight, self.now);
+            }
+        }
+    }
+
+    /// Power loss: what is under way is torn.
+    pub fn tear_flights(&mut self, node: NodeId) {
+        self.held.retain(|flight| flight.node != node);
+        let ids: Vec<u64> =
+            self.flights.iter().filter(|(_, f)| f.node == node).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(flight) = self.flights.remove(&id) else { continue };
+            let Body::Write { data } = &flight.body else { continue };
+            let media = match flight.device {
+                Device::NodeLog => &mut self.nodes[usize::from(node.0) - 1].log,
+                Device::QuorumDisk => &mut self.shared,
+            };
+            self.tally.torn_writes += u64::from(media.tear(flight.offset, data, &mut self.rng));
+        }
+    }
+
+    /// A service died: what it had not submitted is gone, what is under way on the quorum disk
+    /// goes on; the new service reads its log when the old writes are over.
+    pub fn orphan_flights(&mut self, node: NodeId) {
+        self.held.retain(|flight| flight.node != node);
+        let ids: Vec<u64> =
+            self.flights.iter().filter(|(_, f)| f.node == node).map(|(id, _)| *id).collect();
+        for id in ids {
+            let submitted = self.rng.chance(700);
+            let quorum = self.flights[&id].device == Device::QuorumDisk;
+            if quorum && submitted {
+                continue;
+            }
+            let Some(flight) = self.flights.remove(&id) else { continue };
+            if submitted {
+                flight.land(&mut self.nodes[usize::from(node.0) - 1].log);
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Looking into the cores after every call, and judging the end of a run.
+
+use std::collections::BTreeMap;
+
+use stead_core::db::{Db, shall_run};
+use stead_core::{Event, IoResult};
+use stead_model::group::{Desired, Group};
+use stead_model::order::GuardReport;
+use stead_model::{GroupId, NodeId, Span};
+
+use crate::acts::Standing;
+use crate::agenda::{Happening, Outside};
+use crate::checkers::converge::{Judgement, Place, bound};
+use crate::checkers::{Checkers, Promise, Verdict, Violation};
+use crate::node::Seen;
+use crate::world::{Phase, World};
+
+impl Checkers {
+    /// A core is told something.
+    pub fn told(&mut self, node: NodeId, event: &Event) -> Verdict {
+        match event {
+            Event::Resource(report) => {
+                self.dep.told(node, &report.resource, &report.outcome);
+            }
+            Event::Guard(GuardReport::HardStopDone { .. }) => self.dep.stopped(node),
+            Event::Io {
+                result: IoResult::Failed(_) | IoResult::Written | IoResult::Read(_),
+                ..
+            }
+            | Event::Guard(_)
+            | Event::Deadline
+            | Event::WallClock(_)
+            | Event::Received { .. }
+            | Event::Request(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Shows the checkers what a core has applied and whether it leads.
+    pub fn look_into(&mut self, node: NodeId) {
+        let machine = &mut self.nodes[usize::from(node.0) - 1];
+        let Some(service) = machine.service.as_mut() else { return };
+        let leading = service.cluster.leading();
+        for (voter, term) in &leading {
+            if let Err(violation) = self.checkers.election.leads(*term, *voter) {
+                self.violation.get_or_insert(violation);
+            }
+        }
+        let seen = Seen {
+            applied: service.cluster.applied(),
+            leading,
+            hosts: service.cluster.hosts_disk(),
+        };
+        if seen == service.seen {
+            return;
+        }
+        let before = std::mem::replace(&mut service.seen, seen.clone());
+        self.story_of(node, &before, &seen);
+        if before.applied == seen.applied {
+            return;
+        }
+        self.trace.mix(seen.applied.0);
+        let machine = &self.nodes[usize::from(node.0) - 1];
+        let Some(cluster) = machine.service.as_ref().map(|s| &s.cluster) else { return };
+        let verdict = self.checkers.agree.applied(node, seen.applied, cluster.digest());
+        let Some(db) = cluster.db() else { return };
+        let verdict = verdict
+            .and_then(|()| {
+                self.checkers.ack.applied(node, seen.applied, |key| db.keys().get(key).cloned())
+            })
+            .and_then(|()| self.checkers.why.all_owned(db.groups()));
+        self.verdict(verdict);
+    }
+
+    fn story_of(&mut self, node: NodeId, before: &Seen, seen: &Seen) {
+        for (voter, term) in seen.leading.iter().filter(|l| !before.leading.contains(l)) {
+            self.trace.milestone(self.now, || format!("{node} leads as {voter} in {term}"));
+        }
+        if before.hosts != seen.hosts {
+            let word = if seen.hosts { "hosts D" } else { "no longer hosts D" };
+            self.trace.milestone(self.now, || format!("{node} {word}"));
+        }
+    }
+
+    /// Faults are over: from now on everything must come to rest.
+    pub fn begin_judging(&mut self) {
+        let straggling = self.plan.weather.stragglers > 0;
+        let straggle = if straggling { self.plan.weather.straggle_max_ns } else { 0 };
+        let late = self.flights.values().filter_map(|f| match f.fate {
+            crate::disks::Fate::Late(at) => Some(at),
+            crate::disks::Fate::Done | crate::disks::Fate::Failed => None,
+        });
+        let calm = late.max().unwrap_or(0).max(self.now + straggle);
+        self.checkers.converge.calm_since = Some(calm);
+        self.agenda.put(self.now, Happening::World(Outside::Judge));
+    }
+
+    /// Judges I-CONVERGE about every heartbeat.
+    pub fn judge(&mut self) {
+        let longer =
+            self.node_ids().any(|n| self.db(n).is_some_and(|d| !d.lease_longer().is_empty()));
+        let habits = self.plan.processes;
+        let starts =
+            Span((habits.start_max_ns + habits.stop_max_ns) * 4) + self.timing.heartbeat * 24;
+        let longer = longer || self.plan.mode == stead_model::config::QuorumMode::DiskOnly;
+        let limits = (bound(&self.timing, longer, starts), self.timing.heartbeat * 12);
+        let newest = self.checkers.ack.newest();
+        self.checkers.converge.remember(newest);
+        let places = self.places();
+        match self.checkers.converge.judge(self.now, places, limits) {
+            Err(violation) => self.verdict(Err(violation)),
+            Ok(Judgement::Settled) => self.close(),
+            Ok(Judgement::Wait) => {
+                let next = self.now + self.timing.heartbeat.0;
+                self.agenda.put(next, Happening::World(Outside::Judge));
+            }
+        }
+    }
+
+    /// The database of a node, once it is read.
+    #[must_use]
+    pub fn db(&self, node: NodeId) -> Option<&Db> {
+        self.node(node).service.as_ref()?.cluster.db()
+    }
+
+    /// Where every group is, by the newest database and by what truly acts.
+    fn places(&self) -> BTreeMap<GroupId, Place> {
+        let newest = self.node_ids().filter_map(|n| self.db(n)).max_by_key(|db| db.applied());
+        let mut places = BTreeMap::new();
+        let Some(db) = newest else {
+            places.insert("cluster".into(), Place::NotYet("no database is read".into()));
+            return places;
+        };
+        if let Some(lag) = self.lag() {
+            places.insert("cluster".into(), lag);
+        }
+        if !self.clients.are_set_up() {
+            places.insert("set-up".into(), Place::NotYet("not acknowledged".into()));
+        }
+        places.extend(db.groups().iter().map(|(id, group)| (id.clone(), self.place(group))));
+        places
+    }
+
+    /// A node that still lacks what was acknowledged some heartbeats ago. Once all was well this
+    /// is not judged any more: clients go on writing.
+    fn lag(&self) -> Option<Place> {
+        let due = self.checkers.converge.acknowledged_before();
+        let late = |n: &NodeId| self.db(*n).is_none_or(|d| d.applied() < due);
+        let late = self.node_ids().find(late).filter(|_| !self.checkers.converge.is_settled())?;
+        Some(Place::NotYet(format!("{late} lacks changes up to {due}")))
+    }
+
+    fn place(&self, group: &Group) -> Place {
+        if !shall_run(group) {
+            return match self.acts.iter().find(|act| act.group == group.id) {
+                Some(act) => Place::NotYet(format!("{} still acts on {}", act.resource, act.node)),
+                None => Place::Excused,
+            };
+        }
+        let Some(ownership) = &group.ownership else { return Place::NotYet("no owner".into()) };
+        if ownership.release.is_some() {
+            return Place::NotYet(format!("{} has to release it", ownership.node));
+        }
+        let owner = ownership.node;
+        let wanted = stead_core::db::tree::wanted(&group.resources);
+        for (id, resource) in &group.resources {
+            let acts = self.acts.resource(owner, id).is_some_and(|a| a.standing == Standing::Runs);
+            if wanted.contains(id) && !acts {
+                return Place::NotYet(format!("{id} does not act on its owner {owner}"));
+            }
+            if resource.desired == Desired::Offline && acts {
+                return Place::NotYet(format!("{id} acts on {owner} and should not"));
+            }
+        }
+        Place::Online(owner, ownership.epoch)
+    }
+
+    /// The end of a good run: the counts are kept.
+    fn close(&mut self) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.phase = Phase::Over;
+        if self.checkers.ack.count() > 0 && self.node_ids().all(|n| self.db(n).is_none()) {
+            let text = "no node has a database at the end".to_owned();
+            self.verdict(Err(Violation::new(Promise::Ack, text)));
+        }
+    }
+
+    /// Keeps the counts of all services; to be called when a run is over, however it ended.
+    pub fn count_all(&mut self) {
+        for node in self.node_ids() {
+            self.bury_service(node);
+        }
+        self.tally.runs += 1;
+        self.tally.holes_frozen += self.checkers.own.holes_frozen;
+        self.tally.holes_clock += self.checkers.own.holes_clock;
+    }
+}

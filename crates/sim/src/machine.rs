@@ -1,0 +1,278 @@
+//! Power, boots, services: how a machine and its processes come and go.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use stead_core::format::{self, LogSizes};
+use stead_core::{Cluster, Event, Start};
+use stead_journal::Geometry;
+use stead_model::config::{
+    NetworkEntry, NetworkRole, NodeAddress, NodeConfig, NodeEntry, QuorumConfig, QuorumDisk,
+};
+use stead_model::order::GuardReport;
+use stead_model::{Incarnation, NetworkId, NodeId, UtcMillis, VoterId};
+
+use crate::agenda::Happening;
+use crate::clock::Clock;
+use crate::disks::Media;
+use crate::monitor::Readiness;
+use crate::node::{Node, Power, Seen, Service};
+use crate::rng::Rng;
+use crate::swarm::Plan;
+use crate::world::World;
+
+/// Bytes of a snapshot slot: the databases of the simulator are small.
+const SNAPSHOT_BYTES: u64 = 1 << 20;
+/// Wall clock at true time zero.
+const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// The configuration files of all nodes of a plan.
+#[must_use]
+pub fn configs(plan: &Plan, rng: &Rng) -> Vec<NodeConfig> {
+    let mut rng = rng.fork(3);
+    let networks: Vec<NetworkEntry> = (plan.clients_only.iter().zip(1..))
+        .map(|(clients_only, number)| NetworkEntry {
+            id: NetworkId(number),
+            name: format!("net{number}"),
+            role: if *clients_only { NetworkRole::Public } else { NetworkRole::Mixed },
+        })
+        .collect();
+    let address = |network: NetworkId, node: u16| NodeAddress {
+        network,
+        address: IpAddr::V4(Ipv4Addr::new(10, network.0, 0, node as u8)),
+    };
+    let nodes: Vec<NodeEntry> = (1..=plan.nodes)
+        .map(|node| NodeEntry {
+            id: NodeId(node),
+            name: format!("n{node}"),
+            addresses: networks.iter().map(|n| address(n.id, node)).collect(),
+        })
+        .collect();
+    let disk = plan.has_disk().then(|| QuorumDisk {
+        voter: VoterId(VoterId::DISK_FIRST),
+        path: PathBuf::from("/quorum"),
+        disk_id: [7; 16],
+    });
+    let config = NodeConfig {
+        cluster: "sim".into(),
+        cluster_id: rng.any(),
+        node: NodeId(1),
+        port: 7_070,
+        nodes,
+        networks,
+        quorum: QuorumConfig { mode: plan.mode, disk },
+        profile: plan.profile,
+    };
+    (1..=plan.nodes).map(|node| NodeConfig { node: NodeId(node), ..config.clone() }).collect()
+}
+
+/// A freshly formatted quorum disk; empty if the plan has none.
+///
+/// # Panics
+/// The sizes of the plan are impossible: a mistake in the simulator.
+#[must_use]
+pub fn quorum_disk(plan: &Plan, config: &NodeConfig, key: [u8; 32]) -> Media {
+    if !plan.has_disk() {
+        return Media::default();
+    }
+    let slots = 2 * u32::from(plan.nodes);
+    let geometry = Geometry::new(slots, plan.disks.ring_bytes, SNAPSHOT_BYTES);
+    let geometry = geometry.expect("the plan's sizes are possible");
+    let pieces = format::quorum_disk(config, key, geometry).expect("the disk can be formatted");
+    Media::formatted(&pieces)
+}
+
+/// A machine with a freshly formatted log disk.
+///
+/// # Panics
+/// The sizes of the plan are impossible: a mistake in the simulator.
+#[must_use]
+pub fn node(plan: &Plan, config: NodeConfig) -> Node {
+    let sizes = LogSizes { ring_bytes: plan.disks.ring_bytes, snapshot_bytes: SNAPSHOT_BYTES };
+    let disk = [config.node.0 as u8; 16];
+    let pieces = format::node_log(&config, disk, sizes).expect("the log can be formatted");
+    Node::new(config, Media::formatted(&pieces))
+}
+
+impl World {
+    /// A machine gets power: clock from near zero, a new guard, which starts everything else.
+    pub fn power_on(&mut self, node: NodeId) {
+        if self.node(node).is_on() {
+            return;
+        }
+        self.trace.milestone(self.now, || format!("{node} boots"));
+        let local = self.rng.wild(1_000_000, 60_000_000_000);
+        let rate = self.plan.rates_ppm[usize::from(node.0) - 1];
+        let clock = Clock::new(self.now, local, rate);
+        let machine = self.node_mut(node);
+        machine.power = Power::On;
+        machine.clock = clock;
+        self.guard_starts(node);
+    }
+
+    /// Power loss: nothing is said and nothing is flushed.
+    pub fn power_off(&mut self, node: NodeId) {
+        if !self.node(node).is_on() {
+            return;
+        }
+        self.trace.milestone(self.now, || format!("{node} loses power"));
+        self.tally.crashes += 1;
+        self.bury_service(node);
+        self.tear_flights(node);
+        let machine = self.node_mut(node);
+        machine.power = Power::Off;
+        machine.keeper = None;
+        machine.parked.clear();
+        self.end_all_acts(node);
+        self.net.close(node, &mut self.rng);
+    }
+
+    /// A machine's processes stop (`Frozen`), or a hypervisor pauses it and its clock (`Paused`).
+    pub fn stop_processes(&mut self, node: NodeId, how: Power) {
+        if self.node(node).power != Power::On {
+            return;
+        }
+        self.trace.milestone(self.now, || format!("{node} {how:?}").to_lowercase());
+        let now = self.now;
+        let machine = self.node_mut(node);
+        machine.power = how;
+        if how == Power::Paused {
+            machine.clock.stop(now);
+        }
+        if !how.guard_runs() {
+            self.acts_sleep(node);
+        }
+    }
+
+    /// The machine's processes go on and find everything that happened meanwhile.
+    pub fn wake_processes(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.node_mut(node);
+        if !machine.is_on() || machine.power == Power::On {
+            return;
+        }
+        let was = machine.power;
+        machine.clock.go_on(now);
+        machine.power = Power::On;
+        let parked = std::mem::take(&mut machine.parked);
+        self.trace.milestone(now, || format!("{node} goes on"));
+        if !was.guard_runs() {
+            self.acts_wake(node, was);
+        }
+        self.unpark(node, parked);
+    }
+
+    /// What a process missed comes in its order, each a little after the other, its timers
+    /// anywhere between.
+    pub fn unpark(&mut self, node: NodeId, parked: Vec<Happening>) {
+        let mut at = self.now;
+        for happening in parked {
+            match happening {
+                Happening::Timer { service, .. } => {
+                    let machine = self.node_mut(node);
+                    if let Some(running) = machine.service.as_mut().filter(|s| s.life == service) {
+                        running.timer = None;
+                    }
+                }
+                Happening::GuardTimer { .. } => {
+                    let machine = self.node_mut(node);
+                    if let Some(keeper) = machine.keeper.as_mut() {
+                        keeper.timer = None;
+                    }
+                }
+                other => {
+                    at += self.rng.below(20_000);
+                    self.agenda.put(at, other);
+                }
+            }
+        }
+        self.set_timer(node);
+        self.set_guard_timer(node);
+    }
+
+    /// The guard starts a node service.
+    pub fn service_starts(&mut self, node: NodeId, boot: u64) {
+        if !self.is_boot(node, boot) || self.node(node).service.is_some() {
+            return;
+        }
+        let (local, planted, key) = (self.local(node), self.planted_set(), self.key);
+        let (incarnation, seed) = (Incarnation(self.rng.any()), self.rng.any());
+        let machine = self.node_mut(node);
+        let Some(keeper) = &machine.keeper else { return };
+        let guard = keeper.guard.status();
+        let within_lease = guard.lease.is_some();
+        let running: Vec<_> = guard.admitted.iter().map(|a| a.resource.clone()).collect();
+        let config = machine.config.clone();
+        let ready = keeper.monitor.as_ref().is_some_and(|m| m.readiness != Readiness::Starting);
+        machine.service_last += 1;
+        let life = machine.service_last;
+        machine.log_failed = false;
+        let start = Start { config, service: incarnation, guard, key, seed, planted };
+        let (cluster, effects) = Cluster::start(start, local);
+        self.node_mut(node).service = Some(Service {
+            cluster: Box::new(cluster),
+            life,
+            incarnation,
+            timer: None,
+            lanes: [0; 2],
+            seen: Seen::default(),
+        });
+        self.tally.services += 1;
+        self.tally.services_within_lease += u64::from(within_lease);
+        self.trace.milestone(self.now, || format!("{node} service starts"));
+        self.checkers.dep.service_starts(node, running.iter());
+        self.checkers.ack.service_starts(node);
+        self.look_into(node);
+        self.execute(node, effects);
+        self.set_timer(node);
+        self.tell(node, Event::WallClock(self.wall_clock()));
+        if ready {
+            self.tell(node, Event::Guard(GuardReport::MonitorReady));
+        }
+    }
+
+    /// Wall clock of every node: policy only, so one for all.
+    #[must_use]
+    pub const fn wall_clock(&self) -> UtcMillis {
+        UtcMillis(EPOCH_MS + self.now / 1_000_000)
+    }
+
+    /// Something inside a node reaches its service a moment later.
+    pub fn tell(&mut self, node: NodeId, event: Event) {
+        let at = self.now + self.rng.below(self.plan.processes.effect_max_ns + 1);
+        let machine = self.node_mut(node);
+        let Some(service) = machine.service.as_ref().map(|s| s.life) else { return };
+        let lane = match &event {
+            Event::Guard(_) => machine.keeper.as_mut().map(|k| &mut k.lanes[1]),
+            Event::Resource(_)
+            | Event::Deadline
+            | Event::WallClock(_)
+            | Event::Received { .. }
+            | Event::Io { .. }
+            | Event::Request(_) => machine.service.as_mut().map(|s| &mut s.lanes[1]),
+        };
+        let at = lane.map_or(at, |lane| crate::node::in_order(lane, at));
+        self.agenda.put(at, Happening::Local { node, service, event: Box::new(event) });
+    }
+
+    /// A node service dies; its guard and what that runs stay, and a new one is started soon.
+    pub fn service_dies(&mut self, node: NodeId) {
+        if self.node(node).service.is_none() {
+            return;
+        }
+        self.trace.milestone(self.now, || format!("{node} service dies"));
+        self.bury_service(node);
+        self.orphan_flights(node);
+        self.net.close(node, &mut self.rng);
+        let boot = self.node(node).boot;
+        let at = self.now + self.rng.wild(500_000, self.timing.election.0);
+        self.agenda.put(at, Happening::ServiceStarts { node, boot });
+    }
+
+    /// Takes a service away and keeps its counts.
+    pub fn bury_service(&mut self, node: NodeId) {
+        if let Some(service) = self.node_mut(node).service.take() {
+            self.tally.bury(&service.cluster.counters());
+        }
+    }
+}

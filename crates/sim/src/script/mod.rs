@@ -1,0 +1,184 @@
+//! Directed runs: a small readable language, and the story it must tell.
+//!
+//! ```text
+//! cluster 2 disk standard            nodes; disk, majority or disk-only; profile
+//! group web on n1                    a group and its preferred owner, from the start
+//! resource app generic-application in web after ip
+//! at 5s crash n1                     see `verb.rs` for all verbs
+//! at 5s call victim leader           a name for whoever plays a role at that moment
+//! at 9s expect web on n2             must be true at that moment
+//! end 12s
+//! ```
+//!
+//! A directory holds `README.md` (what is shown and why), `script.txt` and `expected.txt` (one
+//! line per change of state). A run breaks no promise, meets every expectation and tells the
+//! expected story; `UPDATE=1` rewrites it.
+
+pub mod directory;
+mod parse;
+mod verb;
+
+use std::collections::BTreeMap;
+
+use stead_model::config::QuorumMode;
+use stead_model::profile::Profile;
+use stead_model::request::Request;
+use stead_model::{GroupId, NodeId, ResourceId};
+
+pub use parse::{ParseError, parse};
+
+use crate::agenda::{Happening, Outside};
+use crate::checkers::Promise;
+use crate::clock::Instant;
+use crate::swarm::Plan;
+use crate::world::{Phase, World};
+
+/// A parsed script.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// How many nodes.
+    pub nodes: u16,
+    /// The quorum mode.
+    pub mode: QuorumMode,
+    /// The profile.
+    pub profile: Profile,
+    /// What is set up first.
+    pub set_up: Vec<Request>,
+    /// What is done when, in order.
+    pub lines: Vec<Line>,
+    /// The next line.
+    pub next: usize,
+    /// When the run ends.
+    pub end: Instant,
+    /// Names given to nodes.
+    pub names: BTreeMap<String, NodeId>,
+}
+
+/// One line of a script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// When.
+    pub at: Instant,
+    /// Number in the file.
+    pub number: usize,
+    /// What.
+    pub verb: Verb,
+}
+
+/// Who is meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// A node by number.
+    Node(NodeId),
+    /// A node by a name given before.
+    Named(String),
+    /// The node that leads, or hosts the D that leads.
+    Leader,
+    /// The node that hosts D.
+    Host,
+    /// The owner of a group.
+    Owner(GroupId),
+    /// The first node that runs and does not lead.
+    Follower,
+}
+
+/// What a line does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// `call NAME WHO`
+    Call(String, Who),
+    /// `crash WHO`
+    Crash(Who),
+    /// `power WHO`
+    Power(Who),
+    /// `freeze WHO`
+    Freeze(Who),
+    /// `pause WHO`: clock and all (H14).
+    Pause(Who),
+    /// `thaw WHO`
+    Thaw(Who),
+    /// `cut WHO [WHO]`: on all networks, both ways.
+    Cut(Who, Option<Who>),
+    /// `cut-network NUMBER WHO`: one network of a node.
+    CutNetwork(usize, Who),
+    /// `one-way WHO WHO`: the first no longer reaches the second.
+    OneWay(Who, Who),
+    /// `heal`: all networks.
+    Heal,
+    /// `path WHO lost|hangs|back`
+    Path(Who, crate::disks::Path),
+    /// `service-dies WHO`
+    ServiceDies(Who),
+    /// `guard-dies WHO`
+    GuardDies(Who),
+    /// `monitor-dies WHO`
+    MonitorDies(Who),
+    /// `monitor-stops WHO`
+    MonitorStops(Who),
+    /// `monitor-goes-on WHO`
+    MonitorGoesOn(Who),
+    /// `fail RESOURCE`: it ends by itself.
+    Fail(ResourceId),
+    /// `move GROUP to WHO`
+    Move(GroupId, Who),
+    /// `ask REQUEST`: online, offline, set, vote.
+    Ask(Request),
+    /// `vote WHO on|off`
+    Vote(Who, bool),
+    /// `expect GROUP on WHO`
+    ExpectOn(GroupId, Who),
+    /// `expect GROUP stopped`
+    ExpectStopped(GroupId),
+    /// `expect WHO applied KEY VALUE`
+    ExpectKey(Who, String, String),
+    /// `expect holes frozen|clock`
+    ExpectHole(Promise, bool),
+    /// `expect WHO has-lease|no-lease`
+    ExpectLease(Who, bool),
+}
+
+impl Script {
+    /// The world of the script.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan::calm(self.nodes, self.mode, self.profile)
+    }
+}
+
+impl World {
+    /// Does everything the script has for this moment.
+    pub fn script_goes_on(&mut self) {
+        if self.now == 0 {
+            let requests = self.script.as_ref().map(|s| s.set_up.clone()).unwrap_or_default();
+            requests.into_iter().for_each(|request| self.script_asks(request));
+        }
+        while let Some(line) = self.due_line() {
+            self.trace.mix(line.number as u64);
+            if let Err(why) = self.perform(&line.verb) {
+                let text = format!("line {}: {why}", line.number);
+                self.broken(Promise::Script, text);
+                return;
+            }
+        }
+        let Some(script) = &self.script else { return };
+        match script.lines.get(script.next) {
+            Some(line) => self.agenda.put(line.at, Happening::World(Outside::Script)),
+            None if self.now >= script.end => self.phase = Phase::Over,
+            None => self.agenda.put(script.end, Happening::World(Outside::Script)),
+        }
+    }
+
+    fn due_line(&mut self) -> Option<Line> {
+        let now = self.now;
+        let script = self.script.as_mut()?;
+        let line = script.lines.get(script.next).filter(|line| line.at <= now)?.clone();
+        script.next += 1;
+        Some(line)
+    }
+
+    /// Gives a request to the first client, to be sent soon.
+    fn script_asks(&mut self, request: Request) {
+        self.clients.ask(request);
+        self.client_turn_now();
+    }
+}

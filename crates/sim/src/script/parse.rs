@@ -1,0 +1,220 @@
+//! From text to script. Every mistake names its line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stead_model::config::QuorumMode;
+use stead_model::group::{Desired, GroupPolicy};
+use stead_model::profile::Profile;
+use stead_model::request::Request;
+use stead_model::resource_type::parse_time_ms;
+use stead_model::{GroupId, NodeId, ResourceId};
+use thiserror::Error;
+
+use super::verb::HOLE;
+use super::{Line, Script, Verb, Who};
+use crate::clock::Instant;
+use crate::disks::Path;
+
+/// Why a script does not parse.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("line {line}: {why}")]
+pub struct ParseError {
+    /// Where.
+    pub line: usize,
+    /// Why.
+    pub why: String,
+}
+
+/// Parses a script.
+///
+/// # Errors
+/// Names the first line that cannot be understood.
+pub fn parse(text: &str) -> Result<Script, ParseError> {
+    let mut script = Script {
+        nodes: 2,
+        mode: QuorumMode::NodeAndDiskMajority,
+        profile: Profile::Standard,
+        set_up: Vec::new(),
+        lines: Vec::new(),
+        next: 0,
+        end: 0,
+        names: BTreeMap::new(),
+    };
+    for (line, text) in (1..).zip(text.lines()) {
+        let text = text.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        take(&mut script, line, &words).map_err(|why| ParseError { line, why })?;
+    }
+    bring_online(&mut script);
+    script.lines.sort_by_key(|line| line.at);
+    let last = script.lines.last().map_or(0, |line| line.at);
+    if script.end <= last {
+        let why = "the script must end after its last line: end TIME".to_owned();
+        return Err(ParseError { line: text.lines().count(), why });
+    }
+    Ok(script)
+}
+
+fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String> {
+    match words {
+        [] => {}
+        ["cluster", nodes, mode, profile] => {
+            script.nodes = nodes.parse().map_err(|_| format!("{nodes} is no number"))?;
+            script.mode = match *mode {
+                "disk" => QuorumMode::NodeAndDiskMajority,
+                "majority" => QuorumMode::NodeMajority,
+                "disk-only" => QuorumMode::DiskOnly,
+                other => return Err(format!("{other} is no quorum mode")),
+            };
+            let unknown = || format!("{profile} is no profile");
+            script.profile = Profile::parse(profile).ok_or_else(unknown)?;
+        }
+        ["group", group, rest @ ..] => {
+            let preferred_owners = match rest {
+                [] => Vec::new(),
+                ["on", owners @ ..] => owners.iter().map(|o| node(o)).collect::<Result<_, _>>()?,
+                _ => return Err("group NAME [on NODE...]".into()),
+            };
+            let policy = GroupPolicy { preferred_owners, ..GroupPolicy::default() };
+            script.set_up.push(Request::CreateGroup { group: GroupId::from(*group), policy });
+        }
+        ["resource", resource, kind, "in", group, rest @ ..] => {
+            let requests = create(resource, kind, group, rest)?;
+            script.set_up.extend(requests);
+        }
+        ["end", at] => script.end = time(at)?,
+        ["at", at, rest @ ..] => {
+            let line = Line { at: time(at)?, number, verb: verb(rest)? };
+            script.lines.push(line);
+        }
+        _ => return Err(format!("not understood: {}", words.join(" "))),
+    }
+    Ok(())
+}
+
+/// Groups are brought online when all their resources are created.
+fn bring_online(script: &mut Script) {
+    let created = |request: &Request| match request {
+        Request::CreateGroup { group, .. } => Some(group.clone()),
+        _ => None,
+    };
+    let groups: Vec<GroupId> = script.set_up.iter().filter_map(created).collect();
+    let online = |group| Request::SetGroupDesired { group, desired: Desired::Online };
+    script.set_up.extend(groups.into_iter().map(online));
+}
+
+fn create(resource: &str, kind: &str, group: &str, rest: &[&str]) -> Result<Vec<Request>, String> {
+    let mut properties: BTreeMap<String, String> = BTreeMap::new();
+    match kind {
+        "ip-address" => drop(properties.insert("address".into(), "10.9.0.1/24".into())),
+        "generic-application" => drop(properties.insert("command".into(), "/bin/app".into())),
+        _ => {}
+    }
+    let at = rest.iter().position(|word| *word == "after").unwrap_or(rest.len());
+    for pair in &rest[..at] {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| format!("{pair} is no NAME=VALUE"))?;
+        properties.insert(name.into(), value.into());
+    }
+    let id = ResourceId::from(resource);
+    let mut requests = vec![Request::CreateResource {
+        group: GroupId::from(group),
+        resource: id.clone(),
+        kind: kind.into(),
+        properties,
+    }];
+    if at < rest.len() {
+        let depends_on: BTreeSet<ResourceId> =
+            rest[at + 1..].iter().map(|r| ResourceId::from(*r)).collect();
+        requests.push(Request::SetDependencies { resource: id, depends_on });
+    }
+    Ok(requests)
+}
+
+fn time(text: &str) -> Result<Instant, String> {
+    let ms = parse_time_ms(text).map_err(|reason| reason.to_string())?;
+    Ok(ms * 1_000_000)
+}
+
+fn node(text: &str) -> Result<NodeId, String> {
+    let number = text.strip_prefix('n').and_then(|n| n.parse().ok());
+    number.map(NodeId).ok_or_else(|| format!("{text} is no node"))
+}
+
+fn who(text: &str) -> Who {
+    match (text, text.strip_prefix("owner:")) {
+        ("leader", _) => Who::Leader,
+        ("host", _) => Who::Host,
+        ("follower", _) => Who::Follower,
+        (_, Some(group)) => Who::Owner(GroupId::from(group)),
+        (name, None) => node(name).map_or_else(|_| Who::Named(name.into()), Who::Node),
+    }
+}
+
+fn verb(words: &[&str]) -> Result<Verb, String> {
+    let group = |name: &str| GroupId::from(name);
+    Ok(match words {
+        ["call", name, role] => Verb::Call((*name).into(), who(role)),
+        ["crash", node] => Verb::Crash(who(node)),
+        ["power", node] => Verb::Power(who(node)),
+        ["freeze", node] => Verb::Freeze(who(node)),
+        ["pause", node] => Verb::Pause(who(node)),
+        ["thaw", node] => Verb::Thaw(who(node)),
+        ["cut", node] => Verb::Cut(who(node), None),
+        ["cut", node, other] => Verb::Cut(who(node), Some(who(other))),
+        ["cut-network", number @ ("1" | "2"), node] => {
+            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node))
+        }
+        ["one-way", from, to] => Verb::OneWay(who(from), who(to)),
+        ["heal"] => Verb::Heal,
+        ["path", node, "lost"] => Verb::Path(who(node), Path::Broken),
+        ["path", node, "hangs"] => Verb::Path(who(node), Path::Hung),
+        ["path", node, "back"] => Verb::Path(who(node), Path::Up),
+        ["service-dies", node] => Verb::ServiceDies(who(node)),
+        ["guard-dies", node] => Verb::GuardDies(who(node)),
+        ["monitor-dies", node] => Verb::MonitorDies(who(node)),
+        ["monitor-stops", node] => Verb::MonitorStops(who(node)),
+        ["monitor-goes-on", node] => Verb::MonitorGoesOn(who(node)),
+        ["fail", resource] => Verb::Fail(ResourceId::from(*resource)),
+        ["move", name, "to", node] => Verb::Move(group(name), who(node)),
+        ["vote", node, word @ ("on" | "off")] => Verb::Vote(who(node), *word == "on"),
+        ["online", name] => {
+            Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Online })
+        }
+        ["offline", name] => {
+            Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Offline })
+        }
+        ["set", key, value] => {
+            Verb::Ask(Request::SetKey { key: (*key).into(), value: Some((*value).into()) })
+        }
+        ["expect", "holes", word @ ("frozen" | "clock")] => {
+            Verb::ExpectHole(HOLE, *word == "clock")
+        }
+        ["expect", name, "on", node] => Verb::ExpectOn(group(name), who(node)),
+        ["expect", name, "stopped"] => Verb::ExpectStopped(group(name)),
+        ["expect", node, "has", key, value] => {
+            Verb::ExpectKey(who(node), (*key).into(), (*value).into())
+        }
+        ["expect", node, word @ ("has-lease" | "no-lease")] => {
+            Verb::ExpectLease(who(node), *word == "has-lease")
+        }
+        _ => return Err(format!("not understood: {}", words.join(" "))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_reads_as_written_and_mistakes_name_their_line() {
+        let text = "cluster 3 majority fast\ngroup web on n2 # best\n\nat 2s crash leader\nend 5s";
+        let script = parse(text).unwrap();
+        assert_eq!((script.nodes, script.profile), (3, Profile::Fast));
+        assert_eq!(script.lines[0].verb, Verb::Crash(Who::Leader));
+        assert_eq!(script.lines[0].at, 2_000_000_000);
+        let error = parse("cluster 2 disk standard\nat 1s explode n1\nend 2s").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: not understood: explode n1");
+        assert!(parse("at 3s heal\nend 2s").is_err());
+    }
+}

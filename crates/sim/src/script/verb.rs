@@ -1,0 +1,171 @@
+//! What the verbs of a script do to the world, and how expectations are met.
+
+use stead_model::NodeId;
+use stead_model::request::Request;
+
+use super::{Verb, Who};
+use crate::checkers::Promise;
+use crate::faults::{Kind, Recovery};
+use crate::node::Power;
+use crate::world::World;
+
+impl World {
+    /// Carries out one verb.
+    ///
+    /// # Errors
+    /// Nobody plays the role, or an expectation is not met.
+    pub(super) fn perform(&mut self, verb: &Verb) -> Result<(), String> {
+        match verb {
+            Verb::Call(name, who) => {
+                let node = self.who(who)?;
+                self.trace.milestone(self.now, || format!("{node} is called {name}"));
+                if let Some(script) = self.script.as_mut() {
+                    script.names.insert(name.clone(), node);
+                }
+            }
+            Verb::Crash(who) => self.power_off(self.who(who)?),
+            Verb::Power(who) => self.power_on(self.who(who)?),
+            Verb::Freeze(who) => self.stop_processes(self.who(who)?, Power::Frozen),
+            Verb::Pause(who) => self.stop_processes(self.who(who)?, Power::Paused),
+            Verb::Thaw(who) => self.wake_processes(self.who(who)?),
+            Verb::Cut(..) | Verb::CutNetwork(..) | Verb::OneWay(..) | Verb::Heal => {
+                self.perform_cut(verb)?;
+            }
+            Verb::Path(who, path) => self.set_path(self.who(who)?, *path),
+            Verb::ServiceDies(who) => self.service_dies(self.who(who)?),
+            Verb::GuardDies(who) => self.guard_dies(self.who(who)?),
+            Verb::MonitorDies(who) => self.fault(Kind::MonitorDies, self.who(who)?, 0),
+            Verb::MonitorStops(who) => drop(self.monitor_stops(self.who(who)?)),
+            Verb::MonitorGoesOn(who) => self.recover(Recovery::MonitorGoesOn(self.who(who)?)),
+            Verb::Fail(resource) => {
+                let act = self.acts.iter().find(|act| act.resource == *resource);
+                let act = act.ok_or_else(|| format!("{resource} does not run"))?;
+                let (node, instance) = (act.node, act.instance);
+                self.resource_fails(node, instance);
+            }
+            Verb::Move(group, who) => {
+                let to = Some(self.who(who)?);
+                self.script_asks(Request::MoveGroup { group: group.clone(), to });
+            }
+            Verb::Ask(request) => self.script_asks(request.clone()),
+            Verb::Vote(who, votes) => {
+                let request = Request::SetVote { node: self.who(who)?, votes: *votes };
+                self.script_asks(request);
+            }
+            Verb::ExpectOn(..)
+            | Verb::ExpectStopped(_)
+            | Verb::ExpectKey(..)
+            | Verb::ExpectHole(..)
+            | Verb::ExpectLease(..) => return self.expect(verb),
+        }
+        Ok(())
+    }
+
+    fn perform_cut(&mut self, verb: &Verb) -> Result<(), String> {
+        let networks = 0..self.net.networks();
+        let mut cuts: Vec<(usize, NodeId, NodeId)> = Vec::new();
+        match verb {
+            Verb::Cut(who, other) => {
+                let node = self.who(who)?;
+                let others: Vec<NodeId> = match other {
+                    Some(other) => vec![self.who(other)?],
+                    None => self.node_ids().filter(|n| *n != node).collect(),
+                };
+                for (network, other) in
+                    networks.flat_map(|n| others.iter().map(move |other| (n, *other)))
+                {
+                    cuts.extend([(network, node, other), (network, other, node)]);
+                }
+            }
+            Verb::CutNetwork(network, who) => {
+                let node = self.who(who)?;
+                for other in self.node_ids().filter(|n| *n != node) {
+                    cuts.extend([(*network - 1, node, other), (*network - 1, other, node)]);
+                }
+            }
+            Verb::OneWay(from, to) => {
+                let (from, to) = (self.who(from)?, self.who(to)?);
+                cuts.extend(networks.map(|network| (network, from, to)));
+            }
+            _ => {
+                self.recover(Recovery::Mend);
+                return Ok(());
+            }
+        }
+        self.trace.milestone(self.now, || "networks cut".into());
+        for (network, from, to) in cuts {
+            self.net.set_cut(network, (from, to), true);
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self, verb: &Verb) -> Result<(), String> {
+        match verb {
+            Verb::ExpectOn(group, who) => {
+                let node = self.who(who)?;
+                let db = self.db(node).ok_or_else(|| format!("{node} has no database"))?;
+                let found = db.group(group).ok_or_else(|| format!("there is no {group}"))?;
+                let missing = found
+                    .resources
+                    .keys()
+                    .find(|r| !self.acts.resource(node, r).is_some_and(|act| act.standing.acts()));
+                let elsewhere = self.acts.iter().find(|a| a.group == *group && a.node != node);
+                match (missing, elsewhere.filter(|act| act.standing.acts())) {
+                    (None, None) => Ok(()),
+                    (Some(resource), _) => Err(format!("{resource} does not act on {node}")),
+                    (None, Some(act)) => Err(format!("{} acts on {}", act.resource, act.node)),
+                }
+            }
+            Verb::ExpectStopped(group) => {
+                let acts = self.acts.iter().find(|a| a.group == *group && a.standing.acts());
+                acts.map_or(Ok(()), |act| Err(format!("{} acts on {}", act.resource, act.node)))
+            }
+            Verb::ExpectKey(who, key, value) => {
+                let node = self.who(who)?;
+                let found = self.db(node).and_then(|db| db.keys().get(key).cloned());
+                let wrong = || Err(format!("{key} is {found:?} on {node}"));
+                if found.as_deref() == Some(value) { Ok(()) } else { wrong() }
+            }
+            Verb::ExpectHole(promise, clock) => {
+                let own = &self.checkers.own;
+                let holes = if *clock { own.holes_clock } else { own.holes_frozen };
+                let none = || Err(format!("the stated hole of {promise} did not show"));
+                if holes > 0 { Ok(()) } else { none() }
+            }
+            Verb::ExpectLease(who, wanted) => {
+                let node = self.who(who)?;
+                let keeper = self.node(node).keeper.as_ref();
+                let has = keeper.is_some_and(|k| k.guard.status().lease.is_some());
+                let wrong = || Err(format!("{node}: lease in force is {has}"));
+                if has == *wanted { Ok(()) } else { wrong() }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn who(&self, who: &Who) -> Result<NodeId, String> {
+        let leads = |n: &NodeId| {
+            let service = self.node(*n).service.as_ref();
+            service.is_some_and(|s| !s.cluster.leading().is_empty())
+        };
+        let runs = |n: &NodeId| self.node(*n).service.is_some();
+        let hosts =
+            |n: &NodeId| self.node(*n).service.as_ref().is_some_and(|s| s.cluster.hosts_disk());
+        let found = match who {
+            Who::Node(node) => Some(*node),
+            Who::Named(name) => self.script.as_ref().and_then(|s| s.names.get(name)).copied(),
+            Who::Leader => self.node_ids().find(leads),
+            Who::Host => self.node_ids().find(hosts),
+            Who::Follower => self.node_ids().find(|n| runs(n) && !leads(n)),
+            Who::Owner(group) => {
+                let newest =
+                    self.node_ids().filter_map(|n| self.db(n)).max_by_key(|db| db.applied());
+                newest.and_then(|db| Some(db.group(group)?.ownership.as_ref()?.node))
+            }
+        };
+        found.ok_or_else(|| format!("nobody is {who:?}"))
+    }
+}
+
+/// The promise whose stated hole is meant.
+pub(super) const HOLE: Promise = Promise::Own;

@@ -1,0 +1,305 @@
+//! Swarm choice: what kind of world a seed makes.
+//!
+//! One seed chooses cluster size, quorum mode, profile, the habits of networks, disks, clocks and
+//! clients, and which faults exist and how often. Some faults are wholly off, others come at wild
+//! weights, so that corners get visited. Mutants and the clean code run the same distribution.
+
+use stead_model::Span;
+use stead_model::config::QuorumMode;
+use stead_model::profile::{CLOCK_RATE_PPM, Profile, Timing};
+
+use crate::clock::Instant;
+use crate::net::Weather;
+use crate::rng::Rng;
+
+/// Everything that is chosen before a run begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many nodes.
+    pub nodes: u16,
+    /// The quorum mode.
+    pub mode: QuorumMode,
+    /// The timing profile.
+    pub profile: Profile,
+    /// Clock rates by node, parts per million.
+    pub rates_ppm: Vec<i64>,
+    /// The networks.
+    pub weather: Weather,
+    /// Roles: for each network whether it carries clients only.
+    pub clients_only: Vec<bool>,
+    /// The disks.
+    pub disks: DiskHabits,
+    /// Processes on the nodes.
+    pub processes: ProcessHabits,
+    /// What the clients set up and ask for.
+    pub clients: ClientHabits,
+    /// Which faults, how often.
+    pub faults: FaultHabits,
+    /// True time at which faults end and everything is healed.
+    pub heal_at: Instant,
+}
+
+/// How disks behave.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskHabits {
+    /// Shortest time of a read or write.
+    pub latency_min_ns: u64,
+    /// Longest ordinary one.
+    pub latency_max_ns: u64,
+    /// Reads and writes that are sampled or land in two steps, per mille.
+    pub interleaved: u64,
+    /// Quorum disk operations that fail, per mille.
+    pub failing: u64,
+    /// Of those, writes that land later, per mille.
+    pub late: u64,
+    /// Size of the ring of every log: small ones are snapshotted often.
+    pub ring_bytes: u64,
+}
+
+/// How processes of a node behave.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessHabits {
+    /// Longest delay of an effect inside a node.
+    pub effect_max_ns: u64,
+    /// Longest delay of a timer.
+    pub wake_max_ns: u64,
+    /// How much of the grace a kill takes.
+    pub kill: KillHabit,
+    /// Longest start of a resource.
+    pub start_max_ns: u64,
+    /// Longest stop of a resource.
+    pub stop_max_ns: u64,
+    /// Starts that fail, per mille.
+    pub start_fails: u64,
+    /// Starts and stops that hang until terminated, per mille.
+    pub hangs: u64,
+}
+
+/// How much of the grace a hard stop uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KillHabit {
+    /// Next to nothing.
+    Quick,
+    /// Anything up to the grace.
+    Any,
+    /// The whole grace.
+    Last,
+}
+
+/// What clients do.
+#[derive(Clone, Debug)]
+pub struct ClientHabits {
+    /// Groups: for each, resource `i` depends on those of its bits that are set.
+    pub groups: Vec<Vec<u8>>,
+    /// Mean time between requests.
+    pub pause_ns: u64,
+    /// How long a client waits for an answer.
+    pub patience_ns: u64,
+    /// Weights of: set a key, move a group, group off or on, resource off or on, give or take
+    /// a vote, rehearse a failure.
+    pub weights: [u64; 6],
+}
+
+/// Which faults exist.
+#[derive(Clone, Debug)]
+pub struct FaultHabits {
+    /// Mean time between two faults.
+    pub pause_ns: u64,
+    /// Longest duration of a fault that ends by itself.
+    pub lasts_max_ns: u64,
+    /// Weights by [`crate::faults::Kind`].
+    pub weights: Vec<u64>,
+}
+
+impl Plan {
+    /// The ordinary distribution: what `soak` and `mutants` run.
+    #[must_use]
+    pub fn ordinary(seed: u64) -> Self {
+        let mut rng = Rng::new(seed).fork(1);
+        let nodes = [1, 2, 3, 4, 5][rng.weighted(&[3, 45, 36, 9, 7]).unwrap_or(1)];
+        let mode = mode(nodes, &mut rng);
+        let profiles = [Profile::Fast, Profile::Standard, Profile::Relaxed];
+        let profile = profiles[rng.weighted(&[30, 55, 15]).unwrap_or(1)];
+        let timing = profile.timing();
+        let long = rng.chance(200);
+        let beats = if long { rng.between(150, 400) } else { rng.between(50, 170) };
+        Self {
+            nodes,
+            mode,
+            profile,
+            rates_ppm: (0..nodes).map(|_| rate(&mut rng)).collect(),
+            weather: weather(&timing, &mut rng),
+            clients_only: vec![false, rng.chance(200)],
+            disks: disks(&timing, &mut rng),
+            processes: processes(&timing, &mut rng),
+            clients: clients(&timing, &mut rng),
+            faults: faults(&timing, &mut rng),
+            heal_at: timing.heartbeat.0 * beats,
+        }
+    }
+
+    /// A calm world for directed scenarios: exact clocks, small fixed delays, no chance faults.
+    #[must_use]
+    pub fn calm(nodes: u16, mode: QuorumMode, profile: Profile) -> Self {
+        let timing = profile.timing();
+        Self {
+            nodes,
+            mode,
+            profile,
+            rates_ppm: vec![0; usize::from(nodes)],
+            weather: Weather {
+                delay_min_ns: 100_000,
+                delay_max_ns: 200_000,
+                loss: 0,
+                duplicates: 0,
+                stragglers: 0,
+                straggle_max_ns: 0,
+                breaks: 0,
+                stall_max_ns: timing.lease.0,
+            },
+            clients_only: vec![false, false],
+            disks: DiskHabits {
+                latency_min_ns: 300_000,
+                latency_max_ns: 600_000,
+                interleaved: 0,
+                failing: 0,
+                late: 0,
+                ring_bytes: 64 * 4096,
+            },
+            processes: ProcessHabits {
+                effect_max_ns: 20_000,
+                wake_max_ns: 50_000,
+                kill: KillHabit::Quick,
+                start_max_ns: 5_000_000,
+                stop_max_ns: 5_000_000,
+                start_fails: 0,
+                hangs: 0,
+            },
+            clients: ClientHabits {
+                groups: Vec::new(),
+                pause_ns: 0,
+                patience_ns: timing.heartbeat.0 * 2,
+                weights: [0; 6],
+            },
+            faults: FaultHabits { pause_ns: 0, lasts_max_ns: 0, weights: Vec::new() },
+            heal_at: Instant::MAX,
+        }
+    }
+
+    /// The base times of the profile.
+    #[must_use]
+    pub const fn timing(&self) -> Timing {
+        self.profile.timing()
+    }
+
+    /// Whether a quorum disk exists.
+    #[must_use]
+    pub const fn has_disk(&self) -> bool {
+        !matches!(self.mode, QuorumMode::NodeMajority)
+    }
+
+    /// The longest time a hard stop takes after its beginning.
+    #[must_use]
+    pub const fn grace(&self) -> Span {
+        self.timing().grace
+    }
+}
+
+fn mode(nodes: u16, rng: &mut Rng) -> QuorumMode {
+    let even = nodes % 2 == 0;
+    let weights = if even { [70, 15, 15] } else { [25, 60, 15] };
+    let modes = [QuorumMode::NodeAndDiskMajority, QuorumMode::NodeMajority, QuorumMode::DiskOnly];
+    modes[rng.weighted(&weights).unwrap_or(0)]
+}
+
+/// Extremes are more likely than what lies between.
+fn rate(rng: &mut Rng) -> i64 {
+    let bound = CLOCK_RATE_PPM as i64;
+    match rng.below(4) {
+        0 => -bound,
+        1 => bound,
+        2 => 0,
+        _ => rng.between(0, 2 * CLOCK_RATE_PPM) as i64 - bound,
+    }
+}
+
+/// Off in half of the runs, else any order of magnitude.
+fn sometimes(per_mille_max: u64, rng: &mut Rng) -> u64 {
+    if rng.chance(500) { 0 } else { rng.wild(1, per_mille_max) }
+}
+
+fn weather(timing: &Timing, rng: &mut Rng) -> Weather {
+    let beat = timing.heartbeat.0;
+    let delay_min_ns = rng.wild(5_000, beat / 50);
+    Weather {
+        delay_min_ns,
+        delay_max_ns: delay_min_ns + rng.wild(5_000, beat / 4),
+        loss: sometimes(200, rng),
+        duplicates: sometimes(100, rng),
+        stragglers: sometimes(30, rng),
+        straggle_max_ns: rng.wild(beat, beat * 40),
+        breaks: sometimes(30, rng),
+        stall_max_ns: rng.wild(beat, beat * 30),
+    }
+}
+
+fn disks(timing: &Timing, rng: &mut Rng) -> DiskHabits {
+    let beat = timing.heartbeat.0;
+    let latency_min_ns = rng.wild(5_000, beat / 100);
+    DiskHabits {
+        latency_min_ns,
+        latency_max_ns: latency_min_ns + rng.wild(5_000, beat / 8),
+        interleaved: if rng.chance(400) { 0 } else { rng.between(50, 1000) },
+        failing: if rng.chance(600) { 0 } else { rng.wild(1, 30) },
+        late: rng.below(1001),
+        ring_bytes: rng.wild(12, 64) * 4096,
+    }
+}
+
+fn processes(timing: &Timing, rng: &mut Rng) -> ProcessHabits {
+    let beat = timing.heartbeat.0;
+    let kills = [KillHabit::Quick, KillHabit::Any, KillHabit::Last];
+    ProcessHabits {
+        effect_max_ns: rng.wild(1_000, beat / 50),
+        wake_max_ns: rng.wild(1_000, timing.tick.0),
+        kill: *rng.pick(&kills),
+        start_max_ns: rng.wild(1_000, beat * 4),
+        stop_max_ns: rng.wild(1_000, beat * 4),
+        start_fails: if rng.chance(700) { 0 } else { rng.wild(1, 100) },
+        hangs: if rng.chance(800) { 0 } else { rng.wild(1, 50) },
+    }
+}
+
+fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
+    let beat = timing.heartbeat.0;
+    let group = |rng: &mut Rng| {
+        let count = rng.between(1, 3);
+        (0..count).map(|i| rng.below(1 << i) as u8).collect()
+    };
+    let count = rng.between(1, 3);
+    let mut weights = [rng.between(1, 100), 0, 0, 0, 0, 0];
+    for weight in &mut weights[1..] {
+        *weight = if rng.chance(400) { 0 } else { rng.wild(1, 60) };
+    }
+    ClientHabits {
+        groups: (0..count).map(|_| group(rng)).collect(),
+        pause_ns: rng.wild(beat / 8, beat * 8),
+        patience_ns: rng.wild(beat, beat * 30),
+        weights,
+    }
+}
+
+fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
+    let beat = timing.heartbeat.0;
+    let kinds = crate::faults::Kind::ORDINARY.len();
+    let mut weights: Vec<u64> =
+        (0..kinds).map(|_| if rng.chance(450) { 0 } else { rng.wild(1, 100) }).collect();
+    if weights.iter().all(|w| *w == 0) {
+        weights[rng.below(kinds as u64) as usize] = 1;
+    }
+    FaultHabits {
+        pause_ns: rng.wild(beat, beat * 30),
+        lasts_max_ns: rng.wild(beat, beat * 60),
+        weights,
+    }
+}

@@ -1,0 +1,122 @@
+//! Counters over runs: proof that the soak visits what it claims to visit.
+
+use std::fmt;
+
+use stead_core::Counters;
+
+/// What happened in one run or in many.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// What the cores counted.
+    pub cores: Counters,
+    /// Runs.
+    pub runs: u64,
+    /// Things that happened.
+    pub steps: u64,
+    /// Machines that lost power.
+    pub crashes: u64,
+    /// Services started.
+    pub services: u64,
+    /// Services started while their guard held a lease.
+    pub services_within_lease: u64,
+    /// Adoptions of D under way when their host died.
+    pub adoptions_cut: u64,
+    /// Writes torn by power loss.
+    pub torn_writes: u64,
+    /// Operations that failed.
+    pub io_failed: u64,
+    /// Writes that landed after they were reported as failed.
+    pub late_writes: u64,
+    /// Hard stops finished.
+    pub hard_stops: u64,
+    /// Things admitted.
+    pub starts: u64,
+    /// Things refused by a guard.
+    pub refusals: u64,
+    /// Requests acknowledged.
+    pub acknowledged: u64,
+    /// Times a frozen owner woke and acted beside another (stated hole).
+    pub holes_frozen: u64,
+    /// Times a stopped clock let two owners act (stated hole, H14).
+    pub holes_clock: u64,
+}
+
+impl Tally {
+    /// Keeps the counts of a core that ended.
+    pub fn bury(&mut self, counters: &Counters) {
+        self.cores.add(counters);
+        self.adoptions_cut += u64::from(counters.claims > counters.adoptions + counters.disk_drops);
+    }
+
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.cores.add(&other.cores);
+        self.runs += other.runs;
+        self.steps += other.steps;
+        self.crashes += other.crashes;
+        self.services += other.services;
+        self.services_within_lease += other.services_within_lease;
+        self.adoptions_cut += other.adoptions_cut;
+        self.torn_writes += other.torn_writes;
+        self.io_failed += other.io_failed;
+        self.late_writes += other.late_writes;
+        self.hard_stops += other.hard_stops;
+        self.starts += other.starts;
+        self.refusals += other.refusals;
+        self.acknowledged += other.acknowledged;
+        self.holes_frozen += other.holes_frozen;
+        self.holes_clock += other.holes_clock;
+    }
+
+    /// What the soak must have visited, by name.
+    #[must_use]
+    pub fn required(&self) -> [(&'static str, u64); 14] {
+        let Self { cores, .. } = self;
+        [
+            ("takeovers", cores.takeovers),
+            ("elections by timeout", cores.elections_by_timeout),
+            ("elections by transfer", cores.elections_by_transfer),
+            ("hand-overs from D", cores.handovers),
+            ("terms led by D", cores.terms_led_by_disk),
+            ("claims of D", cores.claims),
+            ("adoptions cut by a crash", self.adoptions_cut),
+            ("torn writes", self.torn_writes),
+            ("torn writes recovered", cores.torn_tails),
+            ("membership changes", cores.membership_changes),
+            ("lease length changes", cores.lease_length_changes),
+            ("service restarts within a lease", self.services_within_lease),
+            ("refused stale reports", cores.stale_reports),
+            ("changes acknowledged", self.acknowledged),
+        ]
+    }
+
+    /// Names of what must not be zero and is.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.required().into_iter().filter(|(_, n)| *n == 0).map(|(name, _)| name).collect()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, number) in self.required() {
+            writeln!(f, "{number:>12} {name}")?;
+        }
+        let more = [
+            ("runs", self.runs),
+            ("steps", self.steps),
+            ("crashes", self.crashes),
+            ("services started", self.services),
+            ("operations failed", self.io_failed),
+            ("writes landed late", self.late_writes),
+            ("hard stops", self.hard_stops),
+            ("things started", self.starts),
+            ("starts refused by guards", self.refusals),
+            ("leases gained", self.cores.leases),
+            ("incarnations of D dropped", self.cores.disk_drops),
+            ("holes: frozen owner woke", self.holes_frozen),
+            ("holes: clock stood still", self.holes_clock),
+        ];
+        more.iter().try_for_each(|(name, number)| writeln!(f, "{number:>12} {name}"))
+    }
+}
