@@ -19,6 +19,7 @@ use super::machine::{Happened, Machine, State};
 use super::orders::{self, Desk};
 use super::{Note, Output};
 use crate::db::{shall_run, tree};
+use crate::planted::{Fault, Planted};
 
 /// What the database says about the ownership of a group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,13 +74,15 @@ pub struct Holding {
     pub(super) resources: tree::Resources,
     pub(super) machines: BTreeMap<ResourceId, Machine>,
     administered: LogIndex,
+    planted: Planted,
 }
 
 impl Holding {
     /// A group of which nothing is known but its epoch.
     #[must_use]
-    pub const fn new(group: GroupId, epoch: Epoch) -> Self {
+    pub const fn new(group: GroupId, epoch: Epoch, planted: Planted) -> Self {
         Self {
+            planted,
             group,
             epoch,
             tenure: Tenure::Unknown,
@@ -115,6 +118,12 @@ impl Holding {
         self.tenure
     }
 
+    /// Its resources as the database has them.
+    #[must_use]
+    pub const fn resources(&self) -> &tree::Resources {
+        &self.resources
+    }
+
     /// Its resources on this node.
     #[must_use]
     pub const fn machines(&self) -> &BTreeMap<ResourceId, Machine> {
@@ -133,6 +142,16 @@ impl Holding {
         match self.tenure {
             Tenure::Over => !self.owned,
             Tenure::Unknown | Tenure::Fresh | Tenure::Old | Tenure::Leaving => false,
+        }
+    }
+
+    /// Whether resources may be started in this epoch (R9).
+    #[must_use]
+    pub const fn may_start(&self) -> bool {
+        match self.tenure {
+            Tenure::Fresh => true,
+            Tenure::Old => self.planted.has(Fault::RestartStartsOldEpoch),
+            Tenure::Unknown | Tenure::Leaving | Tenure::Over => false,
         }
     }
 
@@ -313,15 +332,18 @@ impl Holding {
         }
     }
 
-    /// Whether the group is stopped for good now. On an old epoch: when nothing runs and something
-    /// would have to be started (R9).
+    /// Whether the group is stopped for good now.
     fn ends(&self) -> bool {
-        let failed = || self.failure().is_some();
         match self.tenure {
             Tenure::Leaving => self.is_down(),
-            Tenure::Old => self.is_down() && !self.wanted().is_empty() && !failed(),
+            Tenure::Old => self.is_given_up() && !self.may_start(),
             Tenure::Unknown | Tenure::Fresh | Tenure::Over => false,
         }
+    }
+
+    /// On an old epoch: nothing runs, and something would have to be started (R9).
+    fn is_given_up(&self) -> bool {
+        self.is_down() && !self.wanted().is_empty() && self.failure().is_none()
     }
 
     /// The first resource that shall run and failed beyond its policy.
@@ -340,6 +362,7 @@ impl Holding {
         match self.tenure {
             Tenure::Over => Standing::Stopped,
             Tenure::Unknown | Tenure::Leaving => Standing::Held,
+            Tenure::Old if self.is_given_up() => Standing::Stopped,
             Tenure::Old if orders::has_something_to_start(self) => Standing::NeedsEpoch,
             Tenure::Fresh | Tenure::Old => match self.failure() {
                 Some(why) => Standing::GaveUp(why),

@@ -103,9 +103,9 @@ impl Holdings {
     pub fn new(begin: Beginning<'_>) -> Self {
         let mut groups: BTreeMap<GroupId, Holding> = BTreeMap::new();
         for admitted in &begin.guard.admitted {
-            let holding = groups
-                .entry(admitted.group.clone())
-                .or_insert_with(|| Holding::new(admitted.group.clone(), admitted.epoch));
+            let holding = groups.entry(admitted.group.clone()).or_insert_with(|| {
+                Holding::new(admitted.group.clone(), admitted.epoch, begin.planted)
+            });
             holding.found(admitted);
         }
         let mut holdings = Self {
@@ -223,22 +223,24 @@ impl Holdings {
         for group in db.groups().values() {
             let mine = group.ownership.as_ref().filter(|o| o.node == self.node);
             if let Some(owned) = mine.filter(|_| !self.groups.contains_key(&group.id)) {
-                let holding = Holding::new(group.id.clone(), owned.epoch);
+                let holding = Holding::new(group.id.clone(), owned.epoch, self.planted);
                 self.groups.insert(group.id.clone(), holding);
             }
         }
     }
 
     fn settle_ownership(&mut self, db: &Db) {
-        let ignore_age = self.planted.has(Fault::RestartStartsOldEpoch);
+        let forgets = self.planted.has(Fault::RestartStartsOldEpoch);
         for holding in self.groups.values_mut() {
             let group = db.group(holding.group());
             let trail = db.trail(holding.group()).cloned().unwrap_or_default();
-            let old = trail.granted <= self.old_until && !ignore_age;
+            let old = trail.granted <= self.old_until;
             let own = group.and_then(|g| g.ownership.as_ref()).filter(|o| o.node == self.node);
             let ownership = match own {
                 None => Ownership::Other { epoch_last: db.epoch_last(holding.group()) },
-                Some(o) if o.release.is_some() => Ownership::Released { epoch: o.epoch },
+                Some(o) if o.release.is_some() && !(old && forgets) => {
+                    Ownership::Released { epoch: o.epoch }
+                }
                 Some(o) if old => Ownership::Old { epoch: o.epoch },
                 Some(o) => Ownership::Fresh { epoch: o.epoch },
             };

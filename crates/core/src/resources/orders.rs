@@ -13,7 +13,7 @@ use stead_model::resource::ResourceConfig;
 use stead_model::{LeaseNumber, OrderId, ResourceId, Span, Time};
 
 use super::Output;
-use super::holding::{Holding, Tenure};
+use super::holding::Holding;
 use super::machine::{
     Call, Happened, How, Machine, State, Stop, TERMINATE_LIMIT, Then, Watch, spec,
 };
@@ -132,13 +132,12 @@ fn step(
 ) -> Option<Step> {
     let must_stop = down.contains(id) && is_free(holding, id);
     match &machine.state {
-        State::Offline => {
-            let may = holding.tenure() == Tenure::Fresh;
-            (may && is_startable(holding, (id, machine), down)).then_some(Step::Start)
-        }
-        State::Starting(_) if must_stop => Some(Step::Stop(stop(machine))),
-        State::Starting(None) if !down.contains(id) => Some(Step::Start),
-        State::Starting(_) => None,
+        State::Offline => (holding.may_start() && is_startable(holding, (id, machine), down))
+            .then_some(Step::Start),
+        // A start is waited for: a stop could overtake it.
+        State::Starting(Some(_)) => None,
+        State::Starting(None) if must_stop => Some(Step::Stop(stop(machine))),
+        State::Starting(None) => (!down.contains(id)).then_some(Step::Start),
         State::Online(_) if must_stop => Some(Step::Stop(stop(machine))),
         State::Online(watch) => {
             let adopt = !down.contains(id) && needs_adoption(holding, (id, machine), watch);

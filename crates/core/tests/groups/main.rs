@@ -1,0 +1,8 @@
+//! Groups from both sides: the planner on the leader and the owners, in a small world.
+
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod swarm;
+#[cfg(test)]
+mod world;
