@@ -1,0 +1,86 @@
+//! The cluster a lab is born with: `cluster.json`, the key and the formatted quorum disk.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use stead_model::config::{
+    NetworkEntry, NetworkRole, NodeAddress, NodeConfig, NodeEntry, QuorumConfig, QuorumDisk,
+    QuorumMode,
+};
+use stead_model::{NodeId, VoterId};
+
+use crate::cabling::{Network, Station};
+use crate::record::LabRecord;
+use crate::step::{Step, StepError};
+
+/// Where every node finds its configuration.
+pub(crate) const CONFIG_DIR: &str = "/etc/stead";
+
+/// Where every node keeps its state.
+pub(crate) const STATE_DIR: &str = "/var/lib/stead";
+
+/// Where every node finds the quorum disk: one file, the same inode for all.
+pub(crate) const QUORUM_DIR: &str = "/var/lib/stead-quorum";
+
+/// Transport of the cluster, UDP and TCP.
+const PORT: u16 = 7410;
+
+/// The configuration of one node.
+pub(crate) fn config(record: &LabRecord, disk_id: [u8; 16], node: NodeId) -> NodeConfig {
+    let disk = QuorumDisk {
+        voter: VoterId(VoterId::DISK_FIRST),
+        path: Path::new(QUORUM_DIR).join("disk"),
+        disk_id,
+    };
+    let uses_disk = record.quorum != QuorumMode::NodeMajority;
+    NodeConfig {
+        cluster: record.name.clone(),
+        cluster_id: record.cluster_id,
+        node,
+        port: PORT,
+        nodes: record.node_ids().map(node_entry).collect(),
+        networks: Network::ALL.into_iter().map(network_entry).collect(),
+        quorum: QuorumConfig { mode: record.quorum, disk: uses_disk.then_some(disk) },
+        profile: record.profile,
+    }
+}
+
+fn node_entry(id: NodeId) -> NodeEntry {
+    let station = Station::Node(id);
+    let address = |network: Network| NodeAddress {
+        network: network.id(),
+        address: IpAddr::V4(station.address(network)),
+    };
+    let addresses = Network::ALL.into_iter().map(address).collect();
+    NodeEntry { id, name: station.name(), addresses }
+}
+
+fn network_entry(network: Network) -> NetworkEntry {
+    let role = match network {
+        Network::Private => NetworkRole::Private,
+        Network::Public => NetworkRole::Mixed,
+    };
+    NetworkEntry { id: network.id(), name: network.name().into(), role }
+}
+
+/// The default of the field: the disk where nodes alone can split evenly.
+#[must_use]
+pub fn default_quorum(nodes: u16) -> QuorumMode {
+    if nodes.is_multiple_of(2) { QuorumMode::NodeAndDiskMajority } else { QuorumMode::NodeMajority }
+}
+
+/// The file of a node's configuration below its `etc`.
+pub(crate) fn config_file(etc: &Path) -> PathBuf {
+    etc.join("cluster.json")
+}
+
+/// Makes the quorum disk. Until the nodes' own format is asked here it is an empty file.
+pub(crate) fn format_quorum_disk(
+    config: &NodeConfig,
+    key: &[u8; 32],
+    file: &Path,
+) -> Result<(), StepError> {
+    let _ = (config, key);
+    fs::write(file, []).step("write", file.display())
+}

@@ -1,0 +1,132 @@
+//! Cables that are cut: who no longer reaches whom.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use stead_netlink::Cut;
+
+use crate::cabling::{Network, Station};
+
+/// One order to cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CutSpec {
+    /// A station is cut off from everybody.
+    Station {
+        /// The station.
+        station: Station,
+        /// Only in this network; `None` means all.
+        network: Option<Network>,
+    },
+    /// One station no longer reaches another.
+    Pair {
+        /// The first.
+        from: Station,
+        /// The second.
+        to: Station,
+        /// Whether the way back is cut as well.
+        direction: Direction,
+        /// Only in this network; `None` means all.
+        network: Option<Network>,
+    },
+}
+
+/// Which way is cut between two stations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The first no longer reaches the second; the second still reaches the first.
+    OneWay,
+    /// Neither reaches the other.
+    BothWays,
+}
+
+impl CutSpec {
+    /// The stations it names.
+    #[must_use]
+    pub fn stations(&self) -> Vec<Station> {
+        match *self {
+            Self::Station { station, .. } => vec![station],
+            Self::Pair { from, to, .. } => vec![from, to],
+        }
+    }
+
+    /// The directions between bridge ports it cuts. Frames carry no more than that: a station that
+    /// is not plugged into a network has no port there.
+    #[must_use]
+    pub(crate) fn cuts(&self) -> Vec<Cut> {
+        let (Self::Station { network, .. } | Self::Pair { network, .. }) = *self;
+        let networks = Network::ALL.into_iter().filter(|n| network.is_none_or(|only| only == *n));
+        networks.flat_map(|network| self.cuts_in(network)).collect()
+    }
+
+    fn cuts_in(&self, network: Network) -> Vec<Cut> {
+        let port = |station: Station| station.port(network);
+        match *self {
+            Self::Station { station, .. } => {
+                vec![Cut::all_from(&port(station)), Cut::all_to(&port(station))]
+            }
+            Self::Pair { from, to, direction: Direction::OneWay, .. } => {
+                vec![Cut::between(&port(from), &port(to))]
+            }
+            Self::Pair { from, to, direction: Direction::BothWays, .. } => {
+                vec![Cut::between(&port(from), &port(to)), Cut::between(&port(to), &port(from))]
+            }
+        }
+    }
+}
+
+impl fmt::Display for CutSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let network = match *self {
+            Self::Station { station, network } => {
+                write!(f, "{station} from everybody")?;
+                network
+            }
+            Self::Pair { from, to, direction: Direction::OneWay, network } => {
+                write!(f, "{from} no longer reaches {to}")?;
+                network
+            }
+            Self::Pair { from, to, direction: Direction::BothWays, network } => {
+                write!(f, "{from} and {to} from each other")?;
+                network
+            }
+        };
+        network.map_or(Ok(()), |network| write!(f, " in network {network}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stead_model::NodeId;
+
+    use super::*;
+
+    const A: Station = Station::Node(NodeId(1));
+    const B: Station = Station::Node(NodeId(2));
+
+    fn shown(spec: CutSpec) -> Vec<String> {
+        spec.cuts().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn one_way_leaves_the_way_back() {
+        let direction = Direction::OneWay;
+        let network = Some(Network::Private);
+        let cut = CutSpec::Pair { from: A, to: B, direction, network };
+        assert_eq!(shown(cut), ["node1-private -> node2-private"]);
+        assert_eq!(cut.to_string(), "node1 no longer reaches node2 in network private");
+    }
+
+    #[test]
+    fn a_station_is_cut_off_in_all_its_networks() {
+        let cut = CutSpec::Station { station: B, network: None };
+        let expected = [
+            "node2-private -> any port",
+            "any port -> node2-private",
+            "node2-public -> any port",
+            "any port -> node2-public",
+        ];
+        assert_eq!(shown(cut), expected);
+    }
+}

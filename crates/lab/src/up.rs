@@ -1,0 +1,258 @@
+//! `lab up`: directories, configuration, supervisor, and the wait until the cluster serves.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::rand::GetRandomFlags;
+use stead_model::NodeId;
+use stead_model::config::QuorumMode;
+use stead_model::profile::Profile;
+
+use crate::cabling::{NODES_MAX, Station};
+use crate::cluster_file;
+use crate::control::Power;
+use crate::home::{self, Home};
+use crate::lab::{self, Lab, NodeError};
+use crate::ready;
+use crate::record::{LabRecord, NodeCommand};
+use crate::step::{Step, StepError};
+use crate::supervisor::{self, FirstWord};
+
+/// What `lab up` is asked for.
+#[derive(Clone, Debug)]
+pub struct UpOptions {
+    /// Name of the lab, see [`home::is_valid_name`].
+    pub name: String,
+    /// Number of nodes, 1 to [`NODES_MAX`]. Default 2.
+    pub nodes: u16,
+    /// How quorum is formed; `None`: the disk for an even number of nodes, else the nodes alone.
+    pub quorum: Option<QuorumMode>,
+    /// The timing profile.
+    pub profile: Profile,
+    /// What PID 1 of every node starts.
+    pub node_command: NodeCommand,
+    /// The program that runs supervisor and machines: it must lead the hidden subcommands to this
+    /// crate. `None`: the running one.
+    pub program: Option<PathBuf>,
+    /// Where labs live.
+    pub home: Home,
+}
+
+impl UpOptions {
+    /// Two nodes with the defaults.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            nodes: 2,
+            quorum: None,
+            profile: Profile::default(),
+            node_command: NodeCommand::Guard,
+            program: None,
+            home: Home::of_user(),
+        }
+    }
+}
+
+/// A lab was not made; nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// The name cannot be used.
+    #[error("`{0}` cannot name a lab: use 1 to 20 of `a-z`, `0-9` and `-`, a letter first")]
+    Name(String),
+    /// Too few or too many nodes.
+    #[error("a lab cannot have {0} nodes: use 1 to {NODES_MAX}")]
+    Nodes(u16),
+    /// The name is taken.
+    #[error("there is a lab `{0}` already; `stead lab down {0}` ends it")]
+    Taken(String),
+    /// Something on this host failed.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The supervisor gave up.
+    #[error("cannot make the machines of lab `{lab}`: {why}")]
+    Supervisor {
+        /// The lab.
+        lab: String,
+        /// Its words.
+        why: String,
+    },
+    /// A machine did not boot.
+    #[error("lab `{lab}` does not boot; its last words: {console}")]
+    Node {
+        /// The lab.
+        lab: String,
+        /// The end of the node's console.
+        console: String,
+        /// What it is instead.
+        source: NodeError,
+    },
+    /// The machines run but the cluster does not.
+    #[error("the cluster in lab `{lab}` does not serve: {why}; last words of node1: {console}")]
+    NotServing {
+        /// The lab.
+        lab: String,
+        /// How far it came.
+        why: String,
+        /// The end of the first node's console.
+        console: String,
+    },
+}
+
+/// Makes a lab and waits until its cluster serves; `progress` gets a line per step.
+pub fn up(options: &UpOptions, progress: &mut dyn FnMut(&str)) -> Result<Lab, UpError> {
+    let record = record(options)?;
+    let dirs = record.dirs.clone();
+    if dirs.exists() {
+        return Err(UpError::Taken(record.name));
+    }
+    options.home.create()?;
+    dirs.create()?;
+    let made = make(&record, progress);
+    if made.is_err() {
+        // The first error tells more than what may go wrong with the rest.
+        let _ = lab::down(&options.home, Some(&options.name));
+    }
+    made
+}
+
+fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
+    if !home::is_valid_name(&options.name) {
+        return Err(UpError::Name(options.name.clone()));
+    }
+    if !(1..=NODES_MAX).contains(&options.nodes) {
+        return Err(UpError::Nodes(options.nodes));
+    }
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().step("find", "the running program")?,
+    };
+    Ok(LabRecord {
+        name: options.name.clone(),
+        nodes: options.nodes,
+        quorum: options.quorum.unwrap_or_else(|| cluster_file::default_quorum(options.nodes)),
+        profile: options.profile,
+        program,
+        node_command: options.node_command.clone(),
+        dirs: options.home.lab(&options.name),
+        version: env!("CARGO_PKG_VERSION").into(),
+        cluster_id: u64::from_ne_bytes(random()?),
+    })
+}
+
+fn make(record: &LabRecord, progress: &mut dyn FnMut(&str)) -> Result<Lab, UpError> {
+    record.write()?;
+    provision(record)?;
+    progress(&format!(
+        "lab {}: {} nodes, profile {}",
+        record.name,
+        record.nodes,
+        record.profile.name()
+    ));
+    start_supervisor(record)?;
+    let lab = Lab::new(record.clone());
+    for node in record.node_ids() {
+        lab.wait_power(node, Power::On, BOOT_LIMIT).map_err(|source| UpError::Node {
+            lab: record.name.clone(),
+            console: last_words(&lab, node),
+            source,
+        })?;
+    }
+    progress("machines have booted");
+    Ok(lab)
+}
+
+/// The directories of all stations, and on the nodes' disks what a cluster is born with.
+fn provision(record: &LabRecord) -> Result<(), StepError> {
+    let disk_id = random()?;
+    let key: [u8; 32] = random()?;
+    for station in record.stations() {
+        let dir = record.dirs.station(&station.name());
+        for part in ["root", "log", "etc", "lib", "witness"] {
+            let part = dir.join(part);
+            fs::create_dir_all(&part).step("make the directory", part.display())?;
+        }
+        let Station::Node(node) = station else { continue };
+        let etc = dir.join("etc");
+        let config = cluster_file::config(record, disk_id, node);
+        let path = cluster_file::config_file(&etc);
+        let text = serde_json::to_vec_pretty(&config).step("encode", path.display())?;
+        fs::write(&path, text).step("write", path.display())?;
+        write_secret(&etc.join("cluster.key"), &key)?;
+    }
+    if record.quorum == QuorumMode::NodeMajority {
+        return Ok(());
+    }
+    let disk = record.dirs.quorum_disk();
+    let dir = record.dirs.state.join("quorum");
+    fs::create_dir_all(&dir).step("make the directory", dir.display())?;
+    let config = cluster_file::config(record, disk_id, NodeId(1));
+    cluster_file::format_quorum_disk(&config, &key, &disk)
+}
+
+fn write_secret(path: &Path, secret: &[u8]) -> Result<(), StepError> {
+    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    opened.and_then(|mut file| file.write_all(secret)).step("write", path.display())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StepError> {
+    let mut bytes = [0; N];
+    let got = rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty());
+    got.step("get random bytes from", "the kernel")?;
+    Ok(bytes)
+}
+
+/// Starts the supervisor in the background and waits for its first word.
+fn start_supervisor(record: &LabRecord) -> Result<(), UpError> {
+    let log = record.dirs.log();
+    let log_file = File::create(&log).step("write", log.display())?;
+    let mut child = Command::new(&record.program)
+        .arg(supervisor::SUBCOMMAND)
+        .arg(&record.dirs.runtime)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .spawn()
+        .step("start", record.program.display())?;
+    let word = first_word(&mut child);
+    // The lab outlives whoever made it; while this process lives, it collects the supervisor.
+    thread::spawn(move || drop(child.wait()));
+    let why = match word {
+        Ok(FirstWord::Ready) => return Ok(()),
+        Ok(FirstWord::Failed(why)) => why,
+        Err(error) => {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            format!("the supervisor ended without a word ({error}); its log: {}", log.trim())
+        }
+    };
+    Err(UpError::Supervisor { lab: record.name.clone(), why })
+}
+
+fn first_word(child: &mut Child) -> std::io::Result<FirstWord> {
+    let Some(pipe) = child.stdout.take() else {
+        return Err(std::io::ErrorKind::BrokenPipe.into());
+    };
+    if !ready::one(&pipe, BOOT_LIMIT)? {
+        child.kill()?;
+        return Err(std::io::ErrorKind::TimedOut.into());
+    }
+    let mut line = String::new();
+    BufReader::new(pipe).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// The end of what a node printed, for an error message.
+pub(crate) fn last_words(lab: &Lab, node: NodeId) -> String {
+    let text = fs::read(lab.console(Station::Node(node))).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().rev().take(CONSOLE_LINES).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
+
+const CONSOLE_LINES: usize = 5;
+const BOOT_LIMIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,74 @@
+//! Cables: cut one way, both ways, in one network, for one node, and mended.
+
+use stead_lab::{CutSpec, Direction, Lab, Network, Station};
+use stead_model::NodeId;
+
+use crate::Case;
+use crate::world::{ONE, Probe, TWO, World, until};
+
+pub(crate) const CASES: &[Case] = &[
+    ("both_ways_in_both_networks", both_ways_in_both_networks),
+    ("one_way_leaves_the_other", one_way_leaves_the_other),
+    ("a_node_is_cut_off_in_one_network", a_node_is_cut_off_in_one_network),
+    ("a_cut_outlives_a_power_cut", a_cut_outlives_a_power_cut),
+];
+
+const A: Station = Station::Node(ONE);
+const B: Station = Station::Node(TWO);
+
+fn reached(lab: &Lab) -> [bool; 4] {
+    let pairs = [(ONE, "10.77.1.2"), (ONE, "10.77.2.2"), (TWO, "10.77.1.1"), (TWO, "10.77.2.1")];
+    pairs.map(|(from, address)| lab.reaches(from, address))
+}
+
+fn both_ways_in_both_networks(world: &World) {
+    let lab = world.up("both");
+    until("all are wired", || reached(&lab) == [true; 4]);
+    let direction = Direction::BothWays;
+    lab.cut(CutSpec::Pair { from: A, to: B, direction, network: None }).unwrap();
+    assert_eq!(reached(&lab), [false; 4]);
+    let client = |address| lab.run(Station::Client, &["ask", address]).status.success();
+    assert!(client("10.77.2.1") && client("10.77.2.2"), "the client lost a node");
+    assert_eq!(lab.status().unwrap().cuts, ["node1 and node2 from each other"]);
+    lab.heal().unwrap();
+    until("healed", || reached(&lab) == [true; 4]);
+    assert!(lab.status().unwrap().cuts.is_empty());
+}
+
+fn one_way_leaves_the_other(world: &World) {
+    let lab = world.up("oneway");
+    // Both know each other's MAC.
+    until("all are wired", || reached(&lab) == [true; 4]);
+    let network = Some(Network::Private);
+    let direction = Direction::OneWay;
+    lab.cut(CutSpec::Pair { from: A, to: B, direction, network }).unwrap();
+    assert!(lab.in_node(ONE, &["say", "10.77.1.2", "from-1"]));
+    assert!(lab.in_node(TWO, &["say", "10.77.1.1", "from-2"]));
+    until("node1 hears node2", || lab.heard(ONE, "from-2"));
+    assert!(lab.in_node(ONE, &["say", "10.77.2.2", "public-from-1"]));
+    until("node2 hears node1 in the other network", || lab.heard(TWO, "public-from-1"));
+    assert!(!lab.heard(TWO, "from-1"), "node2 heard node1");
+}
+
+fn a_node_is_cut_off_in_one_network(world: &World) {
+    let lab = world.up("station");
+    until("all are wired", || reached(&lab) == [true; 4]);
+    lab.cut(CutSpec::Station { station: B, network: Some(Network::Public) }).unwrap();
+    assert_eq!(reached(&lab), [true, false, true, false]);
+    assert!(!lab.run(Station::Client, &["ask", "10.77.2.2"]).status.success());
+    assert!(lab.run(Station::Client, &["ask", "10.77.2.1"]).status.success());
+    let stranger = CutSpec::Station { station: Station::Node(NodeId(3)), network: None };
+    let refused = lab.cut(stranger).unwrap_err().to_string();
+    assert!(refused.contains("node3") && refused.contains("no such node"), "{refused}");
+}
+
+fn a_cut_outlives_a_power_cut(world: &World) {
+    let lab = world.up("outlive");
+    let direction = Direction::BothWays;
+    let network = Some(Network::Private);
+    lab.cut(CutSpec::Pair { from: A, to: B, direction, network }).unwrap();
+    lab.crash(ONE).unwrap();
+    lab.start(ONE).unwrap();
+    until("node1 is back", || lab.reaches(TWO, "10.77.2.1") && lab.reaches(ONE, "10.77.2.2"));
+    assert_eq!(reached(&lab), [false, true, false, true]);
+}
