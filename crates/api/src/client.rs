@@ -59,7 +59,7 @@ pub enum ClientError {
         what: String,
     },
     /// Nothing came in time; a change may still take effect.
-    #[error("the node service on `{}` did not answer within {} s", path.display(), PATIENCE.as_secs())]
+    #[error("no answer from the node service on `{}` within {PATIENCE:?}", path.display())]
     Silent {
         /// The socket.
         path: PathBuf,

@@ -1,13 +1,13 @@
 //! The HTTP contract of stead: what may be read and asked of a node, as JSON over a Unix socket.
 //!
 //! ```text
-//!   stead (command line) ── client ──► socket ── server ── routes ──► trait Backend (crate `node`)
+//!   command line ── client ──► socket ── server ── routes ──► trait Backend (crate `node`)
 //! ```
 //!
-//! Handlers only translate: HTTP to [`stead_model::request::Request`], [`stead_model::reason::Reason`]
-//! to a status. Reads look at the last published view and never touch the core.
-//! Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`, `client`, `explain`,
-//! `document`.
+//! Handlers only translate: HTTP to [`stead_model::request::Request`],
+//! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
+//! touch the core. Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`,
+//! `client`, `explain`, `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 

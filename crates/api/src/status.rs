@@ -6,8 +6,8 @@
 //! | `exists` | 409 | chooses another name | nothing |
 //! | `invalid` | 400 | corrects the value | nothing |
 //! | `conflict` | 409 | changes the object's state first, as the hint says | nothing |
-//! | `no-quorum` | 503 | asks another node or waits | brings nodes, networks or quorum disk back |
-//! | `timeout` | 504 | repeats with the same request id, never with a new one | looks at `status` for slow disks and links |
+//! | `no-quorum` | 503 | asks another node or waits | brings nodes, links, disk back |
+//! | `timeout` | 504 | repeats with the same request id | looks for slow disks and links |
 //! | `too-much` | 429 | waits and repeats | looks for the client that floods |
 //! | `bug` | 500 | reports it | reports it with the node's last records |
 

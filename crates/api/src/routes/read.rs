@@ -125,7 +125,7 @@ pub(super) struct LogOptions {
 /// The last lines that a resource wrote on this node.
 #[utoipa::path(get, path = "/v1/resources/{resource}/logs",
     params(("resource" = String, Path),
-        ("lines" = Option<usize>, Query, description = "at most this many, default 100, most 10 000")),
+        ("lines" = Option<usize>, Query, description = "at most this many, default 100")),
     responses((status = 200, body = Logs), (status = "default", body = Problem)))]
 pub(super) async fn logs(
     State(backend): State<Shared>,

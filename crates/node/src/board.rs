@@ -1,0 +1,221 @@
+//! What the API sees of the node service: the last published view, the records, and a way to ask.
+//!
+//! Reads never touch the core. A request goes to the core through the inbox; its answer comes
+//! back here.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use stead_api::contract::{Events, Explanation, Logs, Timeouts};
+use stead_api::{Backend, Later, explain};
+use stead_core::Event;
+use stead_model::reason::{Code, Reason};
+use stead_model::request::{Answer, Envelope};
+use stead_model::view::View;
+use stead_model::{GroupId, RequestId, ResourceId};
+use tokio::sync::oneshot;
+
+use crate::inbox::{Inbox, Item, LogWish};
+use crate::records::Records;
+
+/// Requests under way at once; more are refused.
+const REQUESTS_MAX: usize = 1000;
+/// About how long a line of output is, for asking the monitor for bytes.
+const LINE_BYTES: usize = 200;
+/// Most output asked for.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
+/// Shared between the core thread, which publishes, and the API.
+#[derive(Debug)]
+pub(crate) struct Board {
+    view: Mutex<Arc<View>>,
+    waiting: Mutex<BTreeMap<RequestId, Vec<oneshot::Sender<Answer>>>>,
+    records: Arc<Records>,
+    inbox: Arc<Inbox>,
+    priority: String,
+    client: u64,
+    number: AtomicU64,
+}
+
+impl Board {
+    /// `client`: a random number for requests whose client gives no identity.
+    pub(crate) fn new(
+        view: View,
+        (records, inbox): (Arc<Records>, Arc<Inbox>),
+        priority: String,
+        client: u64,
+    ) -> Self {
+        Self {
+            view: Mutex::new(Arc::new(view)),
+            waiting: Mutex::default(),
+            records,
+            inbox,
+            priority,
+            client,
+            number: AtomicU64::new(1),
+        }
+    }
+
+    /// Replaces the view.
+    pub(crate) fn publish(&self, view: View) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// Hands an answer to whoever asked.
+    pub(crate) fn answer(&self, id: RequestId, answer: &Answer) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        for asker in waiting.into_iter().flatten() {
+            // Who asked may have gone.
+            let _ = asker.send(answer.clone());
+        }
+    }
+
+    fn wait_for(&self, id: RequestId) -> Result<oneshot::Receiver<Answer>, Reason> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= REQUESTS_MAX {
+            waiting.retain(|_, askers| askers.iter().any(|a| !a.is_closed()));
+        }
+        if waiting.len() >= REQUESTS_MAX {
+            let text = format!("{REQUESTS_MAX} requests wait on this node already");
+            return Err(Reason::new(Code::TooMuch, text).hint("wait and repeat the request"));
+        }
+        waiting.entry(id).or_default().push(sender);
+        Ok(receiver)
+    }
+}
+
+impl Backend for Board {
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn request(&self, envelope: Envelope) -> Later<'_, Answer> {
+        let waiting = self.wait_for(envelope.id);
+        Box::pin(async move {
+            let receiver = match waiting {
+                Ok(receiver) => receiver,
+                Err(reason) => return Answer::Refused(reason),
+            };
+            self.inbox.push(Item::Event(Event::Request(envelope)));
+            receiver.await.unwrap_or_else(|_| {
+                Answer::Refused(
+                    Reason::new(Code::Timeout, "the node service is ending")
+                        .hint("the request may still take effect; repeat it with the same id"),
+                )
+            })
+        })
+    }
+
+    fn events(&self, since: u64, limit: usize) -> Events {
+        self.records.since(since, limit)
+    }
+
+    fn events_after(&self, next: u64) -> Later<'_, ()> {
+        let mut watch = self.records.watch();
+        Box::pin(async move {
+            // An error means that the service ends, and this future with it.
+            let _ = watch.wait_for(|last| *last >= next).await;
+        })
+    }
+
+    fn logs<'a>(
+        &'a self,
+        resource: &'a ResourceId,
+        lines: usize,
+    ) -> Later<'a, Result<Logs, Reason>> {
+        Box::pin(async move {
+            let view = self.view();
+            let mut all = view.groups.iter().flat_map(|g| &g.resources);
+            if !all.any(|r| r.resource == *resource) {
+                let text = format!("there is no resource `{resource}`");
+                return Err(Reason::new(Code::NotFound, text)
+                    .hint("`stead resource list` shows all resources"));
+            }
+            let (answer, receiver) = oneshot::channel();
+            let bytes_max = (lines * LINE_BYTES).clamp(64 << 10, OUTPUT_BYTES_MAX) as u32;
+            let wish = LogWish { resource: resource.clone(), bytes_max, answer };
+            self.inbox.push(Item::Logs(wish));
+            let output =
+                receiver.await.unwrap_or_else(|_| Err("the node service is ending".into()));
+            match output {
+                Ok(bytes) => Ok(last_lines(&bytes, lines)),
+                Err(why) => Err(Reason::new(
+                    Code::Conflict,
+                    format!("no output of resource `{resource}` on this node"),
+                )
+                .because(why)
+                .hint("ask the node that owns its group, with `--node`")),
+            }
+        })
+    }
+
+    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason> {
+        let records = self.records.since(0, usize::MAX).records;
+        explain::group(&self.view(), &records, group)
+    }
+
+    fn explain_timeouts(&self) -> Timeouts {
+        explain::timeouts(self.view().profile, &self.priority)
+    }
+
+    fn next_request_id(&self) -> RequestId {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        RequestId { client: self.client, number }
+    }
+}
+
+fn last_lines(bytes: &[u8], lines: usize) -> Logs {
+    let text = String::from_utf8_lossy(bytes);
+    let mut last: Vec<String> = text.lines().rev().take(lines).map(str::to_owned).collect();
+    last.reverse();
+    Logs { lines: last }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_model::request::Request;
+    use stead_model::{LogIndex, NodeId};
+
+    fn board() -> Board {
+        let inbox = Arc::new(Inbox::new().unwrap());
+        let records = Arc::new(Records::in_memory(NodeId(1)));
+        Board::new(View::default(), (records, inbox), String::new(), 7)
+    }
+
+    fn envelope(id: RequestId) -> Envelope {
+        let request = Request::SetKey { key: "k".into(), value: None };
+        Envelope { id, who: "test".into(), request }
+    }
+
+    #[test]
+    fn everybody_who_asks_under_one_identity_gets_the_answer() {
+        let (board, id) = (board(), RequestId { client: 1, number: 1 });
+        let (first, second) = (board.request(envelope(id)), board.request(envelope(id)));
+        let answer = Answer::Done { index: LogIndex(3) };
+        board.answer(id, &answer);
+        let runtime = crate::threads::runtime().unwrap();
+        runtime.block_on(async {
+            assert_eq!(first.await, answer);
+            assert_eq!(second.await, answer);
+        });
+    }
+
+    #[test]
+    fn requests_without_an_answer_are_bounded_and_make_room_when_given_up() {
+        let board = board();
+        let id = |number| RequestId { client: 1, number };
+        let held: Vec<_> =
+            (0..REQUESTS_MAX as u64).map(|n| board.request(envelope(id(n)))).collect();
+        assert!(board.wait_for(id(9999)).is_err());
+        drop(held);
+        assert!(board.wait_for(id(9999)).is_ok());
+    }
+
+    #[test]
+    fn the_last_lines_are_shown_oldest_first() {
+        assert_eq!(last_lines(b"a\nb\nc\xff\n", 2).lines, ["b", "c\u{fffd}"]);
+    }
+}

@@ -1,0 +1,75 @@
+//! The queue of one device: what is carried out next, adjacent writes together.
+
+use std::collections::VecDeque;
+
+use stead_core::{Io, IoOp, Ticket};
+
+/// Most bytes written in one call.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// What one call carries out.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Batch {
+    /// One read.
+    Read { ticket: Ticket, offset: u64, length: u64 },
+    /// Writes that follow one another in the queue and on the device.
+    Write { offset: u64, parts: Vec<(Ticket, Vec<u8>)> },
+}
+
+/// Takes the next batch off the queue.
+pub(crate) fn next_batch(queue: &mut VecDeque<Io>) -> Option<Batch> {
+    let Io { ticket, op, .. } = queue.pop_front()?;
+    let (offset, data) = match op {
+        IoOp::Read { offset, length } => return Some(Batch::Read { ticket, offset, length }),
+        IoOp::Write { offset, data } => (offset, data),
+    };
+    let mut bytes = data.len();
+    let mut parts = vec![(ticket, data)];
+    while let Some(Io { op: IoOp::Write { offset: next, data }, .. }) = queue.front() {
+        if *next != offset + bytes as u64 || bytes + data.len() > BATCH_BYTES_MAX {
+            break;
+        }
+        bytes += data.len();
+        if let Some(Io { ticket, op: IoOp::Write { data, .. }, .. }) = queue.pop_front() {
+            parts.push((ticket, data));
+        }
+    }
+    Some(Batch::Write { offset, parts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_core::Device;
+
+    fn write(ticket: u64, offset: u64, length: usize) -> Io {
+        let op = IoOp::Write { offset, data: vec![ticket as u8; length] };
+        Io { ticket: Ticket(ticket), device: Device::NodeLog, op }
+    }
+
+    #[test]
+    fn adjacent_writes_go_together_and_order_is_kept() {
+        let read = IoOp::Read { offset: 0, length: 1 };
+        let mut queue = VecDeque::from([
+            write(1, 0, 4096),
+            write(2, 4096, 8192),
+            write(3, 4096, 4096),
+            Io { ticket: Ticket(4), device: Device::NodeLog, op: read },
+            write(5, 8192, 4096),
+            write(6, 12288, BATCH_BYTES_MAX),
+        ]);
+        let mut told = Vec::new();
+        while let Some(batch) = next_batch(&mut queue) {
+            told.push(match batch {
+                Batch::Read { ticket, .. } => format!("read {ticket}"),
+                Batch::Write { offset, parts } => {
+                    let tickets: Vec<u64> = parts.iter().map(|p| p.0.0).collect();
+                    format!("write {tickets:?}@{offset}")
+                }
+            });
+        }
+        let expected =
+            ["write [1, 2]@0", "write [3]@4096", "read io4", "write [5]@8192", "write [6]@12288"];
+        assert_eq!(told, expected);
+    }
+}

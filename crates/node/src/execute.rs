@@ -1,0 +1,48 @@
+//! What becomes of each effect: one match, every arm hands to a module.
+
+use stead_core::{Channel, Effect};
+use stead_model::Time;
+
+use crate::service::{Ending, Service, lost};
+
+impl Service {
+    /// Carries out effects. `Halt` ends the service after all others were handed over.
+    pub(crate) fn execute(&mut self, now: Time, effects: Vec<Effect>) -> Result<(), Ending> {
+        let mut halt = None;
+        for effect in effects {
+            match effect {
+                Effect::Send { to, channel: Channel::Datagram, message } => {
+                    if let Err(large) = self.datagrams.send(to, message) {
+                        self.streams.send(to, large);
+                    }
+                }
+                Effect::Send { to, channel: Channel::Stream, message } => {
+                    self.streams.send(to, message);
+                }
+                Effect::Io(io) => self.disks.begin(now, io),
+                Effect::Guard(order) => {
+                    self.guard.order(order).map_err(lost)?;
+                    if self.guard.has_unsent() {
+                        self.want_guard_room()?;
+                    }
+                }
+                Effect::Resource(order) => {
+                    self.monitor.order(order, now);
+                    if self.monitor.has_unsent() {
+                        self.want_monitor_room()?;
+                    }
+                }
+                Effect::Reply { id, answer } => {
+                    self.is_news = true;
+                    self.answers.push((id, answer));
+                }
+                Effect::Record(record) => {
+                    self.is_news = true;
+                    self.records.write(record);
+                }
+                Effect::Halt { why } => halt = Some(why),
+            }
+        }
+        halt.map_or(Ok(()), |why| Err(Ending::Failed(why)))
+    }
+}

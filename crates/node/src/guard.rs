@@ -1,0 +1,146 @@
+//! The guard as the node service sees it: orders go out, reports come in, over the inherited
+//! socket. Without a guard there is no node service: it ends when the socket does.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stead_model::order::{GuardOrder, GuardReport, GuardStatus};
+use stead_model::record::Level;
+use stead_model::wire::guard::{GuardToNode, NodeToGuard, VERSION};
+use thiserror::Error;
+
+use crate::frames::{FrameLink, LinkError};
+use crate::records::Records;
+
+/// The guard answers a hello within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the guard cannot be talked to.
+#[derive(Debug, Error)]
+pub(crate) enum GuardError {
+    #[error("cannot talk to the guard: {0}")]
+    Link(#[from] LinkError),
+    #[error("cannot wait for the guard: {0}")]
+    Io(#[from] io::Error),
+    #[error("the guard did not answer the hello within {} s", HELLO_TIMEOUT.as_secs())]
+    Silent,
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    link: FrameLink,
+}
+
+impl Guard {
+    /// Says hello; gives what the guard runs, and the reports that came before that.
+    pub(crate) fn greet(
+        stream: UnixStream,
+        records: &Records,
+    ) -> Result<(Self, GuardStatus, Vec<GuardReport>), GuardError> {
+        let mut guard = Self { link: FrameLink::new(stream)? };
+        guard.link.send(&NodeToGuard::Hello { version: VERSION })?;
+        let until = Instant::now() + HELLO_TIMEOUT;
+        let mut reports = Vec::new();
+        loop {
+            match guard.link.receive()? {
+                Some(GuardToNode::Status(status)) => return Ok((guard, status, reports)),
+                Some(GuardToNode::Report(report)) => reports.push(report),
+                Some(GuardToNode::Notice { warning, code, text }) => {
+                    note(records, warning, &code, &text);
+                }
+                None => guard.wait(until)?,
+            }
+        }
+    }
+
+    fn wait(&self, until: Instant) -> Result<(), GuardError> {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(GuardError::Silent);
+        }
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        poll(&mut [PollFd::new(&self.link, PollFlags::IN)], Some(&left))
+            .map_err(io::Error::from)?;
+        Ok(())
+    }
+
+    /// Sends an order.
+    pub(crate) fn order(&mut self, order: GuardOrder) -> Result<(), GuardError> {
+        Ok(self.link.send(&NodeToGuard::Order(order))?)
+    }
+
+    /// Sends what the guard could not take before.
+    pub(crate) fn flush(&mut self) -> Result<(), GuardError> {
+        Ok(self.link.flush()?)
+    }
+
+    /// Whether something waits to be sent.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        self.link.has_unsent()
+    }
+
+    /// The next report, if one has come. Notices become records here.
+    pub(crate) fn report(&mut self, records: &Records) -> Result<Option<GuardReport>, GuardError> {
+        loop {
+            match self.link.receive()? {
+                Some(GuardToNode::Report(report)) => return Ok(Some(report)),
+                Some(GuardToNode::Notice { warning, code, text }) => {
+                    note(records, warning, &code, &text);
+                }
+                // Asked for at the start only; one that comes later says nothing new.
+                Some(GuardToNode::Status(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+fn note(records: &Records, warning: bool, code: &str, text: &str) {
+    let level = if warning { Level::Warning } else { Level::Info };
+    records.note(level, code, text);
+}
+
+impl AsFd for Guard {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_model::{Incarnation, LeaseNumber, NodeId, Time};
+
+    #[test]
+    fn what_the_guard_said_before_its_status_is_kept() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut theirs = FrameLink::new(theirs).unwrap();
+        let status = GuardStatus {
+            incarnation: Incarnation(9),
+            lease: Some((LeaseNumber(4), Time(5))),
+            lease_last: LeaseNumber(4),
+            stopping: false,
+            admitted: Vec::new(),
+        };
+        let code = "memory-not-locked".to_owned();
+        theirs.send(&GuardToNode::Notice { warning: true, code, text: "x".into() }).unwrap();
+        theirs.send(&GuardToNode::Report(GuardReport::MonitorReady)).unwrap();
+        theirs.send(&GuardToNode::Status(status.clone())).unwrap();
+        let records = Records::in_memory(NodeId(1));
+        let (mut guard, told, reports) = Guard::greet(ours, &records).unwrap();
+        assert_eq!((told, reports), (status, vec![GuardReport::MonitorReady]));
+        assert_eq!(records.since(0, 9).records[0].code, "memory-not-locked");
+        let hello = theirs.receive::<NodeToGuard>().unwrap();
+        assert_eq!(hello, Some(NodeToGuard::Hello { version: VERSION }));
+        let order = GuardOrder::HardStop { why: "test".into() };
+        guard.order(order.clone()).unwrap();
+        assert_eq!(theirs.receive().unwrap(), Some(NodeToGuard::Order(order)));
+        assert_eq!(guard.report(&records).unwrap(), None);
+        drop(theirs);
+        assert!(matches!(guard.report(&records), Err(GuardError::Link(LinkError::Ended))));
+    }
+}

@@ -1,0 +1,112 @@
+//! What other threads have for the core thread: one queue and a descriptor that wakes it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+use stead_core::Event;
+use stead_model::ResourceId;
+use tokio::sync::oneshot;
+
+/// Something for the core thread.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// An event for the core.
+    Event(Event),
+    /// Somebody wants the output of a resource's program.
+    Logs(LogWish),
+    /// The service shall end in order.
+    Stop,
+    /// A thread cannot go on, and so cannot the service.
+    Fatal(String),
+}
+
+/// A wish for the output of a resource's program.
+#[derive(Debug)]
+pub(crate) struct LogWish {
+    /// The resource.
+    pub(crate) resource: ResourceId,
+    /// At most this many bytes from the end.
+    pub(crate) bytes_max: u32,
+    /// Where the output goes, or why there is none.
+    pub(crate) answer: oneshot::Sender<Result<Vec<u8>, String>>,
+}
+
+/// Items that senders from the network may have waiting before they are made to wait.
+const CROWDED: usize = 1024;
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    items: Mutex<VecDeque<Item>>,
+    wake: OwnedFd,
+}
+
+impl Inbox {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// The system gives no descriptor.
+    pub(crate) fn new() -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { items: Mutex::default(), wake })
+    }
+
+    /// Adds an item and wakes the core thread.
+    pub(crate) fn push(&self, item: Item) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        items.push_back(item);
+        if items.len() == 1 {
+            // A full counter means that it is awake anyway.
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether a sender that can wait should.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner).len() >= CROWDED
+    }
+
+    /// The oldest item. The last one taken makes the descriptor silent.
+    pub(crate) fn pop(&self) -> Option<Item> {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let item = items.pop_front();
+        if items.is_empty() {
+            let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        }
+        item
+    }
+}
+
+impl AsFd for Inbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_awake(inbox: &Inbox) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(inbox, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+    }
+
+    #[test]
+    fn it_wakes_while_and_only_while_it_holds_something() {
+        let inbox = Inbox::new().unwrap();
+        assert!(!is_awake(&inbox));
+        inbox.push(Item::Stop);
+        inbox.push(Item::Fatal("x".into()));
+        assert!(is_awake(&inbox));
+        assert!(matches!(inbox.pop(), Some(Item::Stop)));
+        assert!(is_awake(&inbox));
+        assert!(matches!(inbox.pop(), Some(Item::Fatal(_))));
+        assert!(!is_awake(&inbox));
+        assert!(inbox.pop().is_none());
+    }
+}

@@ -1,0 +1,108 @@
+//! How a stream begins: the caller says who it is, the other side takes it or says why not.
+
+use serde::{Deserialize, Serialize};
+use stead_model::{Incarnation, NodeId};
+
+use super::Peers;
+
+/// Version of what follows the hello.
+pub(super) const PROTOCOL: u16 = 1;
+/// A hello or its answer is never longer.
+pub(super) const HELLO_BYTES_MAX: usize = 2048;
+
+/// First frame of a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) cluster_id: u64,
+    pub(super) cluster: String,
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) protocol: u16,
+    pub(super) version: String,
+}
+
+/// The answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Greeting {
+    /// Frames may follow.
+    Welcome {
+        /// Life of the node service that answers.
+        incarnation: Incarnation,
+    },
+    /// One sentence for people; the stream ends.
+    Refused(String),
+}
+
+impl Hello {
+    pub(super) fn new(peers: &Peers, to: NodeId) -> Self {
+        Self {
+            cluster_id: peers.cluster_id,
+            cluster: peers.cluster.clone(),
+            from: peers.node,
+            to,
+            incarnation: peers.incarnation,
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+
+    /// Whether the stream is for us; the refusal names both sides.
+    pub(super) fn check(&self, peers: &Peers, address_of: NodeId) -> Result<(), String> {
+        let (ours, own) = (&peers.cluster, peers.node);
+        let name: String = self.cluster.chars().take(64).collect();
+        let theirs = name.escape_debug();
+        if self.cluster_id != peers.cluster_id {
+            return Err(format!(
+                "{} belongs to cluster `{theirs}` ({:x}), {own} to cluster `{ours}` ({:x})",
+                self.from, self.cluster_id, peers.cluster_id
+            ));
+        }
+        if self.protocol != PROTOCOL {
+            let version: String = self.version.chars().take(32).collect();
+            return Err(format!(
+                "{} speaks stream protocol {} (stead {}), {own} speaks {PROTOCOL} (stead {}): \
+                 upgrade the older one",
+                self.from,
+                self.protocol,
+                version.escape_debug(),
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        if self.to != own {
+            return Err(format!("{} calls {}, this is {own}", self.from, self.to));
+        }
+        if self.from != address_of {
+            return Err(format!(
+                "{} calls {own} from an address that the configuration gives to {address_of}",
+                self.from
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::peers::tests::config;
+
+    #[test]
+    fn refusals_name_both_sides() {
+        let one = Peers::new(&config(1, 1), Incarnation(1));
+        let two = Peers::new(&config(2, 1), Incarnation(1));
+        let good = Hello::new(&one, NodeId(2));
+        assert_eq!(good.check(&two, NodeId(1)), Ok(()));
+        let refused = |change: &dyn Fn(&mut Hello)| {
+            let mut hello = good.clone();
+            change(&mut hello);
+            hello.check(&two, NodeId(1)).unwrap_err()
+        };
+        let why = refused(&|h| h.cluster_id = 5);
+        assert_eq!(why, "n1 belongs to cluster `test` (5), n2 to cluster `test` (63)");
+        let why = refused(&|h| (h.protocol, h.version) = (2, "9.0".into()));
+        assert!(why.starts_with("n1 speaks stream protocol 2 (stead 9.0), n2 speaks 1"), "{why}");
+        assert!(refused(&|h| h.to = NodeId(3)).contains("n1 calls n3, this is n2"));
+        assert!(refused(&|h| h.from = NodeId(3)).contains("gives to n1"));
+    }
+}

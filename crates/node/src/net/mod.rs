@@ -1,0 +1,31 @@
+//! The cluster transport: datagrams and streams over every network that may carry them.
+//!
+//! Everything is bound to this node's own address on a network, so that the loss of a network
+//! stays visible as the loss of its links and nothing is rerouted behind the core's back.
+//!
+//! ```text
+//!   core thread ── udp ──────────────► sockets, one per network
+//!        │  └── streams::send ─► line (per peer and network) ─► thread `streams` ─► TCP
+//!        ▲                                                           │
+//!        └────────────────────── inbox ◄── incoming ◄────────────────┘
+//! ```
+//!
+//! Not here: which message goes where (core), sealing and TLS (their place is the frame's kind).
+
+mod hello;
+mod incoming;
+pub(crate) mod inherited;
+mod line;
+mod peers;
+pub(crate) mod priority;
+mod reach;
+mod streams;
+mod udp;
+
+pub(crate) use peers::Peers;
+use peers::Route;
+#[cfg(test)]
+pub(crate) use peers::tests::config as peers_config;
+pub(crate) use reach::Reach;
+pub(crate) use streams::Streams;
+pub(crate) use udp::{Datagrams, Taken, is_here};

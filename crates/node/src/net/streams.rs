@@ -1,0 +1,280 @@
+//! Streams to and from all peers, on a thread of their own: encoding a large snapshot there never
+//! delays a heartbeat.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use stead_model::NodeId;
+use stead_model::profile::Timing;
+use stead_model::wire::peer::PeerMessage;
+use tokio::sync::watch;
+
+use super::incoming::Incoming;
+use super::line::{Line, Surroundings};
+use super::{Peers, Reach};
+use crate::inbox::{Inbox, Item};
+use crate::records::Records;
+use crate::threads;
+
+/// The core thread's end of all streams.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    reach: Arc<Reach>,
+    lines: BTreeMap<NodeId, Vec<Arc<Line>>>,
+}
+
+impl Streams {
+    /// Starts the thread; it ends when the sender of `running` is dropped.
+    pub(crate) fn start(
+        (peers, reach): (Arc<Peers>, Arc<Reach>),
+        (records, timing): (Arc<Records>, Timing),
+        inbox: Arc<Inbox>,
+        mut running: watch::Receiver<()>,
+    ) -> io::Result<Self> {
+        let around = Surroundings { peers, reach: Arc::clone(&reach), records, timing };
+        let mut lines: BTreeMap<NodeId, Vec<Arc<Line>>> = BTreeMap::new();
+        for (route, way) in around.peers.routes.iter().enumerate() {
+            lines.entry(way.peer).or_default().push(Arc::new(Line::new(route)));
+        }
+        let all: Vec<Arc<Line>> = lines.values().flatten().cloned().collect();
+        let runtime = threads::runtime()?;
+        threads::start("streams", Arc::clone(&inbox), move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(all, around, inbox) => {}
+                    _ = running.changed() => {}
+                }
+            });
+        })?;
+        Ok(Self { reach, lines })
+    }
+
+    /// Sends a message over the best connected network; over the best one where none is.
+    pub(crate) fn send(&self, to: NodeId, message: PeerMessage) {
+        let Some(lines) = self.lines.get(&to) else { return };
+        let connected = lines.iter().filter(|l| l.is_connected()).map(|l| l.route());
+        let best = self.reach.best(connected);
+        let best = best.or_else(|| self.reach.best(lines.iter().map(|l| l.route())));
+        if let Some(line) = lines.iter().find(|l| Some(l.route()) == best) {
+            line.push(message);
+        }
+    }
+
+    /// A route is heard again, or by another life of the peer.
+    pub(crate) fn nudge(&self, route: usize) {
+        let line = self.lines.values().flatten().find(|l| l.route() == route);
+        if let Some(line) = line {
+            line.nudge();
+        }
+    }
+}
+
+async fn serve(lines: Vec<Arc<Line>>, around: Surroundings, inbox: Arc<Inbox>) {
+    for line in lines {
+        tokio::spawn(line.run(around.clone()));
+    }
+    let mut listening = tokio::task::JoinSet::new();
+    for end in 0..around.peers.networks.len() {
+        let incoming = Incoming::new(Arc::clone(&around.peers), Arc::clone(&inbox), end);
+        let own = around.peers.networks[end].clone();
+        listening.spawn(async move { (own, Arc::new(incoming).run().await) });
+    }
+    while let Some(ended) = listening.join_next().await {
+        let why = match ended {
+            Ok((own, Err(error))) => {
+                format!("cannot listen on {} (network `{}`): {error}", own.local, own.name)
+            }
+            Ok((own, Ok(()))) => format!("network `{}` is no longer listened on", own.name),
+            Err(error) => format!("a task of the streams ended: {error}"),
+        };
+        inbox.push(Item::Fatal(why));
+    }
+    // A node with no cluster network at all: nothing to do, for ever.
+    std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::hello::{Greeting, Hello};
+    use crate::net::peers::tests::config;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::{Duration, Instant};
+    use stead_core::{Arrival, Event};
+    use stead_model::profile::Profile;
+    use stead_model::wire::codec;
+    use stead_model::wire::peer::{PeerFrame, RaftMessage};
+    use stead_model::{Incarnation, Time, VoterId};
+
+    const WAIT: Duration = Duration::from_secs(20);
+
+    struct Node {
+        streams: Streams,
+        peers: Arc<Peers>,
+        reach: Arc<Reach>,
+        inbox: Arc<Inbox>,
+        _running: watch::Sender<()>,
+    }
+
+    fn node(number: u16, port: u16, life: u64) -> Node {
+        let timing = Profile::Standard.timing();
+        let peers = Arc::new(Peers::new(&config(number, port), Incarnation(life)));
+        let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
+        let inbox = Arc::new(Inbox::new().unwrap());
+        let records = Arc::new(Records::in_memory(NodeId(number)));
+        let known = (Arc::clone(&peers), Arc::clone(&reach));
+        let running = watch::Sender::new(());
+        let (own, until) = (Arc::clone(&inbox), running.subscribe());
+        let streams = Streams::start(known, (records, timing), own, until).unwrap();
+        Node { streams, peers, reach, inbox, _running: running }
+    }
+
+    fn message(number: u64, bytes: usize) -> PeerMessage {
+        let bytes = vec![number as u8; bytes];
+        PeerMessage::Raft(RaftMessage { from: VoterId(1), to: VoterId(2), age: None, bytes })
+    }
+
+    fn next(inbox: &Inbox) -> Option<Event> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(inbox, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).unwrap();
+        match inbox.pop() {
+            Some(Item::Event(event)) => Some(event),
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends until something arrives, then everything else up to the end mark in order.
+    fn meet(from: &Node, to: &Node) {
+        let until = Instant::now() + WAIT;
+        while next(&to.inbox).is_none() {
+            assert!(Instant::now() < until, "no stream came up");
+            from.streams.send(to.peers.node, message(0, 1));
+        }
+        while next(&to.inbox).is_some() {}
+    }
+
+    #[test]
+    fn messages_arrive_in_order_whatever_their_size() {
+        let (one, two) = (node(1, 17_541, 1), node(2, 17_541, 2));
+        meet(&one, &two);
+        let sizes = [1, 100_000, 3, 20 << 20, 5];
+        for (number, size) in sizes.iter().enumerate() {
+            one.streams.send(NodeId(2), message(number as u64, *size));
+            let until = Instant::now() + WAIT;
+            let event = loop {
+                assert!(Instant::now() < until, "{number} never arrived");
+                if let Some(event) = next(&two.inbox) {
+                    break event;
+                }
+            };
+            let Event::Received { from, arrival: Arrival::Stream, message: got } = event else {
+                panic!("{event}")
+            };
+            assert_eq!((from, got), (NodeId(1), message(number as u64, *size)));
+        }
+    }
+
+    #[test]
+    fn a_peer_in_another_life_is_called_again() {
+        let one = node(1, 17_542, 1);
+        let two = node(2, 17_542, 2);
+        meet(&one, &two);
+        let route = one.peers.routes.iter().position(|r| r.peer == NodeId(2)).unwrap();
+        let line = &one.streams.lines[&NodeId(2)][0];
+        assert!(line.is_connected());
+        let silent = |times: usize| {
+            let until = Instant::now() + WAIT;
+            let mut seen = 0;
+            while seen < times && Instant::now() < until {
+                seen += usize::from(!line.is_connected());
+                std::thread::yield_now();
+            }
+            seen
+        };
+        one.reach.hear(route, Time(1), Incarnation(3));
+        one.streams.nudge(route);
+        assert_eq!(silent(1), 1, "the connection to the old life was kept");
+    }
+
+    /// Says something to a node from an address of the cluster and reads what it answers.
+    fn say(port: u16, bytes: &[u8]) -> Vec<u8> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let local: SocketAddr = "127.77.1.1:0".parse().unwrap();
+        let remote: SocketAddr = format!("127.77.1.2:{port}").parse().unwrap();
+        socket.bind(&local.into()).unwrap();
+        let until = Instant::now() + WAIT;
+        while let Err(error) = socket.connect(&remote.into()) {
+            assert!(Instant::now() < until, "{error}");
+        }
+        let mut stream: TcpStream = socket.into();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    }
+
+    fn greeting(answer: &[u8]) -> Greeting {
+        codec::decode::<Greeting>(answer).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn hostile_streams_end_and_hurt_nobody() {
+        let two = node(2, 17_543, 2);
+        let caller = Peers::new(&config(1, 17_543), Incarnation(1));
+        let hello = codec::encode(&Hello::new(&caller, NodeId(2)));
+        assert_eq!(
+            greeting(&say(17_543, &hello)),
+            Greeting::Welcome { incarnation: Incarnation(2) }
+        );
+        let mut other = Hello::new(&caller, NodeId(2));
+        other.cluster_id = 1;
+        let Greeting::Refused(why) = greeting(&say(17_543, &codec::encode(&other))) else {
+            panic!("taken")
+        };
+        assert!(why.contains("belongs to cluster"), "{why}");
+        assert!(matches!(greeting(&say(17_543, b"GET / HTTP/1.1\r\n\r\n")), Greeting::Refused(_)));
+        let mut huge = hello.clone();
+        huge[8..12].copy_from_slice(&(79_u32 << 20).to_le_bytes());
+        huge.resize(64 << 10, 0);
+        assert!(say(17_543, &huge).is_empty(), "a hello of 79 MiB was waited for");
+        let frame = |from: u16| {
+            codec::encode(&PeerFrame {
+                cluster_id: 99,
+                from: NodeId(from),
+                to: NodeId(2),
+                incarnation: Incarnation(1),
+                sequence: 0,
+                message: message(1, 1),
+            })
+        };
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        for _ in 0..200 {
+            let mut bytes = [hello.clone(), frame(1)].concat();
+            for _ in 0..3 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let at = (state >> 8) as usize % bytes.len();
+                bytes[at] ^= (state as u8).max(1);
+            }
+            say(17_543, &bytes);
+        }
+        say(17_543, &[hello.clone(), frame(3)].concat());
+        while let Some(event) = next(&two.inbox) {
+            let Event::Received { from, .. } = event else { panic!("{event}") };
+            assert_eq!(from, NodeId(1), "a frame of somebody else came through");
+        }
+        say(17_543, &[hello, frame(1)].concat());
+        let until = Instant::now() + WAIT;
+        while next(&two.inbox).is_none() {
+            assert!(Instant::now() < until, "the node no longer takes good frames");
+        }
+    }
+}

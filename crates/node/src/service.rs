@@ -1,0 +1,290 @@
+//! The event loop: wait, turn what happened into events, let the core decide, carry out.
+//!
+//! One thread owns the core. Whatever could make it wait lives on another thread and comes back
+//! as an event.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stead_core::{Arrival, Cluster, Event};
+use stead_model::order::GuardReport;
+use stead_model::record::Level;
+use stead_model::request::Answer;
+use stead_model::{LogIndex, RequestId, Span, Time};
+use tokio::sync::watch;
+
+use crate::board::Board;
+use crate::clock;
+use crate::disk::Disks;
+use crate::guard::{Guard, GuardError};
+use crate::inbox::{Inbox, Item};
+use crate::monitors::{FromMonitor, Monitor};
+use crate::net::{Datagrams, Streams, Taken};
+use crate::records::Records;
+use crate::wakers::{Waker, Wakers};
+
+/// The core is told the wall clock this often.
+const WALL_CLOCK: Span = Span::from_secs(60);
+/// A view that differs in nothing but counters is published at most this often.
+const VIEW_PAUSE: Span = Span::from_millis(50);
+/// A deadline that stays in the past is looked at no more often than this.
+const DEADLINE_PAUSE: Span = Span::from_micros(100);
+/// The last records are waited for this long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Datagrams or items taken at one go before the others get their turn.
+const AT_ONE_GO: usize = 64;
+
+/// How a service ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// It was told to.
+    Stopped,
+    /// It could not go on; the guard starts a new one.
+    Failed(String),
+}
+
+/// Ends a running service from another thread.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Inbox>);
+
+impl Handle {
+    /// Ends the service in order.
+    pub fn stop(&self) {
+        self.0.push(Item::Stop);
+    }
+}
+
+/// A node service.
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) cluster: Cluster,
+    pub(crate) datagrams: Datagrams,
+    pub(crate) streams: Streams,
+    pub(crate) disks: Disks,
+    pub(crate) guard: Guard,
+    pub(crate) monitor: Monitor,
+    pub(crate) records: Arc<Records>,
+    pub(crate) inbox: Arc<Inbox>,
+    /// Answers that go out once the view shows what they tell.
+    pub(crate) answers: Vec<(RequestId, Answer)>,
+    /// Whether something happened that readers wait for.
+    pub(crate) is_news: bool,
+    pub(crate) board: Arc<Board>,
+    pub(crate) wakers: Wakers,
+    /// What the guard said before the core began.
+    pub(crate) early: Vec<GuardReport>,
+    pub(crate) api_path: PathBuf,
+    pub(crate) pace: Pace,
+    /// Dropped with the service: ends the threads `streams` and `api`.
+    pub(crate) running: watch::Sender<()>,
+}
+
+/// When what was done last, and is due next.
+#[derive(Default, Debug)]
+pub(crate) struct Pace {
+    wall_clock_at: Time,
+    /// The core's deadline is not looked at before this.
+    deadline_from: Time,
+    published_at: Time,
+    published: LogIndex,
+}
+
+impl Service {
+    /// Ends the service from another thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.inbox))
+    }
+
+    /// Runs until told to stop or until it cannot go on.
+    #[must_use]
+    pub fn run(mut self) -> Ending {
+        let ending = self.turns().err().unwrap_or(Ending::Stopped);
+        if let Ending::Failed(why) = &ending {
+            self.records.note(Level::Error, "service-failed", why);
+        }
+        // Gone or not: nobody answers there any more.
+        let _ = std::fs::remove_file(&self.api_path);
+        self.records.flush(LAST_WORDS);
+        ending
+    }
+
+    fn turns(&mut self) -> Result<(), Ending> {
+        for report in std::mem::take(&mut self.early) {
+            self.guard_said(report)?;
+        }
+        let mut woken = Vec::new();
+        loop {
+            self.due()?;
+            self.publish();
+            let at = self.next_deadline();
+            self.wakers.arm(at).map_err(failed("set the timer"))?;
+            self.wakers.wait(&mut woken).map_err(failed("wait"))?;
+            for waker in &woken {
+                match waker {
+                    Waker::Timer => {}
+                    Waker::Guard => self.hear_guard()?,
+                    Waker::Inbox => self.take_items()?,
+                    Waker::Monitor => self.hear_monitor()?,
+                    Waker::Network(index) => self.hear_network(*index)?,
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        let core = self.cluster.next_deadline().map(|at| at.max(self.pace.deadline_from));
+        let others = [self.disks.next_deadline(), self.monitor.next_deadline()];
+        others.into_iter().flatten().chain(core).chain([self.pace.wall_clock_at]).min()
+    }
+
+    /// Everything whose time has come.
+    fn due(&mut self) -> Result<(), Ending> {
+        let now = clock::now();
+        if self.cluster.next_deadline().is_some_and(|at| at <= now) {
+            self.pace.deadline_from = now + DEADLINE_PAUSE;
+            self.happen(Event::Deadline)?;
+        }
+        while let Some(event) = self.disks.give_up(now) {
+            self.happen(event)?;
+        }
+        if self.pace.wall_clock_at <= now {
+            self.pace.wall_clock_at = now + WALL_CLOCK;
+            self.happen(Event::WallClock(clock::utc()))?;
+        }
+        if self.monitor.connect(now)
+            && let Some(link) = self.monitor.link()
+        {
+            self.wakers.add(link, Waker::Monitor).map_err(failed("wait for the monitor"))?;
+        }
+        Ok(())
+    }
+
+    fn hear_guard(&mut self) -> Result<(), Ending> {
+        self.guard.flush().map_err(lost)?;
+        while let Some(report) = self.guard.report(&self.records).map_err(lost)? {
+            self.guard_said(report)?;
+        }
+        self.want_guard_room()
+    }
+
+    /// The core hears "ready" when the monitor can be given orders, not before.
+    fn guard_said(&mut self, report: GuardReport) -> Result<(), Ending> {
+        match report {
+            GuardReport::MonitorReady => self.monitor.is_ready(),
+            GuardReport::MonitorDied { .. } => {
+                self.monitor.has_died();
+                self.happen(Event::Guard(report))?;
+            }
+            GuardReport::LeaseSet { .. }
+            | GuardReport::HardStopBegan { .. }
+            | GuardReport::HardStopDone { .. } => self.happen(Event::Guard(report))?,
+        }
+        Ok(())
+    }
+
+    fn hear_monitor(&mut self) -> Result<(), Ending> {
+        let now = clock::now();
+        self.monitor.flush(now);
+        loop {
+            match self.monitor.receive(now) {
+                FromMonitor::Ready => self.happen(Event::Guard(GuardReport::MonitorReady))?,
+                FromMonitor::Report(report) => self.happen(Event::Resource(report))?,
+                FromMonitor::Nothing => break,
+            }
+        }
+        self.want_monitor_room()
+    }
+
+    fn hear_network(&mut self, index: usize) -> Result<(), Ending> {
+        for _ in 0..AT_ONE_GO {
+            match self.datagrams.take(index) {
+                Taken::Message(event, back) => {
+                    if let Some(route) = back {
+                        self.streams.nudge(route);
+                    }
+                    self.happen(event)?;
+                }
+                Taken::Dropped => {}
+                Taken::Empty => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_items(&mut self) -> Result<(), Ending> {
+        for _ in 0..AT_ONE_GO {
+            match self.inbox.pop() {
+                None => break,
+                Some(Item::Event(event)) => {
+                    if let Event::Io { ticket, .. } = &event
+                        && !self.disks.ended(*ticket)
+                    {
+                        continue;
+                    }
+                    self.happen(event)?;
+                }
+                Some(Item::Logs(wish)) => {
+                    self.monitor.logs(wish, clock::now());
+                    self.want_monitor_room()?;
+                }
+                Some(Item::Stop) => return Err(Ending::Stopped),
+                Some(Item::Fatal(why)) => return Err(Ending::Failed(why)),
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Ending> {
+        self.is_news |= is_news(&event);
+        let now = clock::now();
+        let effects = self.cluster.handle(now, event);
+        self.execute(now, effects)
+    }
+
+    pub(crate) fn want_guard_room(&self) -> Result<(), Ending> {
+        let wanted = self.guard.has_unsent();
+        let result = self.wakers.want_room(&self.guard, Waker::Guard, wanted);
+        result.map_err(failed("wait for the guard"))
+    }
+
+    pub(crate) fn want_monitor_room(&self) -> Result<(), Ending> {
+        let Some(link) = self.monitor.link() else { return Ok(()) };
+        let result = self.wakers.want_room(link, Waker::Monitor, self.monitor.has_unsent());
+        result.map_err(failed("wait for the monitor"))
+    }
+
+    /// Publishes the view, then tells the answers: who was told sees what was told.
+    fn publish(&mut self) {
+        let now = clock::now();
+        let applied = self.cluster.applied();
+        let due = self.is_news || applied != self.pace.published;
+        if due || now.since(self.pace.published_at) >= VIEW_PAUSE {
+            self.board.publish(self.cluster.view(now));
+            (self.pace.published_at, self.pace.published, self.is_news) = (now, applied, false);
+        }
+        for (id, answer) in self.answers.drain(..) {
+            self.board.answer(id, &answer);
+        }
+    }
+}
+
+/// Whether readers wait for what an event may change; the rest is heartbeats.
+const fn is_news(event: &Event) -> bool {
+    match event {
+        Event::Deadline | Event::WallClock(_) | Event::Io { .. } => false,
+        Event::Received { arrival, .. } => matches!(arrival, Arrival::Stream),
+        Event::Guard(GuardReport::LeaseSet { .. }) => false,
+        Event::Guard(_) | Event::Resource(_) | Event::Request(_) => true,
+    }
+}
+
+pub(crate) fn lost(error: GuardError) -> Ending {
+    Ending::Failed(error.to_string())
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Ending {
+    move |error| Ending::Failed(format!("cannot {what}: {error}"))
+}

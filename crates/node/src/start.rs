@@ -1,0 +1,236 @@
+//! Starting a node service: everything is opened, greeted and wired before the first event.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use stead_core::{Cluster, Planted, Start};
+use stead_model::Incarnation;
+use stead_model::config::NodeConfig;
+use stead_model::profile::Profile;
+use stead_model::record::Level;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::board::Board;
+use crate::bootstrap::{self, BootstrapError, Paths};
+use crate::disk::{BlockDev, Caching, DeviceError, Disks, OwnLog, QuorumPlace};
+use crate::guard::{Guard, GuardError};
+use crate::inbox::{Inbox, Item};
+use crate::monitors::Monitor;
+use crate::net::priority::{self, Priority};
+use crate::net::{Datagrams, Peers, Reach, Streams, is_here};
+use crate::records::Records;
+use crate::service::{Ending, Pace, Service};
+use crate::wakers::{Waker, Wakers};
+use crate::{clock, threads};
+
+/// What a node service starts with.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where everything of the node is.
+    pub paths: Paths,
+    /// Its configuration.
+    pub config: NodeConfig,
+    /// The cluster key.
+    pub key: [u8; 32],
+    /// The socket to the guard.
+    pub guard: UnixStream,
+    /// Whether SIGTERM ends the service in order and the process may be given real-time priority.
+    pub signals: bool,
+}
+
+/// Why the service does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration, the key or the log is refused.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The guard cannot be talked to.
+    #[error("{0}")]
+    Guard(String),
+    /// The log cannot be opened.
+    #[error("{0}")]
+    Device(String),
+    /// The socket of the API cannot be made.
+    #[error(transparent)]
+    Api(#[from] stead_api::server::BindError),
+    /// The system refuses something.
+    #[error("the system refuses {what}: {source}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bootstrap(error) => error.hint(),
+            Self::Guard(_) | Self::Device(_) | Self::Api(_) | Self::System { .. } => None,
+        }
+    }
+}
+
+impl From<GuardError> for StartError {
+    fn from(error: GuardError) -> Self {
+        Self::Guard(error.to_string())
+    }
+}
+
+impl From<DeviceError> for StartError {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error.to_string())
+    }
+}
+
+impl Service {
+    /// Starts everything but the loop.
+    ///
+    /// # Errors
+    /// Something is missing or refused; nothing was changed but a missing log made.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let Settings { paths, config, key, guard, signals } = settings;
+        bootstrap::make_folders(&paths)?;
+        let inbox = Arc::new(Inbox::new().map_err(system("a wake-up descriptor"))?);
+        let records = Records::open(config.node, &paths.records(), Arc::clone(&inbox));
+        let records = Arc::new(records.map_err(system("a thread"))?);
+        let (guard, status, early) = Guard::greet(guard, &records)?;
+        let disks = disks(&paths, &config, &inbox)?;
+        let priority = if signals { priority::claim() } else { Priority::not_asked() };
+        let service = Incarnation(random());
+        let running = watch::Sender::new(());
+        let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
+        let (datagrams, streams) =
+            transport(Peers::new(&config, service), &config, surroundings, running.subscribe())?;
+        note_start(&records, &config, &priority);
+        let (seed, planted) = (random(), Planted::default());
+        let start = Start { config, service, guard: status, key, seed, planted };
+        let now = clock::now();
+        let (cluster, effects) = Cluster::start(start, now);
+        let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
+        let board = Board::new(cluster.view(now), surroundings, priority.to_string(), random());
+        let mut service = Self {
+            cluster,
+            datagrams,
+            streams,
+            disks,
+            guard,
+            monitor: Monitor::new(paths.monitor(), service),
+            records,
+            inbox,
+            answers: Vec::new(),
+            is_news: true,
+            board: Arc::new(board),
+            wakers: Wakers::new().map_err(system("a timer"))?,
+            early,
+            api_path: paths.api(),
+            pace: Pace::default(),
+            running,
+        };
+        service.watch().map_err(system("waiting"))?;
+        service.open_api(signals)?;
+        service.execute(now, effects).map_err(ended)?;
+        Ok(service)
+    }
+
+    fn watch(&self) -> io::Result<()> {
+        self.wakers.add(&self.guard, Waker::Guard)?;
+        self.wakers.add(&*self.inbox, Waker::Inbox)?;
+        for (index, socket) in self.datagrams.sockets().enumerate() {
+            self.wakers.add(socket, Waker::Network(index))?;
+        }
+        Ok(())
+    }
+
+    fn open_api(&self, signals: bool) -> Result<(), StartError> {
+        let runtime = threads::runtime().map_err(system("a runtime"))?;
+        let listener = {
+            let _inside = runtime.enter();
+            stead_api::bind(&self.api_path)?
+        };
+        let (board, inbox) = (Arc::clone(&self.board), Arc::clone(&self.inbox));
+        let mut running = self.running.subscribe();
+        let serve = async move {
+            let stop = Arc::clone(&inbox);
+            tokio::select! {
+                () = stead_api::serve(listener, board) => {}
+                () = threads::told_to_stop(signals) => {
+                    stop.push(Item::Stop);
+                    let _ = running.changed().await;
+                }
+                _ = running.changed() => {}
+            }
+        };
+        threads::start("api", Arc::clone(&self.inbox), move || runtime.block_on(serve))
+            .map_err(system("a thread"))
+    }
+}
+
+fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks, StartError> {
+    let locked = bootstrap::open_log(&paths.node_log(), config)?;
+    let device = BlockDev::open(&paths.node_log(), Caching::Own)?;
+    let quorum = config.quorum.disk.as_ref().map(|disk| QuorumPlace {
+        path: disk.path.clone(),
+        lock: paths.quorum_lock(&disk.path, config.node),
+    });
+    let lease_long = config.profile.timing().lease_long;
+    Disks::start(OwnLog { device, locked }, quorum, lease_long, Arc::clone(inbox))
+        .map_err(system("a thread"))
+}
+
+fn transport(
+    peers: Peers,
+    config: &NodeConfig,
+    (records, inbox): (Arc<Records>, Arc<Inbox>),
+    running: watch::Receiver<()>,
+) -> Result<(Datagrams, Streams), StartError> {
+    for own in peers.networks.iter().filter(|n| !is_here(n.local)) {
+        let text = format!(
+            "address {} of network `{}` is not on this node: its links stay down until it is",
+            own.local.ip(),
+            own.name
+        );
+        crate::say(&format!("warning: {text}"));
+        records.note(Level::Warning, "network-missing", &text);
+    }
+    let timing = config.profile.timing();
+    let peers = Arc::new(peers);
+    let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
+    let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach))
+        .map_err(system("a socket for heartbeats"))?;
+    let streams = Streams::start((peers, reach), (records, timing), inbox, running)
+        .map_err(system("a thread"))?;
+    Ok((datagrams, streams))
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}
+
+fn note_start(records: &Records, config: &NodeConfig, priority: &Priority) {
+    let needed = config.profile == Profile::Fast;
+    let level = if needed && !priority.is_full() { Level::Warning } else { Level::Info };
+    let text = format!("node service of {} started: {priority}", config.node);
+    records.note(level, "service-started", &text);
+}
+
+/// A random number; numbers of this kind tell lives and clients apart.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(8) => u64::from_le_bytes(bytes).max(1),
+        Ok(_) | Err(_) => clock::now().0 ^ u64::from(std::process::id()) << 48,
+    }
+}
+
+fn ended(ending: Ending) -> StartError {
+    match ending {
+        Ending::Stopped => StartError::Guard("stopped before it began".into()),
+        Ending::Failed(why) => StartError::Guard(why),
+    }
+}
