@@ -79,6 +79,7 @@ pub struct Cluster {
     /// Messages of this node to itself.
     self_mail: VecDeque<PeerMessage>,
     heartbeat_at: Time,
+    pumped_at: Time,
     records: u64,
     cause: Option<CauseId>,
     counters: Counters,
@@ -288,6 +289,9 @@ impl Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("node", &self.node).field("applied", &self.applied()).finish()
+        f.debug_struct("Cluster")
+            .field("node", &self.node)
+            .field("applied", &self.applied())
+            .finish()
     }
 }

@@ -63,7 +63,8 @@ pub enum IoResult {
     Read(Vec<u8>),
     /// The write is durable.
     Written,
-    /// It failed or timed out; a write may or may not have happened, now or later.
+    /// It ended with an error; a write may or may not have happened, but will not happen later.
+    /// Executors never report a time-out: an operation that hangs is simply not answered.
     Failed(String),
 }
 

@@ -9,9 +9,7 @@ use crate::resource::ResourceConfig;
 use crate::time::UtcMillis;
 
 /// What the administrator wants of a group or resource.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Desired {
     /// It shall run.

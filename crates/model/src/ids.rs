@@ -155,7 +155,16 @@ name!(
 
 /// Identifies a request for ever: a repeated one gets the first answer.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Serialize,
+    Deserialize,
     utoipa::ToSchema,
 )]
 pub struct RequestId {

@@ -8,9 +8,7 @@ use crate::group::Desired;
 use crate::ids::{NodeId, ResourceId};
 
 /// The five states of a resource.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResourceState {
     /// It does not run.
@@ -41,9 +39,7 @@ impl ResourceState {
 }
 
 /// Health is three-valued: a check that hung or could not run is not a failure.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// No check has answered yet, or the last one could not tell.

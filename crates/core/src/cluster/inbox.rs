@@ -8,10 +8,10 @@ use stead_model::wire::peer::{PeerMessage, RaftMessage};
 use stead_model::{NodeId, RequestId, Span, Time, VoterId};
 
 use super::{Asked, Cluster, Own};
+use crate::consensus::replica::Replica;
 use crate::effect::Channel;
 use crate::event::{Event, IoResult};
 use crate::leading::{Leading, Mail};
-use crate::consensus::replica::Replica;
 use crate::membership::Heard;
 use crate::resources::{Holdings, Output};
 
@@ -233,7 +233,6 @@ impl Cluster {
             .because("the cluster did not agree on it")
             .hint("repeat the request with the same id: it may have taken effect")
     }
-
 }
 
 /// Requests of clients that one node keeps waiting.

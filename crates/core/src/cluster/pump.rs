@@ -13,12 +13,14 @@ use crate::quorum::{Released, Surroundings};
 
 impl Cluster {
     pub(super) fn pump(&mut self, now: Time) {
+        self.pumped_at = now;
         self.clocks(now);
         for _ in 0..ROUNDS_MAX {
             let worked = self.deliver(now)
                 | self.pump_own(now)
                 | self.pump_seat(now)
                 | self.chase_requests(now)
+                | self.note_leader(now)
                 | self.pump_holdings(now)
                 | self.lead(now);
             if !worked || self.halted {
@@ -263,8 +265,6 @@ impl Cluster {
         let how = if elected.by_transfer { "by transfer" } else { "by election" };
         let text = format!("{voter} leads term {} {how}", elected.term.0);
         self.record(now, Level::Info, "elected", text);
-        self.asker.hurry(now);
-        self.reporting.dirty = true;
     }
 
     fn confirm_reads(&mut self, now: Time, reads: &[u64], disk: bool) {
@@ -305,8 +305,12 @@ impl Cluster {
         now: Time,
         act: impl FnOnce(&mut Leading, &mut Replica, &mut Around<'_>),
     ) -> bool {
-        let Own::Running(mut own) = std::mem::replace(&mut self.own, Own::Failed) else {
-            return false;
+        let mut own = match std::mem::replace(&mut self.own, Own::Failed) {
+            Own::Running(own) => own,
+            other @ (Own::Loading(_) | Own::Failed) => {
+                self.own = other;
+                return false;
+            }
         };
         let mut mail = Vec::new();
         let led = match &mut own.leading {
@@ -344,11 +348,8 @@ impl Cluster {
 
     fn around(&mut self, now: Time, mail: &mut Vec<Mail>, act: impl FnOnce(&mut Around<'_>)) {
         let nodes: Vec<_> = self.config.nodes.iter().map(|n| n.id).collect();
-        let heard: Vec<_> = nodes
-            .iter()
-            .copied()
-            .filter(|n| *n == self.node || self.links.is_heard(*n))
-            .collect();
+        let heard: Vec<_> =
+            nodes.iter().copied().filter(|n| *n == self.node || self.links.is_heard(*n)).collect();
         let limit = self.seat.as_ref().map_or(0, |s| s.database_limit_bytes());
         let mut notes = Vec::new();
         let utc = self.utc_now(now);
@@ -392,7 +393,7 @@ impl Cluster {
         if self.reporting.seen < self.reporting.number {
             times.push(self.reporting.send_at);
         }
-        let now = self.heartbeat_at - self.timing.heartbeat;
+        let now = self.pumped_at;
         if let Some(own) = self.running() {
             times.push(own.replica.deadline());
             times.extend(own.holdings.next_deadline());
@@ -403,7 +404,7 @@ impl Cluster {
                 times.extend(leading.deadline(&own.replica, &self.timing, now));
             }
         }
-        if let Some(seat) = &self.seat {
+        if let Some(seat) = self.seat.as_ref().filter(|_| self.running().is_some()) {
             times.extend(seat.deadline());
             if let Some(live) = seat.live()
                 && let Some(leading) = &live.leading
@@ -411,7 +412,8 @@ impl Cluster {
                 times.extend(leading.deadline(&live.replica, &self.timing, now));
             }
         }
-        times.into_iter().min()
+        // What could be done at `now` was done: a time that has passed waits for something else.
+        times.into_iter().min().map(|t| t.max(now + self.timing.tick))
     }
 }
 

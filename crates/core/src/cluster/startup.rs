@@ -64,6 +64,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         inbox: VecDeque::new(),
         self_mail: VecDeque::new(),
         heartbeat_at: now,
+        pumped_at: now,
         records: 0,
         cause: None,
         counters: Counters::default(),

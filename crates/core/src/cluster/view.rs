@@ -90,10 +90,8 @@ impl Cluster {
         for (&node, report) in &self.reporting.latest {
             let groups = report.groups.as_slice();
             let answers = node == self.node || self.links.is_heard(node);
-            nodes.insert(
-                node,
-                if answers { Answering::Yes(groups) } else { Answering::No(groups) },
-            );
+            nodes
+                .insert(node, if answers { Answering::Yes(groups) } else { Answering::No(groups) });
         }
         groups::group_views(&own.replica.db, &nodes, at)
     }
@@ -219,17 +217,23 @@ impl Cluster {
         if self.lost_since.is_none() && !has {
             self.lost_since = Some(self.utc_now(now));
         }
-        let leader = self.running().and_then(|o| o.replica.leader());
-        if leader != self.leader_seen {
-            self.leader_seen = leader;
-            if leader.is_some() {
-                self.asker.hurry(now);
-                self.reporting.dirty = true;
-                self.ask_lease(now);
-                self.send_report(now);
-            }
-        }
         self.note_online(now);
+    }
+
+    /// A leader becomes known: it is asked for a lease and told what runs here, at once.
+    pub(super) fn note_leader(&mut self, now: Time) -> bool {
+        let leader = self.leader_node(now).and(self.running().and_then(|o| o.replica.leader()));
+        if leader == self.leader_seen {
+            return false;
+        }
+        self.leader_seen = leader;
+        if leader.is_some() {
+            self.asker.hurry(now);
+            self.reporting.dirty = true;
+            self.ask_lease(now);
+            self.send_report(now);
+        }
+        leader.is_some()
     }
 
     /// A record when all of a group is online in its epoch here.

@@ -110,11 +110,6 @@ impl Keeper {
         self.flights.keys().copied()
     }
 
-    /// Whether no batch is on its way.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     /// Whether a snapshot should be written and can be begun.
     pub(crate) fn wants_snapshot(&self) -> bool {
         self.journal.needs_snapshot() && self.snapshot_flights.is_empty() && self.queue.is_empty()

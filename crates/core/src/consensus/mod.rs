@@ -1,7 +1,7 @@
 //! Consensus: one replicated log, by the raft engine behind this module and nowhere else.
 //!
 //! Reading order: [`replica`] (a voter or learner: the engine, its log in memory, its database),
-//! `store` (the log in memory), `record` (what goes into the journal), `age` (R6),
+//! `store` (the log in memory), `ticks` (its clock), `record` (what goes into the journal), `age` (R6),
 //! `keeper` (how records become durable).
 //!
 //! Not here: who may take over what (module `leading`), when leases count (module `lease`), how D
@@ -12,5 +12,6 @@ pub(crate) mod keeper;
 pub(crate) mod record;
 pub(crate) mod replica;
 pub(crate) mod store;
+mod ticks;
 
 pub use record::RestoreError;

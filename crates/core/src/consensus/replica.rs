@@ -14,6 +14,7 @@ use stead_model::{LogIndex, Span, Term, Time, VoterId};
 use super::age::{Answered, Ballot};
 use super::record::{LogRecord, RestoreError, SavedState, snapshot};
 use super::store::Store;
+use super::ticks::Ticks;
 use crate::db::Db;
 use crate::effect::Channel;
 use crate::planted::{Fault, Planted};
@@ -44,19 +45,6 @@ struct Durable {
     term: u64,
     commit: u64,
     outstanding: u32,
-}
-
-/// The engine's clock, fed from event timestamps.
-#[derive(Clone, Copy, Debug)]
-struct Ticks {
-    last: Time,
-    period: Span,
-    /// Ticks of one election timeout: after a stall at most this many are made up at once.
-    election: usize,
-    /// Longest drawn timeout, exclusive.
-    longest: usize,
-    seed: u64,
-    elections: u64,
 }
 
 /// How a replica is set up.
@@ -401,7 +389,8 @@ impl Replica {
         let mut ready = self.raw.ready();
         let mut batch = Batch { number: ready.number(), ..Batch::default() };
         batch.elected = self.note_role(now);
-        batch.reads = ready.take_read_states().iter().filter_map(|r| context(&r.request_ctx)).collect();
+        batch.reads =
+            ready.take_read_states().iter().filter_map(|r| context(&r.request_ctx)).collect();
         batch.committed = ready.take_committed_entries();
         let hard_vote_changed = ready.must_sync() && ready.hs().is_some();
         let fresh = ready.take_messages();
@@ -427,8 +416,7 @@ impl Replica {
     /// Answers to heartbeats of a term that is durable need not wait for later entries.
     fn is_free(&self, message: &Message) -> bool {
         let beat = message.get_msg_type() == MessageType::MsgHeartbeatResponse;
-        (beat && message.term == self.durable.term)
-            || self.planted.has(Fault::SentBeforePersisted)
+        (beat && message.term == self.durable.term) || self.planted.has(Fault::SentBeforePersisted)
     }
 
     fn take_state(&mut self, batch: &mut Batch, ready: &raft::Ready) {
@@ -621,37 +609,6 @@ impl Replica {
 /// the whole database.
 const ENTRIES_KEPT: u64 = 1_000;
 
-impl Ticks {
-    fn new(setup: &Setup) -> Self {
-        let period = Span(setup.timing.heartbeat.0 / 10);
-        let mut election = (setup.timing.election.0 / period.0) as usize;
-        if setup.id.is_disk() {
-            election += election / 2;
-        }
-        let longest = election + (election / 5).max(2);
-        Self { last: setup.now, period, election, longest, seed: setup.seed, elections: 0 }
-    }
-
-    /// Ticks that are due at `now`; after a stall at most one election timeout at once.
-    fn due(&mut self, now: Time, burst: bool) -> usize {
-        let due = (now.since(self.last).0 / self.period.0) as usize;
-        if due > self.election && !burst {
-            self.last = now;
-            return self.election;
-        }
-        self.last += self.period * due as u64;
-        due.min(100 * self.election)
-    }
-
-    /// The timeout drawn for this voter, term and attempt, in `[E, 1.2 E)`.
-    fn timeout(&self, id: VoterId, term: u64) -> usize {
-        let mut x = self.seed ^ id.0.rotate_left(17) ^ term.rotate_left(34);
-        x = (x ^ self.elections).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        self.election + ((x >> 33) as usize) % (self.longest - self.election)
-    }
-}
-
 fn config(setup: &Setup, ticks: &Ticks, applied: u64) -> Config {
     Config {
         id: setup.id.0,
@@ -672,10 +629,8 @@ fn restore_db(store: &Store) -> Result<(Db, (u64, u64)), RestoreError> {
     let first = raft::Storage::snapshot(store, 0, 0);
     let first = first.map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
     let meta = first.get_metadata();
-    let db = Db::restore(first.get_data()).map_err(|e| RestoreError::Decode {
-        what: "the database".into(),
-        why: e.to_string(),
-    })?;
+    let db = Db::restore(first.get_data())
+        .map_err(|e| RestoreError::Decode { what: "the database".into(), why: e.to_string() })?;
     Ok((db, (meta.index, meta.term)))
 }
 

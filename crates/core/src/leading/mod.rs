@@ -25,7 +25,6 @@ use crate::planted::{Fault, Planted};
 /// A leader's volatile state; it begins with an election and ends with the leadership.
 #[derive(Debug)]
 pub(crate) struct Leading {
-    pub(crate) elected: Elected,
     granter: Granter,
     reports: BTreeMap<NodeId, Report>,
     requests: BTreeMap<RequestId, Proposed>,
@@ -78,7 +77,6 @@ pub(crate) struct Note {
 impl Leading {
     pub(crate) fn new(elected: Elected, planted: Planted) -> Self {
         Self {
-            elected,
             granter: Granter::new(elected, planted),
             reports: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -100,6 +98,10 @@ impl Leading {
 
     /// Starts a round of lease answers if one is due.
     pub(crate) fn start_round(&mut self, replica: &mut Replica, around: &mut Around<'_>) {
+        // Before an entry of the own term is committed the engine drops reads.
+        if !replica.has_applied_own_term() {
+            return;
+        }
         let patience = around.timing.heartbeat * 2;
         if let Some(context) = self.granter.next_round(around.now, patience) {
             if self.planted.has(Fault::NoQuorumConfirmation) {
@@ -115,8 +117,7 @@ impl Leading {
         let timing = *around.timing;
         let wants = takeover::wants_longer(replica, around.heard);
         let lengths = |node| lengths(replica, node, &timing, wants);
-        let answers =
-            self.granter.confirmed(around.now, context, lengths, timing.lease_long);
+        let answers = self.granter.confirmed(around.now, context, lengths, timing.lease_long);
         for (to, answer) in answers {
             let message = PeerMessage::LeaseAnswer(answer);
             around.mail.push(Mail { to, channel: Channel::Datagram, message });
@@ -135,10 +136,6 @@ impl Leading {
         self.reports.insert(to, report);
         let message = PeerMessage::ReportSeen { number };
         around.mail.push(Mail { to, channel: Channel::Stream, message });
-    }
-
-    pub(crate) const fn reports(&self) -> &BTreeMap<NodeId, Report> {
-        &self.reports
     }
 
     /// When [`Leading::act`] has something to do by time alone.

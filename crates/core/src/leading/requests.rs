@@ -94,11 +94,7 @@ const fn is_independent(request: &Request) -> bool {
     matches!(request, Request::SetKey { .. })
 }
 
-fn vote_change(
-    replica: &Replica,
-    node: NodeId,
-    votes: bool,
-) -> Result<ConfChangeV2, Reason> {
+fn vote_change(replica: &Replica, node: NodeId, votes: bool) -> Result<ConfChangeV2, Reason> {
     let voter = VoterId::from(node);
     let text = format!("cannot change the vote of `{node}`");
     if !replica.is_member(voter) {

@@ -65,14 +65,7 @@ pub(crate) struct Lengths {
 impl Granter {
     pub(crate) fn new(elected: Elected, planted: Planted) -> Self {
         let rounds = elected.term.0 << 24;
-        Self {
-            elected,
-            planted,
-            nodes: BTreeMap::new(),
-            waiting: Vec::new(),
-            round: None,
-            rounds,
-        }
+        Self { elected, planted, nodes: BTreeMap::new(), waiting: Vec::new(), round: None, rounds }
     }
 
     /// A question arrived. It counts for the wait before it is answered.
@@ -154,11 +147,8 @@ impl Granter {
         let Elected { at, smallest_age, .. } = self.elected;
         let held = at + wait - smallest_age;
         let asked = self.nodes.get(&node).copied().unwrap_or_default();
-        let from = if self.planted.has(Fault::WaitFromLastAnswer) {
-            asked.answered
-        } else {
-            asked.last
-        };
+        let from =
+            if self.planted.has(Fault::WaitFromLastAnswer) { asked.answered } else { asked.last };
         from.map_or(held, |from| held.max(from + wait))
     }
 

@@ -73,10 +73,6 @@ impl Links {
         Self { peers: peers.collect(), silence_max }
     }
 
-    pub(crate) fn set_silence_max(&mut self, silence_max: Span) {
-        self.silence_max = silence_max;
-    }
-
     /// Notes that something arrived; `true` if it is not a copy of what came before.
     pub(crate) fn arrived(
         &mut self,

@@ -42,8 +42,7 @@ mod tests {
         let life = Incarnation(7);
         let order = [5, 5, 7, 6, 6, 7, 400, 399, 7, 273, 272];
         let new: Vec<_> = order.iter().map(|n| window.is_new(life, *n)).collect();
-        let expected =
-            [true, false, true, true, false, false, true, true, false, true, false];
+        let expected = [true, false, true, true, false, false, true, true, false, true, false];
         assert_eq!(new, expected);
     }
 

@@ -28,13 +28,15 @@ pub(crate) struct Live {
     header: Header,
     medium: Medium,
     round: Option<Round>,
+    hangs: bool,
     beat_at: Time,
     planted: Planted,
 }
 
 /// What a round covers and how far it is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Round {
+    began: Time,
     header_write: Option<Ticket>,
     table_read: Option<Ticket>,
     table_fine: bool,
@@ -72,6 +74,7 @@ impl Live {
             header,
             medium,
             round: None,
+            hangs: false,
             beat_at: Time(0),
             planted,
         }
@@ -94,6 +97,16 @@ impl Live {
         if self.round.is_some() { tick } else { tick.min(self.beat_at) }
     }
 
+    /// When the round under way began.
+    pub(super) fn round_began(&self) -> Option<Time> {
+        self.round.as_ref().map(|r| r.began)
+    }
+
+    /// Whether the host may announce itself: a round that hangs renews nothing.
+    pub(super) fn is_renewing(&self) -> bool {
+        !self.hangs
+    }
+
     /// Begins a round if there is something to guard or a renewal is due.
     pub(super) fn begin(
         &mut self,
@@ -101,9 +114,11 @@ impl Live {
         heartbeat: stead_model::Span,
         io: &mut IoDesk,
     ) -> Option<Released> {
-        if self.round.is_some() {
+        if let Some(round) = &self.round {
+            self.hangs = now.since(round.began) > heartbeat * 4;
             return None;
         }
+        self.hangs = false;
         let batch = self.replica.take(now);
         let recordless = batch.as_ref().is_some_and(|b| b.record.is_none() && b.install.is_none());
         if recordless && self.planted.has(Fault::UnguardedRecordless) {
@@ -114,9 +129,16 @@ impl Live {
         }
         self.beat_at = now + heartbeat;
         self.compact(io);
-        let mut round = Round { mail: std::mem::take(&mut self.outbox), ..Round::default() };
+        let mut round = Round {
+            began: now,
+            header_write: None,
+            table_read: None,
+            table_fine: false,
+            batch: None,
+            has_batch: batch.is_some(),
+            mail: std::mem::take(&mut self.outbox),
+        };
         if let Some(batch) = batch {
-            round.has_batch = true;
             self.keeper.push(batch, io);
         }
         self.header.counter += 1;

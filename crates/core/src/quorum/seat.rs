@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use stead_journal::{
-    ClusterKey, DiskId, Fresh, Header, Identity, Journal, Medium as IdentityMedium, Opened,
-    OpenError, Opening, Sealed, Step,
+    ClusterKey, DiskId, Fresh, Header, Identity, Journal, Medium as IdentityMedium, OpenError,
+    Opened, Opening, Sealed, Step,
 };
 use stead_model::wire::peer::DiskHosting;
 use stead_model::{DiskEpoch, Incarnation, NodeId, Span, Time, VoterId};
@@ -34,9 +34,8 @@ pub(crate) struct Seat {
     free: bool,
     /// Which of the node's two slots is used next.
     turn: u32,
-    /// Slots with a write whose end is not known: not used again in this life (R3, H16).
-    doubt: [bool; 2],
-    /// Writes of dead incarnations that are still on their way.
+    /// Writes of dead incarnations that are still on their way: their slot is in doubt and not
+    /// used until they have ended (R3, H16).
     late: BTreeMap<Ticket, u32>,
     draws: u64,
     claim_began: Time,
@@ -138,7 +137,6 @@ impl Seat {
             lonely_since: None,
             free: false,
             turn: 0,
-            doubt: [false; 2],
             late: BTreeMap::new(),
             draws: 0,
             claim_began: now,
@@ -164,7 +162,7 @@ impl Seat {
     /// What heartbeats say of it.
     pub(crate) fn hosting(&self) -> DiskHosting {
         match &self.state {
-            State::Live(live) => {
+            State::Live(live) if live.is_renewing() => {
                 DiskHosting::Hosts { voter: self.config.voter, epoch: live.epoch }
             }
             _ if self.free => DiskHosting::Free,
@@ -233,6 +231,7 @@ impl Seat {
         io: &mut IoDesk,
     ) -> Option<Released> {
         self.note_loneliness(now, around);
+        self.note_hang(now, around.timing.heartbeat);
         match &mut self.state {
             State::Blank(ticket @ None) if now >= self.poll_at => {
                 *ticket = Some(io.read(Device::QuorumDisk, Identity::OFFSET, Identity::BYTES));
@@ -284,6 +283,31 @@ impl Seat {
         }
     }
 
+    /// An incarnation whose I/O hangs is given up; its writes stay in doubt until they end.
+    fn note_hang(&mut self, now: Time, heartbeat: Span) {
+        let hangs = |since: Time, beats: u64| now.since(since) > heartbeat * beats;
+        match &self.state {
+            State::Live(live) if live.round_began().is_some_and(|at| hangs(at, 10)) => {
+                self.drop_live(now, "the quorum disk does not answer".into());
+            }
+            State::Reading(..)
+            | State::WritingClaim(..)
+            | State::ReadingAgain(..)
+            | State::Copying(_)
+            | State::Doubting(..)
+            | State::WritingCopy(_)
+            | State::Activating(..)
+                if hangs(self.claim_began, 40) =>
+            {
+                self.retreat(now, heartbeat, "the quorum disk does not answer".into());
+            }
+            State::Watching(Some(_)) if hangs(self.poll_at, 40) => {
+                self.state = State::Watching(None);
+            }
+            _ => {}
+        }
+    }
+
     fn wants_claim(&self, now: Time, around: &Surroundings) -> bool {
         let heartbeat = around.timing.heartbeat;
         let (claim, since) = self.claim_seen;
@@ -304,7 +328,7 @@ impl Seat {
             return Some(base);
         }
         let late = |turn: u32| self.late.values().any(|slot| *slot == base + turn);
-        let free = |turn: &u32| !self.doubt[*turn as usize] && !late(*turn);
+        let free = |turn: &u32| !late(*turn);
         [self.turn, 1 - self.turn].into_iter().find(free).map(|turn| base + turn)
     }
 
@@ -342,25 +366,22 @@ impl Seat {
         setup: Setup,
         io: &mut IoDesk,
     ) -> Option<Released> {
-        if let Some(slot) = self.late.remove(&ticket) {
-            if matches!(result, IoResult::Failed(_)) {
-                self.doubt[(slot % 2) as usize] = true;
-            }
+        if self.late.remove(&ticket).is_some() {
             return None;
         }
         if let State::Live(live) = &mut self.state {
             return match live.done(ticket, result, io) {
                 Ok(released) => released,
                 Err(Dropped(why)) => {
-                    self.note_failed_write(ticket, result);
                     self.drop_live(now, why);
+                    self.late.remove(&ticket);
                     None
                 }
             };
         }
         if let IoResult::Failed(why) = result {
-            self.note_failed_write(ticket, result);
             self.retreat(now, setup.timing.heartbeat, why.clone());
+            self.late.remove(&ticket);
             return None;
         }
         self.step(now, ticket, result, setup, io);
@@ -397,12 +418,10 @@ impl Seat {
             State::Doubting(claim, why, _) => {
                 self.judge(now, claim, why, bytes, setup.timing.heartbeat);
             }
-            State::WritingCopy(mut writing) => {
-                match writing.keeper.done(ticket, result, io) {
-                    Ok(()) => self.copied(writing, io),
-                    Err(why) => self.retreat(now, setup.timing.heartbeat, why),
-                }
-            }
+            State::WritingCopy(mut writing) => match writing.keeper.done(ticket, result, io) {
+                Ok(()) => self.copied(writing, io),
+                Err(why) => self.retreat(now, setup.timing.heartbeat, why),
+            },
             State::Activating(mut writing, active) if active != ticket => {
                 let _ = writing.keeper.done(ticket, result, io);
                 self.state = State::Activating(writing, active);
@@ -507,8 +526,7 @@ impl Seat {
         io: &mut IoDesk,
     ) {
         let Some(table) = self.table(bytes) else { return };
-        let lost = table.highest_claim() > claim.epoch
-            || table.header(claim.slot) != claim.header;
+        let lost = table.highest_claim() > claim.epoch || table.header(claim.slot) != claim.header;
         if lost && !self.config.planted.has(Fault::NoSecondRead) {
             self.retreat(now, setup.timing.heartbeat, "another node claimed higher".into());
             self.watched(now, &table, setup.timing.heartbeat);
@@ -521,8 +539,7 @@ impl Seat {
             claim.answered = seen.first;
         }
         let Some(medium) = &self.medium else { return };
-        let seal =
-            Sealed { key: medium.key.clone(), disk: medium.disk, slot: source };
+        let seal = Sealed { key: medium.key.clone(), disk: medium.disk, slot: source };
         let opening = Opening::live(medium.geometry.area(source), seal, header.active);
         let opening = opening.with_planted(journal_planted(self.config.planted));
         let copying = Copying { claim, source, opening, ticket: None };
@@ -628,8 +645,7 @@ impl Seat {
         let text = format!("hosts the quorum disk, epoch {}, after {took}", claim.epoch);
         self.news.push(("disk-hosted", text));
         let place = (DiskEpoch(claim.epoch), claim.slot);
-        let live =
-            Live::new(place, (replica, keeper), claim.header, medium, self.config.planted);
+        let live = Live::new(place, (replica, keeper), claim.header, medium, self.config.planted);
         self.state = State::Live(Box::new(live));
     }
 
@@ -674,28 +690,6 @@ impl Seat {
         };
         self.turn = 1 - slot % 2;
         self.late.extend(tickets.into_iter().map(|t| (t, slot)));
-    }
-
-    fn note_failed_write(&mut self, ticket: Ticket, result: &IoResult) {
-        let failed = matches!(result, IoResult::Failed(_));
-        let slot = match &self.state {
-            State::Live(live) => Some(live.slot),
-            State::WritingClaim(claim, _) => Some(claim.slot),
-            State::WritingCopy(w) | State::Activating(w, _) => Some(w.claim.slot),
-            State::Blank(_)
-            | State::Watching(_)
-            | State::Reading(..)
-            | State::ReadingAgain(..)
-            | State::Copying(_)
-            | State::Doubting(..)
-            | State::Dead(_) => None,
-        };
-        if let Some(slot) = slot
-            && failed
-        {
-            self.doubt[(slot % 2) as usize] = true;
-        }
-        self.late.remove(&ticket);
     }
 
     /// The next random number below `below`, from the seed.

@@ -200,13 +200,17 @@ impl fmt::Display for PeerMessage {
             }
             Self::LeaseQuestion(q) => write!(f, "lease question {} {}", q.node, q.number),
             Self::LeaseAnswer(a) => {
-                write!(f, "lease answer {} {} for {} after {}", a.number, a.term, a.length, a.barrier)
+                write!(
+                    f,
+                    "lease answer {} {} for {} after {}",
+                    a.number, a.term, a.length, a.barrier
+                )
             }
             Self::Report(r) => {
                 write!(f, "report {}#{}", r.node, r.number)?;
-                r.groups.iter().try_for_each(|g| {
-                    write!(f, " {}:{}:{:?}", g.group, g.epoch, g.standing)
-                })
+                r.groups
+                    .iter()
+                    .try_for_each(|g| write!(f, " {}:{}:{:?}", g.group, g.epoch, g.standing))
             }
             Self::ReportSeen { number } => write!(f, "report seen #{number}"),
             Self::Forward(e) => write!(f, "forward {}", e.id),

@@ -1,0 +1,52 @@
+//! The engine's clock: ticks fed from event timestamps, and election timeouts from the seed.
+//!
+//! A tick is a tenth of a heartbeat, fed when an event or deadline needs it. Nothing about leases
+//! is ever computed from tick counts (R6).
+
+use stead_model::{Span, Time, VoterId};
+
+use super::replica::Setup;
+
+/// The engine's clock, fed from event timestamps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticks {
+    pub(super) last: Time,
+    pub(super) period: Span,
+    /// Ticks of one election timeout: after a stall at most this many are made up at once.
+    pub(super) election: usize,
+    /// Longest drawn timeout, exclusive.
+    pub(super) longest: usize,
+    seed: u64,
+    pub(super) elections: u64,
+}
+
+impl Ticks {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let period = Span(setup.timing.heartbeat.0 / 10);
+        let mut election = (setup.timing.election.0 / period.0) as usize;
+        if setup.id.is_disk() {
+            election += election / 2;
+        }
+        let longest = election + (election / 5).max(2);
+        Self { last: setup.now, period, election, longest, seed: setup.seed, elections: 0 }
+    }
+
+    /// Ticks that are due at `now`; after a stall at most one election timeout at once.
+    pub(super) fn due(&mut self, now: Time, burst: bool) -> usize {
+        let due = (now.since(self.last).0 / self.period.0) as usize;
+        if due > self.election && !burst {
+            self.last = now;
+            return self.election;
+        }
+        self.last += self.period * due as u64;
+        due.min(100 * self.election)
+    }
+
+    /// The timeout drawn for this voter, term and attempt, in `[E, 1.2 E)`.
+    pub(super) fn timeout(&self, id: VoterId, term: u64) -> usize {
+        let mut x = self.seed ^ id.0.rotate_left(17) ^ term.rotate_left(34);
+        x = (x ^ self.elections).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.election + ((x >> 33) as usize) % (self.longest - self.election)
+    }
+}
