@@ -1,3 +1,5 @@
+//! Every state and input of the guard's decisions, and the rules one by one.
+
 use stead_model::order::{GuardOrder, GuardReport};
 use stead_model::wire::guard::{Claim, InstanceId, MonitorId, ThingKind};
 use stead_model::{Epoch, Incarnation, LeaseNumber, Span, Time};

@@ -1,0 +1,290 @@
+//! The monitor's side of the conversation with the guard.
+//!
+//! Many threads ask, one reads the answers. What the guard runs is known here at any time. A call
+//! that was cancelled is never admitted any more: that is checked under the same lock under which
+//! a terminate looks for what must be ended, so nothing slips through between the two.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use stead_model::ResourceId;
+use stead_model::wire::codec;
+use stead_model::wire::guard::{
+    Claim, ExitStatus, GuardToMonitor, InstanceId, MonitorToGuard, Refusal, Thing, ThingKind,
+    VERSION,
+};
+
+use crate::bell::{Bell, Cancel};
+
+/// The guard answers at once; this only ends the wait for a guard that is being replaced.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why something was not admitted.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// The guard refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The call was cancelled before it could ask.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// The guard did not answer.
+    #[error("the guard does not answer")]
+    Silent,
+}
+
+/// Something the guard runs or ran.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// For whom.
+    pub claim: Claim,
+    /// Its kind.
+    pub kind: ThingKind,
+    /// Whether it still acts.
+    pub life: Life,
+}
+
+/// Whether a thing still acts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Admitted; a program is being executed.
+    Admitted,
+    /// A program was executed.
+    Started,
+    /// Nothing is left of it.
+    Ended(ExitStatus),
+}
+
+/// What the guard told that concerns a resource's slot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Ended {
+    pub(crate) resource: ResourceId,
+    pub(crate) status: ExitStatus,
+}
+
+/// The connection to the guard.
+#[derive(Debug)]
+pub struct GuardPort {
+    bell: Arc<Bell>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    connection: UnixStream,
+    request_last: u64,
+    asked: BTreeMap<u64, (Claim, ThingKind)>,
+    answers: BTreeMap<u64, Result<InstanceId, Refusal>>,
+    things: BTreeMap<InstanceId, Held>,
+}
+
+impl GuardPort {
+    pub(crate) fn new(connection: UnixStream, bell: Arc<Bell>) -> Self {
+        let state = State {
+            connection,
+            request_last: 0,
+            asked: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            things: BTreeMap::new(),
+        };
+        Self { bell, state: Mutex::new(state) }
+    }
+
+    /// Says hello: from now on the guard counts this monitor as ready.
+    pub(crate) fn hello(&self) -> io::Result<()> {
+        self.lock().send(&MonitorToGuard::Hello { version: VERSION })
+    }
+
+    /// Reads what the guard says until it is gone. `tell` is called for what ended.
+    pub(crate) fn listen(
+        &self,
+        mut connection: UnixStream,
+        mut tell: impl FnMut(GuardNews),
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            while let Some((message, used)) = codec::decode(&bytes).map_err(io::Error::other)? {
+                bytes.drain(..used);
+                // First the news, then the bell: whoever the bell wakes is behind the news.
+                if let Some(news) = self.lock().take(message) {
+                    tell(news);
+                }
+                self.bell.ring();
+            }
+            match connection.read(&mut chunk)? {
+                0 => return Ok(()),
+                got => bytes.extend_from_slice(&chunk[..got]),
+            }
+        }
+    }
+
+    /// Asks whether something may run; a program is started with that.
+    ///
+    /// # Errors
+    /// It may not; nothing of it acts.
+    pub fn admit(
+        &self,
+        claim: &Claim,
+        thing: Thing,
+        cancel: &Cancel,
+    ) -> Result<InstanceId, AdmitError> {
+        let request = self.lock().ask(claim, thing, cancel)?;
+        let answer = self.bell.wait(Some(ANSWER_LIMIT), || self.lock().answers.remove(&request));
+        answer.ok_or(AdmitError::Silent)?.map_err(AdmitError::Refused)
+    }
+
+    /// Sends a signal to a program.
+    pub fn signal(&self, instance: InstanceId, signal: i32) {
+        self.lock().say(&MonitorToGuard::Signal { instance, signal });
+    }
+
+    /// Ends a thing at once; its end is told by the guard.
+    pub fn kill(&self, instance: InstanceId) {
+        self.lock().say(&MonitorToGuard::Kill { instance });
+    }
+
+    /// Tells that nothing is left of an address or mark.
+    pub fn released(&self, instance: InstanceId) {
+        let mut state = self.lock();
+        state.things.remove(&instance);
+        state.say(&MonitorToGuard::Released { instance });
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// What is known of a thing.
+    #[must_use]
+    pub fn life(&self, instance: InstanceId) -> Life {
+        let ended = Life::Ended(ExitStatus::Unknown);
+        self.lock().things.get(&instance).map_or(ended, |held| held.life.clone())
+    }
+
+    /// Waits until `look` likes what is known of a thing, or the call is cancelled, or for
+    /// `limit`; tells what is known then.
+    pub fn wait_for(
+        &self,
+        instance: InstanceId,
+        limit: Duration,
+        cancel: &Cancel,
+        look: impl Fn(&Life) -> bool,
+    ) -> Life {
+        let found = self.bell.wait(Some(limit), || {
+            let life = self.life(instance);
+            (look(&life) || cancel.is_asked()).then_some(life)
+        });
+        found.unwrap_or_else(|| self.life(instance))
+    }
+
+    /// What of a resource acts now.
+    #[must_use]
+    pub fn running(&self, resource: &ResourceId) -> Option<(InstanceId, Held)> {
+        let state = self.lock();
+        let mut things = state.things.iter();
+        things.find(|(_, h)| h.is_of(resource)).map(|(id, held)| (*id, held.clone()))
+    }
+
+    /// Everything that acts now.
+    pub(crate) fn all_running(&self) -> Vec<Held> {
+        let acts = |held: &&Held| !matches!(held.life, Life::Ended(_));
+        self.lock().things.values().filter(acts).cloned().collect()
+    }
+
+    /// Ends all of a resource. All its calls were cancelled before.
+    pub(crate) fn end_all(&self, resource: &ResourceId, limit: Duration) -> Result<(), String> {
+        let mut killed = Vec::new();
+        let ended = self.bell.wait(Some(limit), || {
+            let mut state = self.lock();
+            let things = state.things.iter().filter(|(_, held)| held.is_of(resource));
+            let left: Vec<InstanceId> = things.map(|(id, _)| *id).collect();
+            for instance in left.iter().filter(|id| !killed.contains(*id)) {
+                state.say(&MonitorToGuard::Kill { instance: *instance });
+            }
+            killed.extend(left.iter().copied());
+            let asked = state.asked.values().any(|(claim, _)| claim.resource == *resource);
+            (left.is_empty() && !asked).then_some(())
+        });
+        ended.ok_or_else(|| "the guard could not end it in time".to_owned())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the listener of the guard's connection tells.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum GuardNews {
+    /// The first answer: what runs is known from now on.
+    Inventory,
+    /// Something ended by itself or was killed.
+    Ended(Ended),
+}
+
+impl Held {
+    fn is_of(&self, resource: &ResourceId) -> bool {
+        self.claim.resource == *resource && !matches!(self.life, Life::Ended(_))
+    }
+}
+
+impl State {
+    fn send(&mut self, message: &MonitorToGuard) -> io::Result<()> {
+        self.connection.write_all(&codec::encode(message))
+    }
+
+    /// Sends what need not arrive: if the guard is gone, so is everything it ran.
+    fn say(&mut self, message: &MonitorToGuard) {
+        drop(self.send(message));
+    }
+
+    fn ask(&mut self, claim: &Claim, thing: Thing, cancel: &Cancel) -> Result<u64, AdmitError> {
+        if cancel.is_asked() {
+            return Err(AdmitError::Cancelled);
+        }
+        self.request_last += 1;
+        let request = self.request_last;
+        self.asked.insert(request, (claim.clone(), thing.kind()));
+        let claim = claim.clone();
+        let sent = self.send(&MonitorToGuard::Admit { request, claim, thing });
+        sent.map(|()| request).map_err(|_| AdmitError::Silent)
+    }
+
+    fn take(&mut self, message: GuardToMonitor) -> Option<GuardNews> {
+        match message {
+            GuardToMonitor::Inventory(running) => {
+                for thing in running {
+                    let (claim, kind) = (thing.claim, thing.kind);
+                    self.things.insert(thing.instance, Held { claim, kind, life: Life::Started });
+                }
+                Some(GuardNews::Inventory)
+            }
+            GuardToMonitor::Admitted { request, instance, .. } => {
+                let (claim, kind) = self.asked.remove(&request)?;
+                let resource = claim.resource.clone();
+                self.things.retain(|_, h| h.claim.resource != resource || h.is_of(&resource));
+                self.things.insert(instance, Held { claim, kind, life: Life::Admitted });
+                self.answers.insert(request, Ok(instance));
+                None
+            }
+            GuardToMonitor::Refused { request, refusal } => {
+                self.asked.remove(&request);
+                self.answers.insert(request, Err(refusal));
+                None
+            }
+            GuardToMonitor::Started { instance } => {
+                let held = self.things.get_mut(&instance)?;
+                held.life = Life::Started;
+                None
+            }
+            GuardToMonitor::Exited { instance, status } => {
+                let held = self.things.get_mut(&instance)?;
+                held.life = Life::Ended(status.clone());
+                let resource = held.claim.resource.clone();
+                Some(GuardNews::Ended(Ended { resource, status }))
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Which interface a cluster address lives on, and which neighbours are nodes of the cluster.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use stead_model::config::NodeConfig;
+use stead_netlink::{AddressEntry, Claim, Link, Mac, Route};
+
+/// Finds the interface: by name, or the one whose own address lies in the configured prefix.
+///
+/// # Errors
+/// One sentence that names what was looked for and what there is.
+pub(crate) fn choose(
+    route: &Route,
+    address: IpAddr,
+    prefix: u8,
+    name: Option<&str>,
+) -> Result<Claim, String> {
+    let link = match name {
+        Some(name) => route.link(name).map_err(|e| format!("no interface `{name}`: {e}"))?,
+        None => by_prefix(route, address, prefix)?,
+    };
+    let Some(mac) = link.mac else {
+        return Err(format!("interface `{}` has no MAC address", link.name));
+    };
+    Ok(Claim { address, ifindex: link.index, mac })
+}
+
+fn by_prefix(route: &Route, address: IpAddr, prefix: u8) -> Result<Link, String> {
+    let addresses = route.addresses().map_err(|e| e.to_string())?;
+    let own = addresses.iter().find(|entry| is_home(entry, address, prefix));
+    let Some(own) = own else {
+        let there: Vec<String> = addresses
+            .iter()
+            .filter(|entry| !entry.address.is_loopback() && entry.prefix_len < 128)
+            .map(|entry| format!("{}/{}", entry.address, entry.prefix_len))
+            .collect();
+        return Err(format!(
+            "no interface of this node has an address in {address}/{prefix} (there are: {})",
+            there.join(", ")
+        ));
+    };
+    route.link(own.ifindex).map_err(|e| e.to_string())
+}
+
+/// Whether this is a node's own address in the network of the cluster address.
+fn is_home(entry: &AddressEntry, address: IpAddr, prefix: u8) -> bool {
+    entry.address != address
+        && !entry.without_prefix_route
+        && network(entry.address, prefix) == network(address, prefix)
+}
+
+fn network(address: IpAddr, prefix: u8) -> (bool, u128) {
+    let keep = |bits: u128, width: u32| {
+        bits.checked_shr(width - u32::from(prefix).min(width)).unwrap_or_default()
+    };
+    match address {
+        IpAddr::V4(v4) => (true, keep(u128::from(v4.to_bits()), 32)),
+        IpAddr::V6(v6) => (false, keep(v6.to_bits(), 128)),
+    }
+}
+
+/// The MAC addresses that this node's neighbour table knows for the nodes of the cluster.
+pub(crate) fn node_macs(route: &Route, root: &Path) -> BTreeSet<Mac> {
+    let config = fs::read(root.join("etc/stead/cluster.json")).ok();
+    let config = config.and_then(|bytes| serde_json::from_slice::<NodeConfig>(&bytes).ok());
+    let Some(config) = config else { return BTreeSet::new() };
+    let nodes: BTreeSet<IpAddr> =
+        config.nodes.iter().flat_map(|n| n.addresses.iter().map(|a| a.address)).collect();
+    let neighbours = route.neighbours().unwrap_or_default();
+    neighbours.into_iter().filter(|n| nodes.contains(&n.address)).filter_map(|n| n.mac).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_compares_its_bits_only() {
+        let same = |a: &str, b: &str, prefix| {
+            network(a.parse().unwrap(), prefix) == network(b.parse().unwrap(), prefix)
+        };
+        assert!(same("10.0.0.5", "10.0.0.200", 24));
+        assert!(!same("10.0.0.5", "10.0.1.5", 24));
+        assert!(same("10.0.0.5", "10.9.9.9", 8));
+        assert!(same("10.0.0.5", "192.0.2.1", 0));
+        assert!(same("fd00::1", "fd00::2", 64));
+        assert!(!same("fd00::1", "fd00::2", 128));
+        assert!(!same("0.0.0.1", "::1", 0));
+    }
+}

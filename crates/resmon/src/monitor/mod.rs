@@ -1,0 +1,241 @@
+//! The monitor process: connects the guard, the node service and the threads of the types.
+//!
+//! ```text
+//!  node service ── monitor.sock ──► main thread ──► one thread per call to a type
+//!  guard ───────── socket pair ───►  (slots)   ◄── what calls return, what types push
+//! ```
+//!
+//! The main thread decides nothing itself ([`crate::slot`] does) and waits for nobody: it never
+//! writes to a socket that might be full and never calls a type.
+
+mod node_port;
+mod output;
+mod seat;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, VERSION};
+use stead_model::{Incarnation, ResourceId};
+use stead_netlink::Mac;
+
+use crate::bell::Bell;
+use crate::guard_port::{GuardNews, GuardPort};
+use crate::host::{clock::boot_time, descriptor};
+use crate::resource_type::{ClusterMacs, Pushed};
+use crate::slot::{CallNumber, Input, Returned, Slot};
+use crate::types;
+use node_port::{NodeEvent, NodeLink};
+use seat::{Desk, Seat};
+
+/// Stack of the monitor's own threads; only what is touched costs memory.
+pub(crate) const STACK_BYTES: usize = 256 << 10;
+
+/// Runs the monitor until the guard is gone: `stead monitor`.
+#[must_use]
+pub fn run(args: &[String]) -> ExitCode {
+    if let Some(argument) = args.first() {
+        say(&format!("stead monitor takes no arguments, `{argument}` was given"));
+        return ExitCode::from(2);
+    }
+    let root = std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
+    match start(root) {
+        Ok(mut monitor) => monitor.serve(),
+        Err(why) => {
+            say(&why.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the main thread hears.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// From or about the node service.
+    Node(NodeEvent),
+    /// From the guard.
+    Guard(GuardNews),
+    /// The guard is gone.
+    GuardGone,
+    /// A call returned.
+    Returned { resource: ResourceId, call: CallNumber, result: Returned },
+    /// A terminate ended.
+    Terminated { resource: ResourceId, result: Result<(), String> },
+    /// A type noticed something; `opening` tells an old one from the present one.
+    Pushed { resource: ResourceId, opening: u64, pushed: Pushed },
+}
+
+struct Monitor {
+    seats: BTreeMap<ResourceId, Seat>,
+    desk: Desk,
+    heard: Receiver<Heard>,
+    node: Option<NodeLink>,
+    service: Option<Incarnation>,
+}
+
+fn start(root: PathBuf) -> io::Result<Monitor> {
+    let connection = descriptor::guard_connection()?;
+    let (sender, heard) = channel();
+    node_port::listen(&root.join("run/stead"), sender.clone())?;
+    let bell = Arc::new(Bell::default());
+    let guard = Arc::new(GuardPort::new(connection.try_clone()?, Arc::clone(&bell)));
+    let (port, news) = (Arc::clone(&guard), sender.clone());
+    thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        let tell = |told| drop(news.send(Heard::Guard(told)));
+        drop(port.listen(connection, tell));
+        drop(news.send(Heard::GuardGone));
+    })?;
+    guard.hello()?;
+    let nodes = Arc::new(ClusterMacs::default());
+    let desk = Desk { guard, nodes, root, bell, sender };
+    Ok(Monitor { seats: BTreeMap::new(), desk, heard, node: None, service: None })
+}
+
+impl Monitor {
+    fn serve(&mut self) -> ExitCode {
+        loop {
+            let heard = match self.time_left() {
+                None => self.heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(left) => self.heard.recv_timeout(left),
+            };
+            match heard {
+                Ok(Heard::GuardGone) | Err(RecvTimeoutError::Disconnected) => {
+                    say("the guard is gone");
+                    return ExitCode::FAILURE;
+                }
+                Ok(heard) => self.hear(heard),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.hand_in_deadlines();
+        }
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        let next = self.seats.values().filter_map(|seat| seat.slot.next_deadline()).min()?;
+        Some(Duration::from_nanos(next.since(boot_time()).0))
+    }
+
+    fn hand_in_deadlines(&mut self) {
+        let now = boot_time();
+        let due =
+            self.seats.iter().filter(|(_, s)| s.slot.next_deadline().is_some_and(|t| t <= now));
+        for resource in due.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
+            self.feed(&resource, Input::Deadline);
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Node(event) => self.hear_node(event),
+            Heard::Guard(GuardNews::Inventory) => self.take_inventory(),
+            Heard::Guard(GuardNews::Ended(ended)) => {
+                let how = types::sentence(&ended.status);
+                self.feed(&ended.resource, Input::Ended(how));
+            }
+            Heard::GuardGone => {}
+            Heard::Returned { resource, call, result } => {
+                if let Some(seat) = self.seats.get_mut(&resource) {
+                    seat.call_returned(call);
+                }
+                self.feed(&resource, Input::Returned { call, result });
+            }
+            Heard::Terminated { resource, result } => {
+                self.feed(&resource, Input::Terminated(result));
+            }
+            Heard::Pushed { resource, opening, pushed } => {
+                let present = self.seats.get(&resource).is_some_and(|s| s.opening == opening);
+                if present {
+                    self.feed(&resource, pushed.into());
+                }
+            }
+        }
+    }
+
+    /// What the guard runs since before this monitor is there, unwatched until it is adopted.
+    fn take_inventory(&mut self) {
+        for held in self.desk.guard.all_running() {
+            let claim = held.claim;
+            let slot = Slot::running(claim.group, claim.resource.clone(), claim.epoch);
+            self.seats.entry(claim.resource).or_insert_with(|| Seat::new(slot));
+        }
+    }
+
+    fn hear_node(&mut self, event: NodeEvent) {
+        match event {
+            NodeEvent::Connected(link) => self.node = Some(link),
+            NodeEvent::Gone(connection) => {
+                self.node = self.node.take().filter(|link| link.connection != connection);
+            }
+            NodeEvent::Said(connection, message) => {
+                if self.node.as_ref().is_some_and(|link| link.connection == connection) {
+                    self.node_said(message);
+                }
+            }
+        }
+    }
+
+    fn node_said(&mut self, message: NodeToMonitor) {
+        match message {
+            NodeToMonitor::Hello { service, .. } => {
+                if self.service.replace(service) != Some(service) {
+                    for resource in self.seats.keys().cloned().collect::<Vec<_>>() {
+                        self.feed(&resource, Input::NewService);
+                    }
+                }
+                self.tell_node(MonitorToNode::Hello { version: VERSION });
+            }
+            NodeToMonitor::Order(order) => {
+                let resource = order.resource.clone();
+                self.seats.entry(resource.clone()).or_insert_with(|| {
+                    Seat::new(Slot::new(order.group.clone(), order.resource.clone()))
+                });
+                self.feed(&resource, Input::Order(order));
+            }
+            NodeToMonitor::ClusterMacs(macs) => {
+                self.desk.nodes.learn(macs.into_iter().map(Mac));
+            }
+            NodeToMonitor::Logs { request, resource, bytes_max } => {
+                if let Some(link) = &self.node {
+                    output::read(&self.desk.root, &resource, bytes_max, request, link.clone());
+                }
+            }
+        }
+    }
+
+    fn feed(&mut self, resource: &ResourceId, input: Input) {
+        let Some(seat) = self.seats.get_mut(resource) else { return };
+        for report in seat.feed(&self.desk, resource, input) {
+            self.tell_node(MonitorToNode::Report(report));
+        }
+    }
+
+    /// A report that nobody hears is lost: whoever connects asks again what it needs to know.
+    fn tell_node(&self, message: MonitorToNode) {
+        if let Some(link) = &self.node {
+            link.send(message);
+        }
+    }
+}
+
+impl From<Pushed> for Input {
+    fn from(pushed: Pushed) -> Self {
+        match pushed {
+            Pushed::Failed(why) => Self::Failed(why),
+            Pushed::Notice(text) => Self::Notice(text),
+        }
+    }
+}
+
+/// What all seats share; see [`Desk`].
+type HeardSender = Sender<Heard>;
+
+fn say(text: &str) {
+    // There is nobody else to tell.
+    drop(writeln!(io::stderr(), "stead monitor: {text}"));
+}

@@ -1,0 +1,231 @@
+//! One resource in the monitor: its decisions, its opened type, the calls that run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use stead_model::ResourceId;
+use stead_model::order::{OnlineSpec, ResourceReport};
+use stead_model::resource::Health;
+use stead_model::wire::guard::Claim;
+
+use super::{Heard, HeardSender, STACK_BYTES};
+use crate::bell::{Bell, Cancel};
+use crate::guard_port::GuardPort;
+use crate::host::clock::boot_time;
+use crate::resource_type::{Call, ClusterMacs, Context, Fault, Push, ResourceType};
+use crate::slot::{CallNumber, Input, Output, Returned, Slot, Verb, Who};
+use crate::types;
+
+/// The guard kills at once; this bounds the thread that waits for it.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// What all seats share.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) guard: Arc<GuardPort>,
+    pub(super) nodes: Arc<ClusterMacs>,
+    pub(super) root: PathBuf,
+    pub(super) bell: Arc<Bell>,
+    pub(super) sender: HeardSender,
+}
+
+/// One resource.
+pub(super) struct Seat {
+    pub(super) slot: Slot,
+    /// Counts how often the type was opened, to tell what an old one pushes.
+    pub(super) opening: u64,
+    opened: Option<(Arc<dyn ResourceType>, Claim)>,
+    /// The calls that have not returned, given up ones included.
+    running: Vec<(CallNumber, Cancel)>,
+}
+
+impl Seat {
+    pub(super) fn new(slot: Slot) -> Self {
+        Self { slot, opening: 0, opened: None, running: Vec::new() }
+    }
+
+    pub(super) fn call_returned(&mut self, call: CallNumber) {
+        self.running.retain(|(number, _)| *number != call);
+    }
+
+    /// Lets the slot decide and does what it wants; gives what is to be reported.
+    pub(super) fn feed(
+        &mut self,
+        desk: &Desk,
+        resource: &ResourceId,
+        input: Input,
+    ) -> Vec<ResourceReport> {
+        let mut reports = Vec::new();
+        for output in self.slot.handle(boot_time(), input) {
+            match output {
+                Output::Report(report) => reports.push(report),
+                Output::Cancel => self.cancel_calls(),
+                Output::Call { call, verb } => self.call(desk, resource, call, verb),
+                Output::Terminate => self.terminate(desk, resource),
+            }
+        }
+        if self.slot.is_offline() {
+            self.opened = None;
+        }
+        reports
+    }
+
+    fn cancel_calls(&self) {
+        self.running.iter().for_each(|(_, cancel)| cancel.ask());
+    }
+
+    /// Calls the type in a thread of its own. One that still runs is given up: it may hang.
+    fn call(&mut self, desk: &Desk, resource: &ResourceId, call: CallNumber, verb: Verb) {
+        self.cancel_calls();
+        let work = match self.prepare(desk, resource, &verb) {
+            Ok((kind, claim)) => {
+                let cancel = Cancel::new(Arc::clone(&desk.bell));
+                self.running.push((call, cancel.clone()));
+                let guard = Arc::clone(&desk.guard);
+                let context = Call { claim, cancel };
+                Ok(move || perform(&*kind, &verb, &context, &guard))
+            }
+            Err(fault) => Err(fault.into()),
+        };
+        let (sender, resource) = (desk.sender.clone(), resource.clone());
+        let tell = move |result| {
+            drop(sender.send(Heard::Returned { resource: resource.clone(), call, result }));
+        };
+        match work {
+            Err(result) => tell(result),
+            Ok(work) => in_thread(work, tell),
+        }
+    }
+
+    /// The opened type; a start opens it anew.
+    fn prepare(
+        &mut self,
+        desk: &Desk,
+        resource: &ResourceId,
+        verb: &Verb,
+    ) -> Result<(Arc<dyn ResourceType>, Claim), Fault> {
+        match verb {
+            Verb::Online(who, spec) | Verb::Adopt(who, spec) => {
+                let opened = self.open(desk, resource, who, spec)?;
+                self.opened = Some(opened.clone());
+                Ok(opened)
+            }
+            Verb::Offline | Verb::LooksAlive | Verb::IsAlive => {
+                self.opened.clone().ok_or_else(|| Fault::Failed("it is not open".into()))
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        desk: &Desk,
+        resource: &ResourceId,
+        who: &Who,
+        spec: &OnlineSpec,
+    ) -> Result<(Arc<dyn ResourceType>, Claim), Fault> {
+        self.opening += 1;
+        let (opening, sender, resource) = (self.opening, desk.sender.clone(), resource.clone());
+        let push = Push(Arc::new(move |pushed| {
+            drop(sender.send(Heard::Pushed { resource: resource.clone(), opening, pushed }));
+        }));
+        let context = Context {
+            guard: Arc::clone(&desk.guard),
+            nodes: Arc::clone(&desk.nodes),
+            push,
+            root: desk.root.clone(),
+            bell: Arc::clone(&desk.bell),
+        };
+        Ok((types::open(spec, context)?, Claim::from(who)))
+    }
+
+    /// Ends all that the guard runs for it. First every call is cancelled and the type closed,
+    /// so that nothing new is admitted or added behind it.
+    fn terminate(&mut self, desk: &Desk, resource: &ResourceId) {
+        self.cancel_calls();
+        let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
+        let (guard, name) = (Arc::clone(&desk.guard), resource.clone());
+        let work = move || {
+            if let Some(kind) = kind {
+                drop(catch_unwind(AssertUnwindSafe(|| kind.close())));
+            }
+            guard.end_all(&name, END_LIMIT)
+        };
+        let (sender, resource) = (desk.sender.clone(), resource.clone());
+        let tell = move |result| {
+            drop(sender.send(Heard::Terminated { resource: resource.clone(), result }));
+        };
+        in_thread(work, tell);
+    }
+}
+
+/// Runs something in a new thread and tells how it went.
+fn in_thread<T: Troubled + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    tell: impl Fn(T) + Send + Clone + 'static,
+) {
+    let builder = thread::Builder::new().stack_size(STACK_BYTES);
+    let in_vain = tell.clone();
+    let spawned = builder.spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        tell(result.unwrap_or_else(|_| T::trouble("the resource type panicked".into())));
+    });
+    if let Err(why) = spawned {
+        in_vain(T::trouble(format!("no thread to run it: {why}")));
+    }
+}
+
+/// What can also say that it did not come about.
+trait Troubled: Send {
+    fn trouble(why: String) -> Self;
+}
+
+impl Troubled for Returned {
+    fn trouble(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl Troubled for Result<(), String> {
+    fn trouble(why: String) -> Self {
+        Err(why)
+    }
+}
+
+fn perform(kind: &dyn ResourceType, verb: &Verb, call: &Call, guard: &GuardPort) -> Returned {
+    let running = || guard.running(&call.claim.resource);
+    let done = |result: Result<(), Fault>| match result {
+        Ok(()) => Returned::Done,
+        Err(fault) => fault.into(),
+    };
+    match verb {
+        Verb::Online(..) => match running() {
+            Some((instance, held)) if held.claim.epoch == call.claim.epoch => {
+                done(kind.adopt(call, instance))
+            }
+            Some(_) | None => done(kind.online(call)),
+        },
+        Verb::Adopt(..) => match running() {
+            Some((instance, _)) => done(kind.adopt(call, instance)),
+            None => Returned::Failed("nothing of it runs any more".into()),
+        },
+        Verb::Offline => done(kind.offline(call)),
+        Verb::LooksAlive => health(kind.looks_alive(call)),
+        Verb::IsAlive => health(kind.is_alive(call)),
+    }
+}
+
+fn health((health, detail): (Health, String)) -> Returned {
+    Returned::Health(health, detail)
+}
+
+impl From<Fault> for Returned {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(why) => Self::Refused(why),
+            Fault::Failed(why) => Self::Failed(why),
+        }
+    }
+}

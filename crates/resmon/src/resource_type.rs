@@ -1,0 +1,223 @@
+//! What a resource type must do.
+//!
+//! Every call may block; it runs in a thread of its own and only that thread waits. Calls may
+//! overlap: [`ResourceType::close`] comes while another one hangs. A type starts nothing that the
+//! guard did not admit: it asks through [`GuardPort::admit`] with the [`Cancel`] of its call.
+//!
+//! The property tables are in `stead_model::resource_type`, so that the leader can refuse a wrong
+//! property before anything is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use stead_model::order::OnlineSpec;
+use stead_model::resource::Health;
+use stead_model::resource_type::{builtin, parse_time_ms};
+use stead_model::wire::guard::{Claim, InstanceId, Refusal};
+use stead_netlink::Mac;
+
+pub use crate::bell::{Cancel, Slept};
+pub use crate::guard_port::{AdmitError, GuardPort, Held, Life};
+use crate::slot::Who;
+
+/// A resource of some type, opened with its properties.
+pub trait ResourceType: Send + Sync {
+    /// Starts it; returns when it serves.
+    ///
+    /// # Errors
+    /// It does not; what was begun may be left to the guard, which ends it.
+    fn online(&self, call: &Call) -> Result<(), Fault>;
+
+    /// Watches what the guard runs since an earlier monitor. Nothing is restarted.
+    ///
+    /// # Errors
+    /// It cannot be used as it is.
+    fn adopt(&self, call: &Call, instance: InstanceId) -> Result<(), Fault>;
+
+    /// Stops it gracefully, then less so; returns when nothing of it acts.
+    ///
+    /// # Errors
+    /// Something may still act; the monitor then lets the guard end it.
+    fn offline(&self, call: &Call) -> Result<(), Fault>;
+
+    /// The light check.
+    fn looks_alive(&self, call: &Call) -> Checked;
+
+    /// The thorough check.
+    fn is_alive(&self, call: &Call) -> Checked;
+
+    /// From now on it begins nothing any more; ends its own threads. After this returned, what
+    /// the guard runs for it is ended.
+    fn close(&self);
+}
+
+/// What a check found, with a detail for people.
+pub type Checked = (Health, String);
+
+/// One call: for whom, and how it is told to return early.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// For whom and by which right.
+    pub claim: Claim,
+    /// Asked when it shall return early.
+    pub cancel: Cancel,
+}
+
+/// Why a call did not do what it should.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// The guard refused by right of the lease: no fault of the resource.
+    #[error("{0}")]
+    Refused(String),
+    /// It does not work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What a type may use.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The guard.
+    pub guard: Arc<GuardPort>,
+    /// The nodes of the cluster on the wire.
+    pub nodes: Arc<ClusterMacs>,
+    /// Where it says what it noticed by itself.
+    pub push: Push,
+    /// Folder that stands for `/`.
+    pub root: PathBuf,
+    pub(crate) bell: Arc<crate::bell::Bell>,
+}
+
+/// The way by which a type says what it noticed by itself.
+#[derive(Clone)]
+pub struct Push(pub(crate) Arc<dyn Fn(Pushed) + Send + Sync>);
+
+/// What a type noticed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pushed {
+    /// It failed.
+    Failed(String),
+    /// Somebody should know.
+    Notice(String),
+}
+
+/// MAC addresses of the cluster's nodes, as far as told by the node service.
+#[derive(Debug, Default)]
+pub struct ClusterMacs(Mutex<BTreeSet<Mac>>);
+
+impl Context {
+    /// A [`Cancel`] for a thread of the type's own.
+    #[must_use]
+    pub fn new_cancel(&self) -> Cancel {
+        Cancel::new(Arc::clone(&self.bell))
+    }
+
+    /// Asks a [`Cancel`] of [`Self::new_cancel`].
+    pub fn ask(&self, cancel: &Cancel) {
+        cancel.ask();
+    }
+}
+
+impl Push {
+    /// It failed.
+    pub fn failed(&self, why: impl Into<String>) {
+        (self.0)(Pushed::Failed(why.into()));
+    }
+
+    /// Somebody should know.
+    pub fn notice(&self, text: impl Into<String>) {
+        (self.0)(Pushed::Notice(text.into()));
+    }
+}
+
+impl std::fmt::Debug for Push {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Push")
+    }
+}
+
+impl ClusterMacs {
+    /// Whether a node of the cluster has this MAC address.
+    #[must_use]
+    pub fn contains(&self, mac: Mac) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&mac)
+    }
+
+    /// Adds what was learned.
+    pub fn learn(&self, macs: impl IntoIterator<Item = Mac>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(macs);
+    }
+}
+
+impl From<AdmitError> for Fault {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Refused(Refusal::NotStarted(why)) => Self::Failed(why),
+            AdmitError::Refused(refusal) => Self::Refused(refusal.to_string()),
+            AdmitError::Cancelled | AdmitError::Silent => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<&Who> for Claim {
+    fn from(who: &Who) -> Self {
+        Self {
+            group: who.group.clone(),
+            resource: who.resource.clone(),
+            epoch: who.epoch,
+            lease: who.lease,
+        }
+    }
+}
+
+/// The properties of one resource, with the defaults of its type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Properties {
+    kind: String,
+    given: BTreeMap<String, String>,
+}
+
+impl Properties {
+    /// The properties of an order.
+    #[must_use]
+    pub fn of(spec: &OnlineSpec) -> Self {
+        Self { kind: spec.kind.clone(), given: spec.properties.clone() }
+    }
+
+    /// A property, or its default.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let default = || {
+            let table = builtin(&self.kind)?.properties;
+            table.iter().find(|p| p.name == name)?.default
+        };
+        self.given.get(name).map(String::as_str).or_else(default)
+    }
+
+    /// A property that must be there.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn needed(&self, name: &str) -> Result<&str, Fault> {
+        self.text(name)
+            .ok_or_else(|| Fault::Failed(format!("property `{name}` of the resource is missing")))
+    }
+
+    /// A length of time.
+    ///
+    /// # Errors
+    /// It is missing or no time.
+    pub fn time(&self, name: &str) -> Result<Duration, Fault> {
+        let ms = parse_time_ms(self.needed(name)?);
+        ms.map(Duration::from_millis)
+            .map_err(|_| Fault::Failed(format!("property `{name}` is no time")))
+    }
+
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+}

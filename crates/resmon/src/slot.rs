@@ -1,0 +1,277 @@
+//! What happens to one resource: orders, calls to its type, time limits, reports. Pure.
+//!
+//! ```text
+//!             Online, Adopt            returned ok
+//!  ┌─────────┐ ─────────► ┌──────────┐ ─────────► ┌────────┐ ─┐ looks alive,
+//!  │ offline │            │ starting │            │ online │  │ is alive
+//!  └─────────┘ ◄─┐        └──────────┘            └────────┘ ◄┘
+//!       ▲        │ failed, too late │   failed, Terminate │ │ Offline
+//!       │        │        ┌─────────────┐ ◄───────────────┘ ▼
+//!       │        └─────── │ terminating │ ◄──────────── ┌──────────┐
+//!       │                 └─────────────┘  too late     │ stopping │
+//!       └─────────────────────────────────────────────── └──────────┘
+//! ```
+//!
+//! Every way to *offline* or *failed* goes through a stop that succeeded: such a report says that
+//! nothing of the resource acts any more (I-STOP-START). One order at a time; one that was
+//! answered is answered again, not carried out again.
+
+mod answer;
+#[cfg(test)]
+mod tests;
+mod transition;
+
+use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
+use stead_model::resource::Health;
+use stead_model::{Epoch, GroupId, LeaseNumber, OrderId, ResourceId, Span, Time};
+
+/// How long a terminate may take before the resource counts as not stoppable.
+pub const TERMINATE_LIMIT: Span = Span::from_secs(5);
+/// How long a check may take before health is unknown, unless its interval is shorter.
+pub const CHECK_LIMIT: Span = Span::from_secs(10);
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The node service ordered something.
+    Order(ResourceOrder),
+    /// A call to the type returned.
+    Returned {
+        /// Which.
+        call: CallNumber,
+        /// What it said.
+        result: Returned,
+    },
+    /// The terminate ended.
+    Terminated(Result<(), String>),
+    /// What the guard ran for it ended by itself; nothing of it is left.
+    Ended(String),
+    /// The type noticed by itself that it failed.
+    Failed(String),
+    /// The type has something to tell.
+    Notice(String),
+    /// Another node service took over: it knows nothing of earlier orders.
+    NewService,
+    /// The time of [`Slot::next_deadline`] came.
+    Deadline,
+}
+
+/// What a call to the type said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Returned {
+    /// Going online, adopting or going offline worked.
+    Done,
+    /// It did not.
+    Failed(String),
+    /// The guard refused.
+    Refused(String),
+    /// A check answered.
+    Health(Health, String),
+}
+
+/// What shall be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Call the type; a call that still runs is left to itself.
+    Call {
+        /// Comes back with what it returns.
+        call: CallNumber,
+        /// What to call.
+        verb: Verb,
+    },
+    /// Ask the call that runs to return early.
+    Cancel,
+    /// End all that the guard runs for it, whatever the type is doing.
+    Terminate,
+    /// Tell the node service.
+    Report(ResourceReport),
+}
+
+/// What the type is asked to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// Start it, or adopt it if it runs for that epoch.
+    Online(Who, OnlineSpec),
+    /// Watch what runs already.
+    Adopt(Who, OnlineSpec),
+    /// Stop it gracefully.
+    Offline,
+    /// The light check.
+    LooksAlive,
+    /// The thorough check.
+    IsAlive,
+}
+
+/// For whom and by which right something is started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Who {
+    /// The group.
+    pub group: GroupId,
+    /// The resource.
+    pub resource: ResourceId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The lease of the order.
+    pub lease: LeaseNumber,
+}
+
+/// Number of a call, unique in the life of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub struct CallNumber(pub u64);
+
+/// One resource.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    resource: ResourceId,
+    group: GroupId,
+    /// Epoch of the order it follows, or of what the guard runs.
+    epoch: Epoch,
+    /// The order that is answered next; `None` if its node service is gone.
+    order: Option<OrderId>,
+    state: State,
+    /// An order that waits for the end of what is under way.
+    queued: Option<ResourceOrder>,
+    /// The last answer, given again to a repeated order.
+    answer: Option<ResourceReport>,
+    call_last: CallNumber,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Offline,
+    /// The guard runs it since an earlier monitor.
+    Unwatched,
+    Starting {
+        call: CallNumber,
+        until: Time,
+        spec: OnlineSpec,
+    },
+    Online(Watch),
+    Stopping {
+        call: CallNumber,
+        until: Time,
+    },
+    Terminating {
+        until: Time,
+        then: Outcome,
+    },
+    /// It could not be terminated.
+    Stuck {
+        then: Outcome,
+    },
+}
+
+/// The checks of a resource that is online.
+#[derive(Clone, Debug)]
+struct Watch {
+    looks_every: Span,
+    is_every: Span,
+    pending: Span,
+    looks_at: Time,
+    is_at: Time,
+    check: Check,
+    told: Health,
+}
+
+#[derive(Clone, Debug)]
+enum Check {
+    None,
+    Running {
+        call: CallNumber,
+        since: Time,
+        unknown_at: Time,
+    },
+    /// It has not returned in time; health is unknown until it does.
+    Late {
+        call: CallNumber,
+    },
+}
+
+impl Slot {
+    /// A resource that does not run.
+    #[must_use]
+    pub const fn new(group: GroupId, resource: ResourceId) -> Self {
+        Self {
+            resource,
+            group,
+            epoch: Epoch(0),
+            order: None,
+            state: State::Offline,
+            queued: None,
+            answer: None,
+            call_last: CallNumber(0),
+        }
+    }
+
+    /// A resource that the guard runs since before this monitor started.
+    #[must_use]
+    pub fn running(group: GroupId, resource: ResourceId, epoch: Epoch) -> Self {
+        Self { epoch, state: State::Unwatched, ..Self::new(group, resource) }
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Time, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Order(order) => self.ordered(now, order, &mut out),
+            Input::Returned { call, result } => self.returned(now, call, result, &mut out),
+            Input::Terminated(result) => self.terminated(now, result, &mut out),
+            Input::Ended(how) => self.ended(now, how, &mut out),
+            Input::Failed(why) => self.failed(now, why, &mut out),
+            Input::Notice(text) => self.report(Outcome::Notice(text), &mut out),
+            Input::NewService => {
+                (self.order, self.queued, self.answer) = (None, None, None);
+            }
+            Input::Deadline => self.late(now, &mut out),
+        }
+        out
+    }
+
+    /// When [`Input::Deadline`] must be handed in.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Starting { until, .. }
+            | State::Stopping { until, .. }
+            | State::Terminating { until, .. } => Some(*until),
+            State::Online(watch) => Some(watch.next()),
+            State::Offline | State::Unwatched | State::Stuck { .. } => None,
+        }
+    }
+
+    /// Whether it does not run and nothing is under way.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        matches!(self.state, State::Offline)
+    }
+}
+
+impl Watch {
+    fn new(now: Time, spec: &OnlineSpec) -> Self {
+        let (looks_every, is_every) =
+            (Span::from_millis(spec.looks_alive_ms), Span::from_millis(spec.is_alive_ms));
+        Self {
+            looks_every,
+            is_every,
+            pending: Span::from_millis(spec.pending_timeout_ms),
+            looks_at: now + looks_every,
+            is_at: now + is_every,
+            check: Check::None,
+            told: Health::Unknown,
+        }
+    }
+
+    /// When a check begins or is late. One that is late holds the next ones back.
+    fn next(&self) -> Time {
+        match self.check {
+            Check::None => self.looks_at.min(self.is_at),
+            Check::Running { unknown_at, .. } => unknown_at,
+            Check::Late { .. } => Time(u64::MAX),
+        }
+    }
+}
+
+/// Whether an action starts something.
+const fn starts(action: &Action) -> bool {
+    matches!(action, Action::Online(_) | Action::Adopt(_))
+}

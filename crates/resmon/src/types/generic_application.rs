@@ -1,0 +1,139 @@
+//! `generic-application`: a program that runs in the foreground.
+//!
+//! The guard clones it under the small init; its death comes from there without a poll. Stopping
+//! is a ladder: the stop signal, then after the stop timeout a kill of all its processes.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use stead_model::resource::Health;
+use stead_model::resource_type::{signal_number, split_words};
+use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec, Thing};
+
+use crate::host::users;
+use crate::resource_type::{Call, Cancel, Checked, Context, Fault, Life, Properties, ResourceType};
+
+/// Searched for programs without a slash, and given to applications that do not set another.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// A program that is not executed within this time waits for something that hangs.
+const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
+/// A killed program that is not gone within this time waits in the kernel.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// An application.
+#[derive(Debug)]
+pub(super) struct GenericApplication {
+    argv: Vec<String>,
+    env: Vec<String>,
+    cwd: String,
+    user: Option<String>,
+    stop_signal: i32,
+    stop_timeout: Duration,
+    context: Context,
+    instance: Mutex<Option<InstanceId>>,
+}
+
+impl GenericApplication {
+    pub(super) fn open(properties: &Properties, context: Context) -> Result<Self, Fault> {
+        let wrong = |name: &str| Fault::Failed(format!("property `{name}` cannot be read"));
+        let words = |name: &str, text: &str| split_words(text).ok_or_else(|| wrong(name));
+        let argv = words("command", properties.needed("command")?)?;
+        let mut env = vec![PATH.to_owned()];
+        env.extend(words("env", properties.text("env").unwrap_or_default())?);
+        let stop_signal = properties.needed("stop-signal")?;
+        Ok(Self {
+            argv,
+            env,
+            cwd: properties.needed("cwd")?.to_owned(),
+            user: properties.text("user").map(str::to_owned),
+            stop_signal: signal_number(stop_signal).ok_or_else(|| wrong("stop-signal"))?,
+            stop_timeout: properties.time("stop-timeout")?,
+            context,
+            instance: Mutex::new(None),
+        })
+    }
+
+    fn spec(&self, resource: &str) -> Result<ProgramSpec, Fault> {
+        let user = self.user.as_deref().map(users::find).transpose().map_err(Fault::Failed)?;
+        Ok(ProgramSpec {
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+            user,
+            name: resource.to_owned(),
+        })
+    }
+
+    fn instance(&self) -> Option<InstanceId> {
+        *self.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, instance: InstanceId) {
+        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(instance);
+    }
+
+    /// Waits for the end; tells whether it came.
+    fn ends_within(&self, instance: InstanceId, limit: Duration, cancel: &Cancel) -> bool {
+        let ended = |life: &Life| matches!(life, Life::Ended(_));
+        ended(&self.context.guard.wait_for(instance, limit, cancel, ended))
+    }
+
+    fn check(&self) -> Checked {
+        match self.instance().map(|instance| self.context.guard.life(instance)) {
+            Some(Life::Admitted | Life::Started) => (Health::Good, String::new()),
+            Some(Life::Ended(_)) | None => (Health::Bad, "the program does not run".into()),
+        }
+    }
+}
+
+impl ResourceType for GenericApplication {
+    fn online(&self, call: &Call) -> Result<(), Fault> {
+        let spec = self.spec(call.claim.resource.as_str())?;
+        let guard = &self.context.guard;
+        let instance = guard.admit(&call.claim, Thing::Program(spec), &call.cancel)?;
+        self.hold(instance);
+        let executed = |life: &Life| !matches!(life, Life::Admitted);
+        match guard.wait_for(instance, EXECUTE_LIMIT, &call.cancel, executed) {
+            Life::Started => Ok(()),
+            Life::Ended(status) => Err(Fault::Failed(sentence(&status))),
+            Life::Admitted if call.cancel.is_asked() => {
+                Err(Fault::Failed("it was cancelled".into()))
+            }
+            Life::Admitted => Err(Fault::Failed("its program is still being executed".into())),
+        }
+    }
+
+    fn adopt(&self, _call: &Call, instance: InstanceId) -> Result<(), Fault> {
+        self.hold(instance);
+        Ok(())
+    }
+
+    fn offline(&self, call: &Call) -> Result<(), Fault> {
+        let Some(instance) = self.instance() else { return Ok(()) };
+        let guard = &self.context.guard;
+        guard.signal(instance, self.stop_signal);
+        if self.ends_within(instance, self.stop_timeout, &call.cancel) {
+            return Ok(());
+        }
+        guard.kill(instance);
+        if self.ends_within(instance, KILL_LIMIT, &call.cancel) {
+            return Ok(());
+        }
+        Err(Fault::Failed("its processes do not end although they were killed".into()))
+    }
+
+    fn looks_alive(&self, _call: &Call) -> Checked {
+        self.check()
+    }
+
+    fn is_alive(&self, _call: &Call) -> Checked {
+        self.check()
+    }
+
+    fn close(&self) {}
+}
+
+/// How a program ended, as a sentence.
+pub(crate) fn sentence(status: &ExitStatus) -> String {
+    format!("the program {status}")
+}

@@ -1,0 +1,178 @@
+//! What keeps an address in service: announcements, and an eye on who else claims it.
+//!
+//! Announced at once, after 50, 200 and 1000 ms, then every minute: a neighbour that missed one
+//! hears the next. A conflict is judged by the MAC: a node of the cluster is a stale owner whose
+//! kernel still answers (frozen, or its stop is under way), so the address stays and is announced
+//! again; a stranger makes the resource fail.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stead_netlink::{Claim, ConflictWatch, Event, Mac, Monitor, Route};
+
+use crate::host::interface;
+use crate::resource_type::Context;
+
+const FIRST_ANNOUNCEMENTS_MS: [u64; 3] = [50, 200, 1000];
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(60);
+/// A stale owner may answer every question of every client: told and outshouted no more often.
+const NOTICE_EVERY: Duration = Duration::from_secs(10);
+const ANSWER_EVERY: Duration = Duration::from_millis(50);
+
+/// A thread that keeps an address; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    _stop: OwnedFd,
+}
+
+struct Keeping {
+    wire: Claim,
+    context: Context,
+    watch: ConflictWatch,
+    monitor: Monitor,
+    stopped: OwnedFd,
+    started: Instant,
+    announcements: usize,
+    noticed: Option<Instant>,
+    answered: Option<Instant>,
+}
+
+impl Keeper {
+    /// Announces the address and keeps it.
+    pub(super) fn start(wire: Claim, context: Context) -> io::Result<Self> {
+        let watch = ConflictWatch::open(wire).map_err(io::Error::other)?;
+        let monitor = Monitor::open().map_err(io::Error::other)?;
+        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        wire.announce().map_err(io::Error::other)?;
+        let keeping = Keeping {
+            wire,
+            context,
+            watch,
+            monitor,
+            stopped,
+            started: Instant::now(),
+            announcements: 0,
+            noticed: None,
+            answered: None,
+        };
+        let builder = thread::Builder::new().stack_size(128 << 10);
+        builder.spawn(move || keeping.keep())?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+/// Whether a node of the cluster has this MAC: told by the node service, or seen as neighbour.
+pub(super) fn is_node(context: &Context, route: &Route, mac: Mac) -> bool {
+    if !context.nodes.contains(mac) {
+        context.nodes.learn(interface::node_macs(route, &context.root));
+    }
+    context.nodes.contains(mac)
+}
+
+impl Keeping {
+    fn keep(mut self) {
+        if let Ok(route) = Route::open() {
+            self.context.nodes.learn(interface::node_macs(&route, &self.context.root));
+        }
+        while self.wait() {
+            if Instant::now() >= self.next_announcement() {
+                self.announcements += 1;
+                self.announce();
+            }
+            if !self.look_for_conflicts() || !self.look_for_changes() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do; false when the keeper shall end.
+    fn wait(&self) -> bool {
+        let left = self.next_announcement().saturating_duration_since(Instant::now());
+        let nanos = i64::from(left.subsec_nanos());
+        let limit = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: nanos };
+        let mut fds = [
+            PollFd::new(&self.stopped, PollFlags::IN),
+            PollFd::new(&self.watch, PollFlags::IN),
+            PollFd::new(&self.monitor, PollFlags::IN),
+        ];
+        // An interrupted wait only means to look earlier.
+        let _ = poll(&mut fds, Some(&limit));
+        fds[0].revents().is_empty()
+    }
+
+    fn next_announcement(&self) -> Instant {
+        let first = FIRST_ANNOUNCEMENTS_MS;
+        match first.get(self.announcements) {
+            Some(ms) => self.started + Duration::from_millis(*ms),
+            None => {
+                let minutes = (self.announcements - first.len() + 1) as u32;
+                self.started + ANNOUNCE_EVERY * minutes
+            }
+        }
+    }
+
+    fn announce(&self) {
+        if let Err(error) = self.wire.announce() {
+            self.context.push.notice(format!("not announced: {error}"));
+        }
+    }
+
+    /// False when the address cannot stay.
+    fn look_for_conflicts(&mut self) -> bool {
+        while let Ok(Some(mac)) = self.watch.next(Duration::ZERO) {
+            let node = Route::open().is_ok_and(|route| is_node(&self.context, &route, mac));
+            if !node {
+                let address = self.wire.address;
+                let why = format!("{address} is also claimed by a stranger with MAC {mac}");
+                self.context.push.failed(why);
+                return false;
+            }
+            if over(&mut self.answered, ANSWER_EVERY) {
+                self.announce();
+            }
+            if over(&mut self.noticed, NOTICE_EVERY) {
+                self.context.push.notice(format!("stale owner {mac} still answers"));
+            }
+        }
+        true
+    }
+
+    /// False when the address is gone.
+    fn look_for_changes(&self) -> bool {
+        while let Ok(Some(event)) = self.monitor.next(Duration::ZERO) {
+            let why = match event {
+                Event::AddressRemoved(entry) if entry.address == self.wire.address => {
+                    "somebody removed it from the interface"
+                }
+                Event::LinkRemoved(link) if link.index == self.wire.ifindex => {
+                    "its interface was removed"
+                }
+                Event::LinkChanged(link) if link.index == self.wire.ifindex && !link.up => {
+                    "its interface was switched off"
+                }
+                Event::LinkChanged(_)
+                | Event::LinkRemoved(_)
+                | Event::AddressChanged(_)
+                | Event::AddressRemoved(_)
+                | Event::NeighbourChanged(_)
+                | Event::NeighbourRemoved(_)
+                | Event::Overrun => continue,
+            };
+            self.context.push.failed(why);
+            return false;
+        }
+        true
+    }
+}
+
+/// Whether enough time passed since the last time this was true.
+fn over(last: &mut Option<Instant>, every: Duration) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= every);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}

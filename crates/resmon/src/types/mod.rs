@@ -1,0 +1,30 @@
+//! The built-in resource types: one file each.
+
+mod dummy;
+mod generic_application;
+mod ip_address;
+
+use std::sync::Arc;
+
+use stead_model::order::OnlineSpec;
+
+pub(crate) use generic_application::sentence;
+
+use crate::resource_type::{Context, Fault, Properties, ResourceType};
+
+/// Opens a resource: reads its properties, touches nothing.
+///
+/// # Errors
+/// The type is unknown or a property is wrong.
+pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>, Fault> {
+    let properties = Properties::of(spec);
+    match spec.kind.as_str() {
+        "dummy" => Ok(Arc::new(dummy::Dummy::open(&properties, context)?)),
+        "generic-application" => {
+            let opened = generic_application::GenericApplication::open(&properties, context)?;
+            Ok(Arc::new(opened))
+        }
+        "ip-address" => Ok(Arc::new(ip_address::IpAddress::open(&properties, context)?)),
+        other => Err(Fault::Failed(format!("this node knows no resource type `{other}`"))),
+    }
+}

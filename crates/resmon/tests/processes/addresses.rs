@@ -1,0 +1,135 @@
+//! `ip-address` on a cable of its own.
+
+use std::net::IpAddr;
+use std::process::Command;
+
+use rustix::process::{Signal, geteuid};
+use stead_model::Span;
+use stead_model::order::{Action, Outcome};
+use stead_model::wire::monitor::NodeToMonitor;
+
+use crate::Story;
+use crate::wire::{NEIGHBOUR, claim_as_neighbour, within};
+use crate::world::{World, eventually, send_signal, spec};
+
+pub(crate) const ALL: &[Story] = &[
+    ("an_address_comes_and_goes", an_address_comes_and_goes),
+    ("an_address_needs_a_home", an_address_needs_a_home),
+    ("a_hard_stop_removes_an_address", a_hard_stop_removes_an_address),
+    ("an_address_is_adopted", an_address_is_adopted),
+    ("a_conflict_is_judged_by_the_mac", a_conflict_is_judged_by_the_mac),
+    ("a_first_start_asks_the_wire", a_first_start_asks_the_wire),
+];
+
+const ADDRESS: &str = "10.9.0.50";
+
+/// A world with a cable; `None`, and said so, where it cannot be made.
+fn world() -> Option<World> {
+    if !geteuid().is_root() {
+        println!("skipped: a net namespace that a test can enter needs root");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.arg("--net").arg(std::env::current_exe().unwrap());
+    Some(World::start_by(command, &["with-wire"]))
+}
+
+fn online() -> Action {
+    Action::Online(spec("ip-address", &[("address", "10.9.0.50/24")]))
+}
+
+fn address() -> IpAddr {
+    ADDRESS.parse().unwrap()
+}
+
+/// Prefix length of the address, if the node has it.
+fn on_node(world: &World) -> Option<u8> {
+    within(world.guard.id(), |route| {
+        let all = route.addresses().unwrap();
+        all.iter().find(|a| a.address == address()).map(|a| a.prefix_len)
+    })
+}
+
+fn an_address_comes_and_goes() {
+    let Some(mut world) = world() else { return };
+    assert_eq!(world.ask("vip", online()), Outcome::Online);
+    assert_eq!(on_node(&world), Some(32));
+    assert_eq!(world.ask("vip", Action::Offline), Outcome::Offline);
+    assert_eq!(on_node(&world), None);
+    assert!(world.status().admitted.is_empty());
+}
+
+fn an_address_needs_a_home() {
+    let Some(mut world) = world() else { return };
+    let lost = Action::Online(spec("ip-address", &[("address", "192.0.2.7/24")]));
+    let Outcome::Failed(why) = world.ask("vip", lost) else { panic!("it started") };
+    assert!(why.contains("192.0.2.7/24") && why.contains("10.9.0.1/24"), "{why}");
+}
+
+/// The guard takes it away, with the monitor killed.
+fn a_hard_stop_removes_an_address() {
+    let Some(mut world) = world() else { return };
+    assert_eq!(world.ask("vip", online()), Outcome::Online);
+    world.renew(Span::from_millis(50));
+    eventually("the address is gone", || on_node(&world).is_none());
+    eventually("the guard knows", || world.status().admitted.is_empty());
+}
+
+fn an_address_is_adopted() {
+    let Some(mut world) = world() else { return };
+    assert_eq!(world.ask("vip", online()), Outcome::Online);
+    send_signal(world.monitor_pid(), Signal::KILL);
+    world.next_monitor();
+    world.hello(1);
+    assert_eq!(on_node(&world), Some(32));
+    assert_eq!(world.ask("vip", online()), Outcome::Online);
+    assert_eq!(world.ask("vip", Action::Terminate), Outcome::Offline);
+    assert_eq!(on_node(&world), None);
+}
+
+fn a_conflict_is_judged_by_the_mac() {
+    let Some(mut world) = world() else { return };
+    let guard = world.guard.id();
+    let mac = within(guard, |route| route.link(NEIGHBOUR).unwrap().mac.unwrap());
+    // A node of the cluster: the address stays.
+    world.send(&NodeToMonitor::ClusterMacs(vec![mac.0]));
+    let order = world.order("vip", online());
+    assert_eq!(world.answer(order), Outcome::Online);
+    within(guard, |route| claim_as_neighbour(route, address()));
+    loop {
+        if let Outcome::Notice(text) = world.report().outcome {
+            assert_eq!(text, format!("stale owner {mac} still answers"));
+            break;
+        }
+    }
+    assert_eq!(on_node(&world), Some(32));
+
+    // A stranger (to a monitor that was told of no nodes): it fails, and is gone.
+    send_signal(world.monitor_pid(), Signal::KILL);
+    world.next_monitor();
+    world.hello(1);
+    let order = world.order("vip", online());
+    assert_eq!(world.answer(order), Outcome::Online);
+    within(guard, |route| claim_as_neighbour(route, address()));
+    let Outcome::Failed(why) = world.answer(order) else { panic!("it did not fail") };
+    assert!(why.contains(&mac.to_string()), "{why}");
+    assert_eq!(on_node(&world), None);
+}
+
+/// The first epoch of a group probes; a stranger that has the address is named.
+fn a_first_start_asks_the_wire() {
+    let Some(mut world) = world() else { return };
+    let guard = world.guard.id();
+    world.epoch = 1;
+    assert_eq!(world.ask("vip", online()), Outcome::Online);
+    assert_eq!(world.ask("vip", Action::Offline), Outcome::Offline);
+    // The neighbour takes the address; its end answers ARP for it.
+    let mac = within(guard, |route| {
+        let link = route.link(NEIGHBOUR).unwrap();
+        let spec = stead_netlink::AddressSpec::node(link.index, address(), 32);
+        route.add_address(&spec).unwrap();
+        link.mac.unwrap()
+    });
+    let Outcome::Failed(why) = world.ask("vip", online()) else { panic!("it started") };
+    assert_eq!(why, format!("{ADDRESS} is in use by a stranger with MAC {mac}"));
+}

@@ -1,0 +1,235 @@
+//! Applications and dummies under guard and monitor.
+
+use rustix::process::{Signal, geteuid};
+use stead_model::order::{Action, GuardReport, Outcome};
+use stead_model::wire::monitor::NodeToMonitor;
+use stead_model::{LeaseNumber, Span};
+
+use crate::Story;
+use crate::world::{GRACE, World, eventually, now, send_signal, spec};
+
+macro_rules! stories {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
+}
+
+pub(crate) const ALL: &[Story] = stories![
+    a_killed_application_is_reported,
+    a_stop_goes_down_the_ladder,
+    what_cannot_run_says_why,
+    a_user_is_taken_or_refused,
+    a_monitor_that_dies_is_followed_by_one_that_adopts,
+    a_stalled_monitor_starts_nothing_after_its_lease,
+    a_hard_stop_ends_all_within_the_grace,
+    a_hang_hurts_only_its_own_resource,
+    a_repeated_order_is_answered_again,
+    a_new_node_service_adopts,
+];
+
+/// Tells the witness that it lives, then stays until TERM.
+const STAY: &str = "exec 9>$ROOT/life; echo >&9; while :; do sleep 0.05; done";
+
+fn a_killed_application_is_reported() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let script = world.script(&format!("echo $$ >$ROOT/pid; {STAY}"), &[]);
+    let order = world.order("httpd", Action::Online(script));
+    assert_eq!(world.answer(order), Outcome::Online);
+    life.wait_for_life();
+    // The number is that of the application's own namespace: 1 is its init.
+    let inside: i32 = std::fs::read_to_string(world.path("pid")).unwrap().trim().parse().unwrap();
+    let guard = world.guard.id().cast_signed();
+    let pid = descendant(guard, inside);
+    send_signal(pid, Signal::KILL);
+    let failed = Outcome::Failed("the program was ended by signal 9".into());
+    assert_eq!(world.answer(order), failed);
+    assert!(!life.lives());
+    assert!(world.status().admitted.is_empty());
+}
+
+/// The process below the guard that has this number in its own namespace.
+fn descendant(guard: i32, inside: i32) -> i32 {
+    let mut left = vec![guard];
+    while let Some(pid) = left.pop() {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let own = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap_or_default();
+        if own.split_whitespace().last() == Some(inside.to_string().as_str()) && pid != guard {
+            return pid;
+        }
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        left.extend(children.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()));
+    }
+    panic!("no process {inside} below the guard");
+}
+
+fn a_stop_goes_down_the_ladder() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let polite =
+        world.script(&format!("trap 'echo bye; exit 0' USR1; {STAY}"), &[("stop-signal", "USR1")]);
+    assert_eq!(world.ask("polite", Action::Online(polite)), Outcome::Online);
+    life.wait_for_life();
+    assert_eq!(world.ask("polite", Action::Offline), Outcome::Offline);
+    assert_eq!(world.logs("polite"), "bye\n");
+    assert!(!life.lives());
+
+    let deaf = world.script(&format!("trap '' TERM; {STAY}"), &[("stop-timeout", "300ms")]);
+    assert_eq!(world.ask("deaf", Action::Online(deaf)), Outcome::Online);
+    life.wait_for_life();
+    let asked = now();
+    assert_eq!(world.ask("deaf", Action::Offline), Outcome::Offline);
+    assert!(now().since(asked) >= Span::from_millis(300), "killed before its time was over");
+    assert!(!life.lives(), "reported as offline and something of it lives");
+}
+
+fn what_cannot_run_says_why() {
+    let mut world = World::start();
+    let missing = spec("generic-application", &[("command", "/nowhere/httpd -p 80")]);
+    let Outcome::Failed(why) = world.ask("httpd", Action::Online(missing)) else {
+        panic!("it started")
+    };
+    assert!(why.contains("/nowhere/httpd") && why.contains("No such file"), "{why}");
+    let odd = spec("generic-application", &[("command", "sleep 'open quote")]);
+    assert!(matches!(world.ask("odd", Action::Online(odd)), Outcome::Failed(_)));
+    let unknown = spec("teapot", &[]);
+    let Outcome::Failed(why) = world.ask("tea", Action::Online(unknown)) else {
+        panic!("it started")
+    };
+    assert!(why.contains("teapot"), "{why}");
+}
+
+fn a_user_is_taken_or_refused() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let as_user = |world: &World, user| {
+        let script = format!("echo >$ROOT/life; id -u; {STAY}");
+        let opened = world.path("");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(opened, open).unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(world.path("life"), open).unwrap();
+        world.script(&script, &[("user", user)])
+    };
+    let stranger = as_user(&world, "no-such-user");
+    let Outcome::Failed(why) = world.ask("stranger", Action::Online(stranger)) else {
+        panic!("it started")
+    };
+    assert_eq!(why, "there is no user `no-such-user` on this node");
+    let nobody = as_user(&world, "nobody");
+    let outcome = world.ask("nobody", Action::Online(nobody));
+    if geteuid().is_root() {
+        assert_eq!(outcome, Outcome::Online);
+        life.wait_for_life();
+        eventually("the user is told", || world.logs("nobody").starts_with("65534\n"));
+    } else {
+        let Outcome::Failed(why) = outcome else { panic!("it started") };
+        assert!(why.contains("needs root"), "{why}");
+    }
+}
+
+fn a_monitor_that_dies_is_followed_by_one_that_adopts() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let script = world.script(STAY, &[]);
+    assert_eq!(world.ask("httpd", Action::Online(script.clone())), Outcome::Online);
+    life.wait_for_life();
+    send_signal(world.monitor_pid(), Signal::KILL);
+    world.guard_report(|r| matches!(r, GuardReport::MonitorDied { .. }));
+    world.next_monitor();
+    world.hello(1);
+    assert!(life.lives());
+    assert_eq!(world.ask("httpd", Action::Adopt(script)), Outcome::Online);
+    assert_eq!(world.status().admitted.len(), 1);
+    assert!(life.lives(), "it was restarted");
+    assert_eq!(world.ask("httpd", Action::Offline), Outcome::Offline);
+    assert!(!life.lives());
+}
+
+/// The scenario of R8: stopped with an unread order past the end of the lease, then continued.
+fn a_stalled_monitor_starts_nothing_after_its_lease() {
+    let mut world = World::start();
+    let life = &mut world.witness("life");
+    let script = world.script(STAY, &[]);
+    let monitor = world.monitor_pid();
+    send_signal(monitor, Signal::STOP);
+    world.order("httpd", Action::Online(script.clone()));
+    let old = world.written("httpd", Action::Online(script.clone()));
+    world.renew(Span::from_millis(50));
+    let stopped = LeaseNumber(world.lease);
+    world.guard_report(|r| *r == GuardReport::HardStopDone { lease: stopped });
+    // The hard stop killed it; if it were only stopped it would go on here.
+    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), Signal::CONT)
+        .ok();
+    world.next_monitor();
+    world.hello(1);
+    world.renew(Span::from_secs(600));
+    // The same order again, by the right of the old lease.
+    world.send(&NodeToMonitor::Order(old.clone()));
+    let Outcome::Refused(why) = world.answer(old.order) else { panic!("not refused") };
+    assert!(why.contains("hard stop"), "{why}");
+    assert!(world.status().admitted.is_empty());
+    // By the new one it starts: that it did not before was not for another reason.
+    assert_eq!(world.ask("httpd", Action::Online(script)), Outcome::Online);
+    life.wait_for_life();
+}
+
+fn a_hard_stop_ends_all_within_the_grace() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let deaf = world.script(&format!("trap '' TERM; {STAY}"), &[]);
+    assert_eq!(world.ask("httpd", Action::Online(deaf)), Outcome::Online);
+    assert_eq!(world.ask("dummy", Action::Online(spec("dummy", &[]))), Outcome::Online);
+    life.wait_for_life();
+    assert_eq!(world.status().admitted.len(), 2);
+    let until = world.renew(Span::from_millis(100));
+    let stopped = LeaseNumber(world.lease);
+    world.guard_report(|r| *r == GuardReport::HardStopDone { lease: stopped });
+    assert!(now() >= until && now() <= until + GRACE);
+    assert!(!life.lives());
+    assert!(world.status().admitted.is_empty());
+}
+
+fn a_hang_hurts_only_its_own_resource() {
+    let mut world = World::start();
+    let hung = world.order("hung", Action::Online(spec("dummy", &[("hang", "true")])));
+    let mut late = spec("dummy", &[("hang", "true")]);
+    late.pending_timeout_ms = 100;
+    let Outcome::Failed(why) = world.ask("late", Action::Online(late)) else { panic!("online") };
+    assert_eq!(why, "it did not come online within 100 ms");
+    assert_eq!(world.ask("fine", Action::Online(spec("dummy", &[]))), Outcome::Online);
+    assert_eq!(world.ask("fine", Action::Offline), Outcome::Offline);
+    assert_eq!(world.ask("hung", Action::Terminate), Outcome::Offline);
+    let fails = spec("dummy", &[("fail-after", "50ms")]);
+    let order = world.order("fails", Action::Online(fails));
+    assert_eq!(world.answer(order), Outcome::Online);
+    assert!(matches!(world.answer(order), Outcome::Failed(why) if why.contains("fail-after")));
+    let stays = spec("dummy", &[("fail-offline", "true")]);
+    assert_eq!(world.ask("stays", Action::Online(stays)), Outcome::Online);
+    // What does not stop gracefully is ended by the guard.
+    assert_eq!(world.ask("stays", Action::Offline), Outcome::Offline);
+    assert!(world.status().admitted.is_empty());
+    let _ = hung;
+}
+
+fn a_repeated_order_is_answered_again() {
+    let mut world = World::start();
+    let script = world.script("echo started; exec sleep 1000", &[]);
+    let order = world.order("httpd", Action::Online(script.clone()));
+    assert_eq!(world.answer(order), Outcome::Online);
+    let again = world.written("httpd", Action::Online(script));
+    world.send(&NodeToMonitor::Order(again));
+    assert_eq!(world.answer(order), Outcome::Online);
+    eventually("its output is kept", || !world.logs("httpd").is_empty());
+    assert_eq!(world.logs("httpd"), "started\n");
+}
+
+fn a_new_node_service_adopts() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let script = world.script(STAY, &[]);
+    assert_eq!(world.ask("httpd", Action::Online(script.clone())), Outcome::Online);
+    life.wait_for_life();
+    world.hello(2);
+    assert_eq!(world.ask("httpd", Action::Adopt(script)), Outcome::Online);
+    assert!(life.lives(), "it was restarted");
+}
