@@ -1,0 +1,12 @@
+//! The owner's side of groups: one resource by table, one node by stories and exhaustively.
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod table;
