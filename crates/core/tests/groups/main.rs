@@ -1,8 +1,12 @@
 //! Groups from both sides: the planner on the leader and the owners, in a small world.
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod swarm;
+#[cfg(test)]
+mod view;
 #[cfg(test)]
 mod world;

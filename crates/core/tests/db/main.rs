@@ -1,0 +1,12 @@
+//! The replicated database: applying, the barrier, what an administrator may ask for.
+
+#[cfg(test)]
+mod apply;
+#[cfg(test)]
+mod barrier;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod total;
