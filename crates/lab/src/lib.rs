@@ -19,8 +19,10 @@
 
 mod cabling;
 mod clock;
+pub mod cluster;
 mod cluster_file;
 mod control;
+pub mod demo;
 pub mod demo_web;
 mod fault;
 mod home;

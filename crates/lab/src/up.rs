@@ -14,6 +14,7 @@ use stead_model::config::QuorumMode;
 use stead_model::profile::Profile;
 
 use crate::cabling::{NODES_MAX, Station};
+use crate::cluster::{Cluster, ClusterError};
 use crate::cluster_file;
 use crate::control::Power;
 use crate::home::{self, Home};
@@ -93,14 +94,14 @@ pub enum UpError {
         source: NodeError,
     },
     /// The machines run but the cluster does not.
-    #[error("the cluster in lab `{lab}` does not serve: {why}; last words of node1: {console}")]
+    #[error("the cluster in lab `{lab}` does not serve; last words of node1: {console}")]
     NotServing {
         /// The lab.
         lab: String,
-        /// How far it came.
-        why: String,
         /// The end of the first node's console.
         console: String,
+        /// How far it came.
+        source: ClusterError,
     },
 }
 
@@ -164,6 +165,14 @@ fn make(record: &LabRecord, progress: &mut dyn FnMut(&str)) -> Result<Lab, UpErr
         })?;
     }
     progress("machines have booted");
+    if record.node_command == NodeCommand::Guard {
+        Cluster::of(&lab).wait_serving(SERVE_LIMIT).map_err(|why| UpError::NotServing {
+            lab: record.name.clone(),
+            console: last_words(&lab, NodeId(1)),
+            source: why,
+        })?;
+        progress("all nodes have quorum");
+    }
     Ok(lab)
 }
 
@@ -173,7 +182,7 @@ fn provision(record: &LabRecord) -> Result<(), StepError> {
     let key: [u8; 32] = random()?;
     for station in record.stations() {
         let dir = record.dirs.station(&station.name());
-        for part in ["root", "log", "etc", "lib", "witness"] {
+        for part in ["root", "log", "etc", "lib", "witness", "www"] {
             let part = dir.join(part);
             fs::create_dir_all(&part).step("make the directory", part.display())?;
         }
@@ -256,3 +265,4 @@ pub(crate) fn last_words(lab: &Lab, node: NodeId) -> String {
 
 const CONSOLE_LINES: usize = 5;
 const BOOT_LIMIT: Duration = Duration::from_secs(30);
+const SERVE_LIMIT: Duration = Duration::from_secs(60);

@@ -42,6 +42,7 @@ use cgroup::LabCgroup;
 pub(crate) use cgroup::remove_left_by as remove_cgroups_left_by;
 use machine::Life;
 use slot::Slot;
+pub(crate) use slot::WWW_DIR;
 use switch::Switch;
 
 /// The subcommand of the program that leads to [`main`].

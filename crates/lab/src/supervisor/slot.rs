@@ -140,6 +140,7 @@ impl Slot {
                 (dir.join("etc"), PathBuf::from(CONFIG_DIR)),
                 (dir.join("lib"), PathBuf::from(STATE_DIR)),
                 (dir.join("witness"), PathBuf::from(WITNESS_DIR)),
+                (dir.join("www"), PathBuf::from(WWW_DIR)),
             ]);
             if record.quorum != QuorumMode::NodeMajority {
                 binds.push((record.dirs.state.join("quorum"), PathBuf::from(QUORUM_DIR)));
@@ -161,6 +162,9 @@ impl Slot {
 
 /// A directory of each node that stead knows nothing of: applications leave there what they saw.
 pub(crate) const WITNESS_DIR: &str = "/var/lib/stead-witness";
+
+/// Pages of each node's web server.
+pub(crate) const WWW_DIR: &str = "/srv/stead-demo";
 
 /// The same `/etc/hosts` for all: clients and nodes mean the public address.
 fn hosts(record: &LabRecord) -> String {
