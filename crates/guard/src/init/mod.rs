@@ -5,7 +5,8 @@
 //! guard how the application ended. It ends with the application, or when the guard is gone; the
 //! kernel then kills what is left in the namespace.
 //!
-//! Where namespaces are refused it runs as leader of a process group and child subreaper instead.
+//! Where namespaces are refused it runs as leader of a process group and child subreaper instead;
+//! what it leaves behind falls to the guard, which kills it.
 
 mod output;
 

@@ -128,7 +128,7 @@ impl GuardProcess {
         if let Namespaces::Refused(why) = &self.host.namespaces {
             let text = format!(
                 "applications run without namespaces of their own ({why}): \
-                 children that leave their process group are not killed with them"
+                 what they leave behind is killed one by one"
             );
             self.notice(Notice::warning("no-namespaces", text));
         }

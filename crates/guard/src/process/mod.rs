@@ -30,7 +30,9 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
-use stead_model::wire::guard::{AddressUndo, GuardToMonitor, GuardToNode, InstanceId, MonitorId};
+use stead_model::wire::guard::{
+    AddressUndo, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
+};
 use stead_model::{Incarnation, Span, Time};
 
 use crate::admission::{Guard, Input};
@@ -94,6 +96,8 @@ struct GuardProcess {
     /// The life of the monitor that runs or ran last.
     monitor_id: MonitorId,
     programs: BTreeMap<InstanceId, Program>,
+    /// Programs without namespaces whose init ended, until all they left behind is dead.
+    leaving: Vec<(InstanceId, ExitStatus)>,
     addresses: BTreeMap<InstanceId, AddressUndo>,
     undo_again: BTreeSet<InstanceId>,
     notices: Vec<Notice>,
@@ -142,6 +146,7 @@ impl GuardProcess {
             monitor: Child::new(options.monitor),
             monitor_id: MonitorId(0),
             programs: BTreeMap::new(),
+            leaving: Vec::new(),
             addresses: BTreeMap::new(),
             undo_again: BTreeSet::new(),
             notices: Vec::new(),
@@ -253,6 +258,27 @@ impl GuardProcess {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             self.reaped(pid.as_raw_nonzero().get(), status);
         }
+        if !self.leaving.is_empty() && self.kill_orphans() == 0 {
+            for (instance, status) in std::mem::take(&mut self.leaving) {
+                self.gone(instance, status);
+            }
+        }
+    }
+
+    /// Kills what dead inits left behind; tells how many there were. The guard is the subreaper
+    /// of all it started and every living init that of its program, so a child that is neither
+    /// service nor init is left over. The death of each is an event that leads here again.
+    fn kill_orphans(&self) -> usize {
+        let own = getpid().as_raw_nonzero();
+        // Without this file of the kernel (CONFIG_PROC_CHILDREN) none is found.
+        let list = std::fs::read_to_string(format!("/proc/self/task/{own}/children"));
+        let list = list.unwrap_or_default();
+        let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let left = children.filter(|pid: &i32| {
+            !self.node.is(*pid) && !self.monitor.is(*pid) && self.instance_of(*pid).is_none()
+        });
+        // None of them was waited for, so the number is still theirs.
+        left.map(|pid| drop(sys::kill(pid, libc::SIGKILL))).count()
     }
 
     fn reaped(&mut self, pid: i32, status: WaitStatus) {
@@ -285,8 +311,13 @@ impl GuardProcess {
 
     fn program_ended(&mut self, instance: InstanceId) {
         let Some(program) = self.programs.remove(&instance) else { return };
+        let alone = program.is_alone();
         let status = program.ended();
-        self.gone(instance, status);
+        if alone {
+            self.gone(instance, status);
+        } else {
+            self.leaving.push((instance, status));
+        }
     }
 
     /// Keeps a notice for every node service to come, and tells the one that runs.

@@ -116,6 +116,11 @@ impl Program {
         self.init.pid
     }
 
+    /// Whether its init's end means that nothing of it is left: the kernel sees to that.
+    pub(super) fn is_alone(&self) -> bool {
+        self.place == Place::OwnNamespaces
+    }
+
     /// Sends a signal to the application, by way of its init.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
         sys::signal(&self.init.pidfd, signal)

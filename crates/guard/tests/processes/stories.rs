@@ -137,6 +137,10 @@ fn children_die_with_the_guard() {
     let mut life = world.witness("life");
     world.admit("web", 1, STAY).unwrap();
     life.wait_for_life();
+    if world.node_hello().0.iter().any(|code| code == "no-namespaces") {
+        println!("skipped: without namespaces what left its session is for systemd to kill");
+        return;
+    }
     world.guard.kill().unwrap();
     world.guard.wait().unwrap();
     life.wait_for_death();
@@ -193,11 +197,15 @@ fn a_guard_that_is_told_to_end_stops_everything() {
 /// What the kernel refuses is told, and the kill still works.
 fn the_guard_works_without_privileges() {
     const NOBODY: u32 = 65534;
+    let users = fs::read_to_string("/proc/self/uid_map").unwrap();
+    if geteuid().is_root() && !users.contains("4294967295") {
+        println!("skipped: root of a user namespace has no other user to be");
+        return;
+    }
     let mut world = World::start_as(geteuid().is_root().then_some(NOBODY));
     world.lease(1, LONG);
     let mut life = world.witness("life");
-    let script = "exec 9>$ROOT/life; echo >&9; sleep 1000 & while :; do sleep 1; done";
-    let (instance, _) = world.admit("web", 1, script).unwrap();
+    let (instance, _) = world.admit("web", 1, STAY).unwrap();
     life.wait_for_life();
     let (codes, _) = world.node_hello();
     assert!(codes.iter().any(|code| code == "no-namespaces"), "{codes:?}");
@@ -205,5 +213,5 @@ fn the_guard_works_without_privileges() {
     assert!(codes.iter().any(|code| code.ends_with("real-time")), "{codes:?}");
     world.monitor.send(&MonitorToGuard::Kill { instance });
     assert_eq!(world.exited(instance), ExitStatus::Unknown);
-    life.wait_for_death();
+    assert!(!life.lives(), "reported as ended while something of it lives");
 }
