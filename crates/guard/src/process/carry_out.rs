@@ -19,10 +19,7 @@ impl GuardProcess {
     pub(super) fn carry_out(&mut self, output: Output) {
         match output {
             Output::Report(report) => self.tell_node(&GuardToNode::Report(report)),
-            Output::KillMonitor(_) => {
-                self.monitor.unwant();
-                self.monitor.signal(libc::SIGKILL);
-            }
+            Output::KillMonitor(_) => self.monitor.kill(),
             Output::Kill(instance) => self.kill_program(instance),
             Output::Undo(instance) => self.undo(instance),
             Output::StartMonitor => self.monitor.want(boot_time()),

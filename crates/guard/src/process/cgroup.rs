@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use stead_model::Incarnation;
 
+/// Names of the folders of guards begin so.
+const PREFIX: &str = "stead-guard-";
+
 /// The guard's own part of the control group tree. The lock on the folder says that it lives.
 #[derive(Debug)]
 pub(super) struct CgroupTree {
@@ -37,7 +40,7 @@ impl CgroupTree {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no cgroup2 mount in mountinfo"));
         };
         sweep(&base);
-        let folder = base.join(format!("stead-{:016x}", incarnation.0));
+        let folder = base.join(format!("{PREFIX}{:016x}", incarnation.0));
         fs::create_dir(&folder)?;
         let lock = File::open(&folder)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
@@ -64,9 +67,15 @@ impl Drop for CgroupTree {
 }
 
 impl Cgroup {
-    /// Moves a process in.
-    pub(super) fn enter(&mut self, pid: i32) -> io::Result<()> {
-        self.procs.write_all(pid.to_string().as_bytes())
+    /// Moves a process in; where that is refused the group is removed again.
+    pub(super) fn entered_by(mut self, pid: i32) -> Option<Self> {
+        match self.procs.write_all(pid.to_string().as_bytes()) {
+            Ok(()) => Some(self),
+            Err(_) => {
+                drop(self.remove());
+                None
+            }
+        }
     }
 
     /// Kills all processes in it.
@@ -83,7 +92,7 @@ impl Cgroup {
 /// Removes what dead guards left: folders nobody holds a lock on, as far as they are empty.
 fn sweep(base: &Path) {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let trees = entries.filter(|e| e.file_name().to_string_lossy().starts_with("stead-"));
+    let trees = entries.filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX));
     for tree in trees.map(|entry| entry.path()) {
         let dead = File::open(&tree)
             .is_ok_and(|t| flock(&t, FlockOperation::NonBlockingLockExclusive).is_ok());

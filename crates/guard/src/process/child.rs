@@ -28,6 +28,8 @@ pub(super) struct Child {
     argv: Vec<String>,
     state: ChildState,
     pause: Span,
+    /// Whether its next death is the guard's doing and lengthens no pause.
+    blameless: bool,
 }
 
 /// Whether the child runs.
@@ -52,7 +54,7 @@ pub(super) struct Running {
 
 impl Child {
     pub(super) fn new(argv: Vec<String>) -> Self {
-        Self { argv, state: ChildState::Down, pause: Span::ZERO }
+        Self { argv, state: ChildState::Down, pause: Span::ZERO, blameless: false }
     }
 
     /// It shall run: start it as soon as the pause after its last death is over.
@@ -103,7 +105,7 @@ impl Child {
     /// It was waited for.
     pub(super) fn died(&mut self, now: Time) {
         let ChildState::Up(running) = &self.state else { return };
-        if now.since(running.since) >= LIVED {
+        if std::mem::take(&mut self.blameless) || now.since(running.since) >= LIVED {
             self.pause = Span::ZERO;
         } else {
             self.lengthen_pause();
@@ -132,6 +134,13 @@ impl Child {
             // Fails only when it died already; that is noticed by its own event.
             drop(sys::signal(&running.process.pidfd, signal));
         }
+    }
+
+    /// Kills it, if it runs, for no fault of its own; it is not started before it is wanted.
+    pub(super) fn kill(&mut self) {
+        self.unwant();
+        self.blameless = self.is_up();
+        self.signal(libc::SIGKILL);
     }
 
     /// Does something with its link, if it has one. A child that cannot be spoken to is killed;

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use stead_model::ResourceId;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec};
 
@@ -56,21 +57,33 @@ pub(super) struct Program {
     cgroup: Option<Cgroup>,
     connection: UnixStream,
     received: Vec<u8>,
-    started: bool,
+    hearing: Hearing,
+}
+
+/// What the guard still waits to hear from an init.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hearing {
+    /// Whether the application was executed.
+    Start,
+    /// Nothing: the end of the application is the death of the init.
+    End,
 }
 
 impl ProgramHost {
     /// Starts a program; directly before it, the guard's decisions admitted it.
     pub(super) fn start(&mut self, instance: InstanceId, spec: ProgramSpec) -> io::Result<Program> {
+        if !ResourceId::is_valid(&spec.name) {
+            return Err(io::Error::other(format!("`{}` is no name of a resource", spec.name)));
+        }
         let (connection, theirs) = UnixStream::pair()?;
         connection.set_nonblocking(true)?;
-        let mut cgroup = None;
-        if let Some(tree) = &self.cgroups {
-            cgroup = Some(tree.create(&format!("{}.{}", spec.name, instance.0))?);
-        }
+        // The control group is the second of two kill switches; a start does not fail for it.
+        let name = format!("{}.{}", spec.name, instance.0);
+        let cgroup = self.cgroups.as_ref().and_then(|tree| tree.create(&name).ok());
         let (init, place) = self.clone_init(theirs.as_fd())?;
+        let hearing = Hearing::Start;
         let mut program =
-            Program { init, place, cgroup, connection, received: Vec::new(), started: false };
+            Program { init, place, cgroup, connection, received: Vec::new(), hearing };
         let started = program.settle(&self.log_folder, spec);
         if started.is_err() {
             program.kill();
@@ -101,9 +114,7 @@ impl ProgramHost {
 impl Program {
     /// Puts the init into its control group and tells it what to start.
     fn settle(&mut self, log_folder: &std::path::Path, program: ProgramSpec) -> io::Result<()> {
-        if let Some(cgroup) = &mut self.cgroup {
-            cgroup.enter(self.init.pid)?;
-        }
+        self.cgroup = self.cgroup.take().and_then(|group| group.entered_by(self.init.pid));
         let log = log_folder.join(format!("{}.log", program.name));
         let namespaces = self.place == Place::OwnNamespaces;
         let spec = InitSpec { program, log, namespaces };
@@ -157,22 +168,21 @@ impl Program {
 
     /// What to wait for until the application was executed.
     pub(super) fn poll_for(&self) -> Option<BorrowedFd<'_>> {
-        (!self.started).then(|| self.connection.as_fd())
+        (self.hearing == Hearing::Start).then(|| self.connection.as_fd())
     }
 
     /// Whether it is known since this call that the application was executed.
     pub(super) fn has_started(&mut self) -> bool {
-        if self.started {
+        if self.hearing == Hearing::End {
             return false;
         }
-        // The end of the connection also ends the waiting; the death of the init is an event.
         match self.next_report() {
             Some(InitReport::Started) => {
-                self.started = true;
+                self.hearing = Hearing::End;
                 true
             }
             Some(report @ InitReport::Ended(_)) => {
-                self.started = true;
+                self.hearing = Hearing::End;
                 self.received = codec::encode(&report);
                 false
             }
@@ -182,10 +192,17 @@ impl Program {
 
     fn next_report(&mut self) -> Option<InitReport> {
         let mut chunk = [0; 1024];
-        while let Ok(got) = self.connection.read(&mut chunk)
-            && got > 0
-        {
-            self.received.extend_from_slice(&chunk[..got]);
+        loop {
+            match self.connection.read(&mut chunk) {
+                Ok(got) if got > 0 => self.received.extend_from_slice(&chunk[..got]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Closed: to poll it any longer would keep the guard busy.
+                Ok(_) | Err(_) => {
+                    self.hearing = Hearing::End;
+                    break;
+                }
+            }
         }
         let (report, used) = codec::decode(&self.received).ok()??;
         self.received.drain(..used);

@@ -9,11 +9,13 @@ use stead_model::order::{Action, Outcome};
 use stead_model::wire::monitor::NodeToMonitor;
 
 use crate::Story;
-use crate::wire::{NEIGHBOUR, claim_as_neighbour, within};
-use crate::world::{World, eventually, send_signal, spec};
+use crate::wire::{NEIGHBOUR, NODE, claim_as_neighbour, within};
+use crate::world::{PATIENCE, World, eventually, send_signal, spec};
 
 pub(crate) const ALL: &[Story] = &[
     ("an_address_comes_and_goes", an_address_comes_and_goes),
+    ("an_ipv6_address_comes_and_goes", an_ipv6_address_comes_and_goes),
+    ("an_address_is_announced_four_times", an_address_is_announced_four_times),
     ("an_address_needs_a_home", an_address_needs_a_home),
     ("a_hard_stop_removes_an_address", a_hard_stop_removes_an_address),
     ("an_address_is_adopted", an_address_is_adopted),
@@ -57,6 +59,50 @@ fn an_address_comes_and_goes() {
     assert_eq!(world.ask("vip", Action::Offline), Outcome::Offline);
     assert_eq!(on_node(&world), None);
     assert!(world.status().admitted.is_empty());
+}
+
+fn an_ipv6_address_comes_and_goes() {
+    let Some(mut world) = world() else { return };
+    let virtual_one: IpAddr = "fd09::50".parse().unwrap();
+    let guard = world.guard.id();
+    let find = || {
+        within(guard, |route| {
+            route.addresses().unwrap().into_iter().find(|a| a.address == virtual_one)
+        })
+    };
+    let online = Action::Online(spec("ip-address", &[("address", "fd09::50/64")]));
+    assert_eq!(world.ask("vip6", online), Outcome::Online);
+    let entry = find().unwrap();
+    assert_eq!((entry.prefix_len, entry.deprecated, entry.tentative), (128, true, false));
+    assert_eq!(world.ask("vip6", Action::Offline), Outcome::Offline);
+    assert_eq!(find(), None);
+}
+
+/// At once, and after 50, 200 and 1000 ms; each time as ARP question and as ARP answer.
+fn an_address_is_announced_four_times() {
+    const FRAMES: usize = 4 * 2;
+    let Some(mut world) = world() else { return };
+    let guard = world.guard.id();
+    let order = std::thread::scope(|scope| {
+        let (ready, listening) = std::sync::mpsc::channel();
+        let heard = scope.spawn(move || {
+            within(guard, |route| {
+                let link = route.link(NEIGHBOUR).unwrap();
+                let (ifindex, mac) = (link.index, link.mac.unwrap());
+                let own = stead_netlink::Claim { address: address(), ifindex, mac };
+                let watch = stead_netlink::ConflictWatch::open(own).unwrap();
+                ready.send(()).unwrap();
+                let frames = (0..FRAMES).map(|_| watch.next(PATIENCE).unwrap());
+                let node = route.link(NODE).unwrap().mac;
+                frames.filter(|mac| *mac == node).count()
+            })
+        });
+        listening.recv().unwrap();
+        let order = world.order("vip", online());
+        assert_eq!(heard.join().unwrap(), FRAMES);
+        order
+    });
+    assert_eq!(world.answer(order), Outcome::Online);
 }
 
 fn an_address_needs_a_home() {

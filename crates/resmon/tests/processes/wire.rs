@@ -12,7 +12,7 @@ pub(crate) const NODE: &str = "node0";
 /// The neighbour's end.
 pub(crate) const NEIGHBOUR: &str = "other0";
 
-/// Builds the cable in the net namespace of this process; the node has 10.9.0.1/24.
+/// Builds the cable in the net namespace of this process; the node has 10.9.0.1/24 and fd09::1/64.
 pub(crate) fn build() {
     let route = Route::open().unwrap();
     route.add_veth(NODE, NEIGHBOUR, None).unwrap();
@@ -20,7 +20,10 @@ pub(crate) fn build() {
         route.set_up(end).unwrap();
     }
     let node = route.link(NODE).unwrap().index;
-    route.add_address(&AddressSpec::node(node, "10.9.0.1".parse().unwrap(), 24)).unwrap();
+    for (address, prefix) in [("10.9.0.1", 24), ("fd09::1", 64)] {
+        let address = AddressSpec::node(node, address.parse().unwrap(), prefix);
+        route.add_address(&address).unwrap();
+    }
 }
 
 /// Does something in the net namespace of a process.
