@@ -71,10 +71,12 @@ impl Gate {
         }
     }
 
-    /// The guard stops everything: orders under leases up to this one are refused.
+    /// The guard stops everything, the monitor first: orders under leases up to this one are
+    /// refused, and a new monitor comes when it is done.
     pub fn hard_stop_began(&mut self, lease: LeaseNumber) {
         self.floor = self.floor.max(lease);
         self.guard = Guard::StopsEverything;
+        self.monitor = Monitor::Absent;
     }
 
     /// The guard has stopped everything.

@@ -5,7 +5,7 @@
 //!   answers of the monitor, hard stops ─┘   └────► report to the leader, records
 //! ```
 //!
-//! `machine` is one resource, `holding` one group in its epoch, `orders` what to order in which
+//! `machine` and `answers` are one resource, `holding` one group in its epoch, `orders` what to order in which
 //! sequence, `gate` when orders may be given at all. Everything is a function of the last inputs:
 //! an order that could not be given is found again at the next input.
 //!
@@ -18,6 +18,7 @@
 //!
 //! Not here: who owns a group (`groups`), the lease (`lease`), how a type works (crate `resmon`).
 
+pub mod answers;
 pub mod gate;
 pub mod holding;
 pub mod machine;
@@ -124,13 +125,20 @@ impl Holdings {
         holdings
     }
 
-    /// The database or the lease changed. `lease` is the lease in force, `None` without one.
+    /// The database or the lease may have changed, or time has passed; cheap when nothing did.
+    /// `lease` is the lease in force, `None` without one.
     pub fn sync(&mut self, now: Time, db: &Db, lease: Option<LeaseNumber>) -> Vec<Output> {
         if !self.gate.was_leased() {
             self.old_until = self.old_until.max(db.applied());
         }
+        let open = self.gate.open();
         self.gate.leased(lease);
-        if self.seen != Some(db.groups_changed()) {
+        let new_db = self.seen != Some(db.groups_changed());
+        let due = self.next_deadline().is_some_and(|due| due <= now);
+        if !new_db && !due && self.gate.open() == open {
+            return Vec::new();
+        }
+        if new_db {
             self.seen = Some(db.groups_changed());
             self.take_up(db);
             self.settle_ownership(db);

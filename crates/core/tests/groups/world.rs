@@ -215,7 +215,9 @@ impl World {
         node.eligible = false;
         self.sync(id);
         self.with_holdings(id, |h| h.hard_stop_began(now, lease));
+        self.node(id).orders.clear();
         self.with_holdings(id, |h| h.hard_stop_done(now, lease));
+        self.with_holdings(id, |h| h.monitor_ready(now));
     }
 
     /// The leader's time for this node is over (R6).

@@ -141,6 +141,7 @@ impl Bench {
         self.orders.clear();
         let outputs = self.holdings.hard_stop_done(self.now, lease);
         self.take(outputs);
+        self.monitor_ready();
     }
 
     pub(crate) fn fail(&mut self, resource: &str, epoch: u64) {

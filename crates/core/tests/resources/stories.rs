@@ -7,7 +7,7 @@ use stead_model::group::Desired;
 use stead_model::order::Outcome;
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
 use stead_model::wire::peer::Standing;
-use stead_model::{NodeId, Span};
+use stead_model::{LeaseNumber, NodeId, Span};
 
 use crate::bench::{Bench, GROUP, broke, config};
 
@@ -273,12 +273,16 @@ fn without_a_lease_nothing_is_ordered() {
 #[test]
 fn during_a_hard_stop_nothing_is_ordered_even_under_a_new_lease() {
     let mut bench = running();
-    let outputs = bench.holdings.hard_stop_began(bench.now, stead_model::LeaseNumber(1));
-    drop(outputs);
+    let (now, lease) = (bench.now, LeaseNumber(1));
+    assert!(bench.holdings.hard_stop_began(now, lease).is_empty());
     bench.lease(2);
-    bench.desire(Desired::Offline);
     assert!(bench.waiting().is_empty());
     assert_eq!(bench.online().len(), 3, "what runs is not known stopped before it is done");
+    bench.holdings.hard_stop_done(now, lease);
+    bench.lease(3);
+    assert!(bench.waiting().is_empty(), "the old monitor is gone, the new one not there yet");
+    bench.monitor_ready();
+    assert_eq!(bench.waiting(), ["online ip"]);
 }
 
 #[test]
