@@ -1,0 +1,73 @@
+//! `stead group …`.
+
+use clap::Subcommand;
+
+use super::Assignment;
+
+/// What can be done with groups.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Creates a group without resources
+    Create {
+        /// Its name
+        name: String,
+        /// Properties: preferred-owners, failover-threshold, failover-period
+        #[arg(value_name = "KEY=VALUE")]
+        properties: Vec<Assignment>,
+    },
+    /// Deletes a group without resources
+    Delete {
+        /// The group
+        name: String,
+    },
+    /// Shows a group with its resources
+    Show {
+        /// The group
+        name: String,
+    },
+    /// Shows all groups
+    List,
+    /// Brings a group online
+    Online {
+        /// The group
+        name: String,
+        /// Waits until it is online, showing the steps
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Takes a group offline
+    Offline {
+        /// The group
+        name: String,
+        /// Waits until it is offline, showing the steps
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Moves a group to another node
+    Move {
+        /// The group
+        name: String,
+        /// The node it goes to; without it the best one is chosen
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// Waits until it is there, showing the steps
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Changes properties of a group
+    Set {
+        /// The group
+        name: String,
+        /// Properties: preferred-owners, failover-threshold, failover-period
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        properties: Vec<Assignment>,
+    },
+    /// Resets properties of a group to their defaults
+    Unset {
+        /// The group
+        name: String,
+        /// Names of properties
+        #[arg(value_name = "KEY", required = true)]
+        keys: Vec<String>,
+    },
+}

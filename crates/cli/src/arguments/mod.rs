@@ -1,0 +1,142 @@
+//! What may be typed: one enum per noun, the source of parsing and help alike.
+
+mod assignment;
+mod group;
+mod lab;
+mod node;
+mod resource;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use assignment::Assignment;
+pub(crate) use group::GroupCommand;
+pub(crate) use lab::{CutArguments, DemoArguments, LabCommand, UpArguments};
+pub(crate) use node::{NodeCommand, QuorumCommand, ResourceTypeCommand};
+pub(crate) use resource::ResourceCommand;
+
+/// Failover cluster service
+///
+/// Exit codes: 0 ok, 1 refused or unhealthy, 2 usage, 3 nobody answers, 4 a bug of stead.
+#[derive(Debug, Parser)]
+#[command(name = "stead", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// The lab that is meant; without it the only running one, or this node
+    #[arg(long, global = true, value_name = "NAME", display_order = 100)]
+    pub(crate) lab: Option<String>,
+    /// The node that is asked (`n2`, `2` or its host name); without it one with quorum
+    #[arg(long = "node", id = "asked", global = true, value_name = "N", display_order = 101)]
+    pub(crate) node: Option<String>,
+    /// Data as JSON, in the types of the API
+    #[arg(long, global = true, display_order = 102)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Everything that can be typed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Clusters in a box on this machine, to try and to test
+    #[command(subcommand)]
+    Lab(LabCommand),
+    #[command(flatten)]
+    Cluster(ClusterCommand),
+}
+
+/// What is asked of a node.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Shows quorum, nodes and groups; exit code 1 if anything needs attention
+    Status(StatusArguments),
+    /// Groups: what is failed over as one
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Resources: the members of groups
+    #[command(subcommand)]
+    Resource(ResourceCommand),
+    /// Types of resources and their properties
+    #[command(subcommand)]
+    ResourceType(ResourceTypeCommand),
+    /// Nodes and their links
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Quorum: who votes, who leads
+    #[command(subcommand)]
+    Quorum(QuorumCommand),
+    /// The event log of a node
+    #[command(subcommand)]
+    Event(EventCommand),
+    /// Why things are as they are
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// Shows it again whenever it changes, until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// What can be done with records.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// Shows the records of a node, oldest first
+    List {
+        /// At most this many, the latest
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        last: usize,
+        /// Goes on with new ones as they come, until interrupted
+        #[arg(long)]
+        follow: bool,
+    },
+}
+
+/// What can be explained.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// Why a group is where it is and in its state
+    Group {
+        /// The group
+        name: String,
+    },
+    /// All timeouts and how each is derived
+    Timeouts,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// Every command below one, as it is typed.
+    fn typed(command: &Command, before: &str) -> Vec<String> {
+        let name = format!("{before}{}", command.get_name());
+        if command.get_subcommands().next().is_none() {
+            return vec![name];
+        }
+        let below = command.get_subcommands();
+        below.flat_map(|command| typed(command, &format!("{name} "))).collect()
+    }
+
+    #[test]
+    fn the_reference_names_every_command_and_no_other() {
+        let page = include_str!("../../../../docs/reference/cli.md");
+        let rows: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("| `stead ")).collect();
+        let commands = typed(&Arguments::command(), "");
+        for command in &commands {
+            let words = command.strip_prefix("stead ").unwrap();
+            let row = rows.iter().find(|row| row.starts_with(words));
+            assert!(row.is_some(), "no row for `{command}`");
+        }
+        assert_eq!(rows.len(), commands.len(), "{rows:#?}");
+    }
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+}

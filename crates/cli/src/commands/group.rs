@@ -1,0 +1,142 @@
+//! `stead group …`.
+
+use std::collections::BTreeMap;
+
+use stead_model::group::{Desired, GroupPolicy};
+use stead_model::reason::{Code, Reason};
+use stead_model::request::Request;
+use stead_model::resource_type::{GROUP, parse_time_ms};
+use stead_model::view::View;
+use stead_model::{GroupId, NodeId};
+
+use super::write::{self, Write};
+use super::{Asked, reach};
+use crate::arguments::{Assignment, GroupCommand};
+use crate::failure::{Exit, Failure};
+use crate::reach::find_node;
+use crate::render;
+use crate::waiting::Goal;
+
+pub(super) async fn run(asked: &Asked, command: GroupCommand) -> Result<Exit, Failure> {
+    match command {
+        GroupCommand::Create { name, properties } => create(asked, &name, properties).await,
+        GroupCommand::Delete { name } => {
+            let doing = format!("delete group `{name}`");
+            let group = write::group_id(&doing, &name)?;
+            write::ask(asked, doing, Request::DeleteGroup { group }).await
+        }
+        GroupCommand::Show { name } => {
+            let view = asked.view().await?;
+            let group = write::group(&view, &format!("show group `{name}`"), &name)?;
+            asked.show(group, render::group);
+            Ok(Exit::Ok)
+        }
+        GroupCommand::List => {
+            let view = asked.view().await?;
+            asked.show(&view.groups, |_| render::groups(&view));
+            Ok(Exit::Ok)
+        }
+        GroupCommand::Online { name, wait } => bring(asked, &name, Desired::Online, wait).await,
+        GroupCommand::Offline { name, wait } => bring(asked, &name, Desired::Offline, wait).await,
+        GroupCommand::Move { name, to, wait } => move_to(asked, &name, to, wait).await,
+        GroupCommand::Set { name, properties } => {
+            let doing = format!("change group `{name}`");
+            let group = write::group_id(&doing, &name)?;
+            let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
+            let set = write::properties(&reached.view, &doing, properties)?;
+            let request = Request::SetGroup { group, properties: write::changes(set) };
+            write::carry_out(asked, reached, Write { doing, request, goal: None }).await
+        }
+        GroupCommand::Unset { name, keys } => {
+            let doing = format!("change group `{name}`");
+            let group = write::group_id(&doing, &name)?;
+            let request = Request::SetGroup { group, properties: write::resets(keys) };
+            write::ask(asked, doing, request).await
+        }
+    }
+}
+
+async fn create(asked: &Asked, name: &str, typed: Vec<Assignment>) -> Result<Exit, Failure> {
+    let doing = format!("create group `{name}`");
+    let group = write::group_id(&doing, name)?;
+    let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
+    let properties = write::properties(&reached.view, &doing, typed)?;
+    let policy =
+        policy(&reached.view, &properties).map_err(|reason| Failure::refused(&doing, reason))?;
+    let request = Request::CreateGroup { group, policy };
+    write::carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
+/// The policy these properties mean.
+fn policy(view: &View, properties: &BTreeMap<String, String>) -> Result<GroupPolicy, Reason> {
+    let mut policy = GroupPolicy::default();
+    for (key, value) in properties {
+        let Some(property) = GROUP.iter().find(|property| property.name == key) else {
+            let known: Vec<_> = GROUP.iter().map(|property| property.name).collect();
+            return Err(Reason::new(Code::NotFound, format!("groups have no property `{key}`"))
+                .hint(format!("they have {}", known.join(", "))));
+        };
+        property.check(value)?;
+        match key.as_str() {
+            "preferred-owners" => policy.preferred_owners = nodes(view, value)?,
+            "failover-threshold" => {
+                policy.failover_threshold = value.parse().unwrap_or(policy.failover_threshold);
+            }
+            _ => policy.failover_period_s = parse_time_ms(value)?.div_ceil(1_000),
+        }
+    }
+    Ok(policy)
+}
+
+fn nodes(view: &View, list: &str) -> Result<Vec<NodeId>, Reason> {
+    let node = |text: &str| {
+        let found = find_node(view, text).map(|found| found.node);
+        found.ok_or_else(|| {
+            Reason::new(Code::NotFound, format!("there is no node `{text}`"))
+                .hint("`stead node list` shows all")
+        })
+    };
+    list.split(',').map(node).collect()
+}
+
+async fn bring(asked: &Asked, name: &str, desired: Desired, wait: bool) -> Result<Exit, Failure> {
+    let verb = write::bring(desired);
+    let doing = format!("{verb} group `{name}` {}", write::wanted(desired));
+    let group = write::group_id(&doing, name)?;
+    let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
+    let goal = wait.then(|| Goal::Group { group: group.clone(), desired });
+    let request = Request::SetGroupDesired { group, desired };
+    write::carry_out(asked, reached, Write { doing, request, goal }).await
+}
+
+async fn move_to(
+    asked: &Asked,
+    name: &str,
+    to: Option<String>,
+    wait: bool,
+) -> Result<Exit, Failure> {
+    let target = to.as_deref().unwrap_or("another node");
+    let doing = format!("move group `{name}` to {target}");
+    let group = write::group_id(&doing, name)?;
+    let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
+    let to = match &to {
+        Some(text) => Some(target_node(&reached.view, &doing, text)?),
+        None => None,
+    };
+    let goal = match wait {
+        true => Some(moved(&reached.view, &doing, &group, to)?),
+        false => None,
+    };
+    let request = Request::MoveGroup { group, to };
+    write::carry_out(asked, reached, Write { doing, request, goal }).await
+}
+
+fn target_node(view: &View, doing: &str, text: &str) -> Result<NodeId, Failure> {
+    let found = find_node(view, text).map(|found| found.node);
+    found.ok_or_else(|| write::missing(doing, "node", text))
+}
+
+fn moved(view: &View, doing: &str, id: &GroupId, to: Option<NodeId>) -> Result<Goal, Failure> {
+    let epoch = write::group(view, doing, id.as_str())?.epoch;
+    Ok(Goal::Moved { group: id.clone(), to, epoch })
+}

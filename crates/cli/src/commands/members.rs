@@ -1,0 +1,48 @@
+//! `stead node …`, `stead quorum …` and `stead resource-type …`: what is only looked at.
+
+use super::Asked;
+use super::write::missing;
+use crate::arguments::{NodeCommand, QuorumCommand, ResourceTypeCommand};
+use crate::failure::{Exit, Failure};
+use crate::reach::find_node;
+use crate::render::{self, TypeEntry};
+
+pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
+    let view = asked.view().await?;
+    match command {
+        NodeCommand::List => asked.show(&view.nodes, |_| render::nodes(&view)),
+        NodeCommand::Show { name } => {
+            let found = find_node(&view, &name);
+            let doing = format!("show node `{name}`");
+            let node = found.ok_or_else(|| missing(&doing, "node", &name))?;
+            asked.show(node, |node| render::node(&view, node));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn quorum(asked: &Asked, command: QuorumCommand) -> Result<Exit, Failure> {
+    let QuorumCommand::Show = command;
+    let quorum = asked.view().await?.quorum;
+    asked.show(&quorum, render::quorum);
+    Ok(if quorum.has_quorum { Exit::Ok } else { Exit::Refused })
+}
+
+pub(super) async fn resource_type(
+    asked: &Asked,
+    command: ResourceTypeCommand,
+) -> Result<Exit, Failure> {
+    let reached = asked.reach().await?;
+    let types: Result<Vec<TypeEntry>, _> = reached.client.get("/v1/resource-types").await;
+    let types = types.map_err(|error| Failure::of_client("list the resource types", error))?;
+    match command {
+        ResourceTypeCommand::List => asked.show(&types, |types| render::resource_types(types)),
+        ResourceTypeCommand::Show { name } => {
+            let found = types.iter().find(|entry| entry.name == name);
+            let doing = format!("show resource type `{name}`");
+            let entry = found.ok_or_else(|| missing(&doing, "resource type", &name))?;
+            asked.show(entry, render::resource_type);
+        }
+    }
+    Ok(Exit::Ok)
+}

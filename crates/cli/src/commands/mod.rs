@@ -1,0 +1,73 @@
+//! What the commands do: one file per noun, each asks a node and shows the answer.
+
+mod cluster;
+mod group;
+pub(crate) mod lab;
+mod members;
+mod record;
+mod resource;
+mod write;
+
+use stead_model::view::View;
+
+use crate::arguments::ClusterCommand;
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Place};
+use crate::reach::{Reached, reach};
+use crate::screen;
+
+/// Which lab and node are meant, and how the answer shall look.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) lab: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) json: bool,
+}
+
+impl Asked {
+    fn place(&self) -> Result<Place, Failure> {
+        place::find(self.lab.as_deref())
+    }
+
+    async fn reach(&self) -> Result<Reached, Failure> {
+        reach(&self.place()?, self.node.as_deref()).await
+    }
+
+    async fn view(&self) -> Result<View, Failure> {
+        Ok(self.reach().await?.view)
+    }
+
+    /// Shows a value as JSON or, for people, as the text made of it.
+    fn show<T: serde::Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
+        if self.json {
+            screen::json(value);
+        } else {
+            screen::data(&text(value));
+        }
+    }
+}
+
+/// Runs work that talks to nodes.
+pub(crate) fn with_runtime<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = built.map_err(|error| {
+        Failure::new(Exit::Unreachable, "cannot talk to any node").because(error.to_string())
+    })?;
+    runtime.block_on(work)
+}
+
+/// Carries out a command that asks a node.
+pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Exit, Failure> {
+    match command {
+        ClusterCommand::Status(arguments) => cluster::status(asked, &arguments).await,
+        ClusterCommand::Group(command) => group::run(asked, command).await,
+        ClusterCommand::Resource(command) => resource::run(asked, command).await,
+        ClusterCommand::ResourceType(command) => members::resource_type(asked, command).await,
+        ClusterCommand::Node(command) => members::node(asked, command).await,
+        ClusterCommand::Quorum(command) => members::quorum(asked, command).await,
+        ClusterCommand::Event(command) => record::event(asked, command).await,
+        ClusterCommand::Explain(command) => record::explain(asked, command).await,
+    }
+}

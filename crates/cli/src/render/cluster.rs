@@ -1,0 +1,48 @@
+//! `stead status`: health in the first line, then what it is made of.
+
+use stead_model::view::View;
+
+use super::nodes::quorum_line;
+use super::{facts, groups, moment, nodes, resources};
+use crate::health;
+use crate::reach::name_of;
+
+/// The whole state of a cluster, as one node knows it.
+pub(crate) fn status(view: &View) -> String {
+    let mut text = headline(view);
+    text.push('\n');
+    text.push_str(&facts(&[("asked", asked(view)), ("quorum", quorum_line(&view.quorum))]));
+    text.push('\n');
+    text.push_str(&nodes(view));
+    text.push('\n');
+    text.push_str(&groups(view));
+    if view.groups.iter().any(|group| !group.resources.is_empty()) {
+        text.push('\n');
+        text.push_str(&resources(view));
+    }
+    text
+}
+
+fn headline(view: &View) -> String {
+    let cluster = format!("cluster {}", view.cluster);
+    if !view.quorum.has_quorum {
+        return match view.quorum.lost_since {
+            Some(at) => {
+                format!("{cluster}: no quorum since {}, last known:\n", moment::to_second(at))
+            }
+            None => format!("{cluster}: no quorum since the node started, last known:\n"),
+        };
+    }
+    let troubles = health::troubles(view);
+    if troubles.is_empty() {
+        return format!("{cluster}: healthy\n");
+    }
+    let lines: String = troubles.iter().map(|trouble| format!("  {trouble}\n")).collect();
+    format!("{cluster}: needs attention\n{lines}")
+}
+
+fn asked(view: &View) -> String {
+    let node = name_of(view, view.node);
+    let (version, profile) = (&view.version, view.profile.name());
+    format!("{node}, stead {version}, profile {profile}, entry {}", view.applied)
+}

@@ -1,0 +1,32 @@
+//! Explanations.
+
+use stead_api::contract::{Explanation, Timeouts};
+
+use super::{Table, facts, records};
+
+/// Why a group is where it is.
+pub(crate) fn explanation(told: &Explanation) -> String {
+    let owner = told.owner.map_or_else(|| "nobody".to_owned(), |node| node.to_string());
+    let mut text = facts(&[
+        ("group", told.group.to_string()),
+        ("state", told.state.word().into()),
+        ("owner", format!("{owner}, epoch {}", told.epoch)),
+        ("why", told.why.clone()),
+    ]);
+    text.push_str("\nwhat led to it, as this node recorded it:\n\n");
+    text.push_str(&records(&told.chain));
+    text
+}
+
+/// All timeouts.
+pub(crate) fn timeouts(told: &Timeouts) -> String {
+    let mut text = facts(&[("profile", told.profile.clone()), ("priority", told.priority.clone())]);
+    let mut table = Table::new(&["TIMEOUT", "MS", "FROM", "MEANING"]);
+    for timeout in &told.timeouts {
+        let (name, from) = (timeout.name.clone(), timeout.from.clone());
+        table.row(vec![name, format!("{:.3}", timeout.ms), from, timeout.meaning.clone()]);
+    }
+    text.push('\n');
+    text.push_str(&table.text());
+    text
+}

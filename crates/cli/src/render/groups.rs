@@ -1,0 +1,155 @@
+//! Groups and resources.
+
+use std::collections::BTreeMap;
+
+use stead_api::contract::ResourceEntry;
+use stead_model::NodeId;
+use stead_model::group::Desired;
+use stead_model::resource::Health;
+use stead_model::view::{GroupView, ResourceView, View};
+
+use super::{Table, facts};
+
+/// All groups.
+pub(crate) fn groups(view: &View) -> String {
+    let mut table = Table::new(&["GROUP", "STATE", "WANTED", "OWNER", "EPOCH", "SAFETY", "WHY"]);
+    for group in &view.groups {
+        table.row(vec![
+            group.group.to_string(),
+            group.state.word().into(),
+            wanted(group.desired).into(),
+            node(group.owner),
+            group.epoch.to_string(),
+            format!("{:?}", group.safety),
+            group.why.clone(),
+        ]);
+    }
+    table.text_or("no groups")
+}
+
+/// One group with its policy and resources.
+pub(crate) fn group(group: &GroupView) -> String {
+    let policy = &group.policy;
+    let preferred: Vec<_> = policy.preferred_owners.iter().map(NodeId::to_string).collect();
+    let mut lines = vec![
+        ("group", group.group.to_string()),
+        ("state", format!("{}, wanted {}", group.state.word(), wanted(group.desired))),
+        ("owner", node(group.owner)),
+        ("epoch", group.epoch.to_string()),
+        ("why", group.why.clone()),
+    ];
+    lines.extend(group.failed.clone().map(|why| ("failed", why)));
+    lines.extend([
+        ("safety", format!("{:?}", group.safety)),
+        ("failovers", format!("{} in the window", group.failovers)),
+        ("preferred-owners", listed(&preferred)),
+        ("failover-threshold", policy.failover_threshold.to_string()),
+        ("failover-period", format!("{}s", policy.failover_period_s)),
+    ]);
+    let mut text = facts(&lines);
+    if !group.resources.is_empty() {
+        text.push('\n');
+        text.push_str(&members(&group.resources));
+    }
+    text
+}
+
+fn members(resources: &[ResourceView]) -> String {
+    let mut table = Table::new(&["RESOURCE", "TYPE", "STATE", "HEALTH", "DEPENDS ON", "DETAIL"]);
+    for resource in resources {
+        let depends: Vec<_> = resource.depends_on.iter().map(ToString::to_string).collect();
+        table.row(vec![
+            resource.resource.to_string(),
+            resource.kind.clone(),
+            resource.state.word().into(),
+            health(resource.health).into(),
+            listed(&depends),
+            resource.detail.clone().unwrap_or_default(),
+        ]);
+    }
+    table.text()
+}
+
+/// All resources of all groups.
+pub(crate) fn resources(view: &View) -> String {
+    let header = ["RESOURCE", "GROUP", "TYPE", "STATE", "WANTED", "OWNER", "HEALTH", "DETAIL"];
+    let mut table = Table::new(&header);
+    for group in &view.groups {
+        for resource in &group.resources {
+            table.row(vec![
+                resource.resource.to_string(),
+                group.group.to_string(),
+                resource.kind.clone(),
+                resource.state.word().into(),
+                wanted(resource.desired).into(),
+                node(group.owner),
+                health(resource.health).into(),
+                resource.detail.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    table.text_or("no resources")
+}
+
+/// One resource with its properties and policy.
+pub(crate) fn resource(entry: &ResourceEntry) -> String {
+    let resource = &entry.resource;
+    let depends: Vec<_> = resource.depends_on.iter().map(ToString::to_string).collect();
+    let mut lines = vec![
+        ("resource", resource.resource.to_string()),
+        ("group", entry.group.to_string()),
+        ("type", resource.kind.clone()),
+        ("state", format!("{}, wanted {}", resource.state.word(), wanted(resource.desired))),
+        ("owner", node(entry.owner)),
+        ("health", health(resource.health).into()),
+    ];
+    lines.extend(resource.detail.clone().map(|detail| ("detail", detail)));
+    lines.push(("depends on", listed(&depends)));
+    let mut text = facts(&lines);
+    text.push('\n');
+    text.push_str(&properties(resource));
+    text
+}
+
+fn properties(resource: &ResourceView) -> String {
+    let policy = &resource.policy;
+    let owners: Vec<_> = resource.possible_owners.iter().map(NodeId::to_string).collect();
+    let owners = if owners.is_empty() { "all".into() } else { owners.join(",") };
+    let mut all: BTreeMap<&str, String> = BTreeMap::from([
+        ("restart-threshold", policy.restart_threshold.to_string()),
+        ("restart-period", format!("{}s", policy.restart_period_s)),
+        ("pending-timeout", format!("{}ms", policy.pending_timeout_ms)),
+        ("looks-alive", format!("{}ms", policy.looks_alive_ms)),
+        ("is-alive", format!("{}ms", policy.is_alive_ms)),
+        ("possible-owners", owners),
+    ]);
+    all.extend(resource.properties.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    let mut table = Table::new(&["PROPERTY", "VALUE"]);
+    for (name, value) in all {
+        table.row(vec![name.into(), value]);
+    }
+    table.text()
+}
+
+pub(crate) const fn wanted(desired: Desired) -> &'static str {
+    match desired {
+        Desired::Online => "online",
+        Desired::Offline => "offline",
+    }
+}
+
+const fn health(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Good => "good",
+        Health::Bad => "bad",
+    }
+}
+
+fn node(owner: Option<NodeId>) -> String {
+    owner.map_or_else(|| "-".to_owned(), |node| node.to_string())
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+}

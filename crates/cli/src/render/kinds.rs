@@ -1,0 +1,64 @@
+//! Resource types and their properties.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Table, facts};
+
+/// A resource type as a node tells it: it may know more types than this program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TypeEntry {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) properties: Vec<PropertyEntry>,
+}
+
+/// One of its properties.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PropertyEntry {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) form: String,
+    pub(crate) required: bool,
+    pub(crate) default: Option<String>,
+}
+
+/// All types.
+pub(crate) fn resource_types(types: &[TypeEntry]) -> String {
+    let mut table = Table::new(&["TYPE", "ABOUT", "NEEDS"]);
+    for entry in types {
+        let needed = entry.properties.iter().filter(|property| property.required);
+        let needed: Vec<_> = needed.map(|property| property.name.as_str()).collect();
+        table.row(vec![entry.name.clone(), entry.about.clone(), needed.join(", ")]);
+    }
+    table.text_or("no resource types")
+}
+
+/// What a value of this form looks like; a form this program does not know keeps its name.
+fn words(form: &str) -> String {
+    let known = stead_model::resource_type::BUILTIN.iter().flat_map(|kind| kind.properties);
+    let mut forms = known.map(|property| property.form);
+    let found = forms.find(|known| format!("{known:?}").to_lowercase() == form);
+    found.map_or_else(|| form.to_owned(), |known| known.words().to_owned())
+}
+
+/// One type; the properties every resource has are shown below its own.
+pub(crate) fn resource_type(entry: &TypeEntry) -> String {
+    let mut text = facts(&[("type", entry.name.clone()), ("about", entry.about.clone())]);
+    let mut table = Table::new(&["PROPERTY", "DEFAULT", "FORM", "MEANING"]);
+    for property in &entry.properties {
+        let default = match (&property.default, property.required) {
+            (Some(default), _) => default.clone(),
+            (None, true) => "(required)".into(),
+            (None, false) => "-".into(),
+        };
+        let (name, form) = (property.name.clone(), words(&property.form));
+        table.row(vec![name, default, form, property.about.clone()]);
+    }
+    for property in stead_model::resource_type::COMMON {
+        let (form, default) = (property.form.words(), property.default.unwrap_or("-"));
+        table.row(vec![property.name.into(), default.into(), form.into(), property.about.into()]);
+    }
+    text.push('\n');
+    text.push_str(&table.text());
+    text
+}

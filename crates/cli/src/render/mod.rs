@@ -1,0 +1,31 @@
+//! Values as people read them: plain text, understandable without colour.
+
+mod cluster;
+mod explained;
+mod groups;
+mod kinds;
+mod labs;
+mod moment;
+mod nodes;
+mod records;
+mod table;
+
+pub(crate) use cluster::status;
+pub(crate) use explained::{explanation, timeouts};
+pub(crate) use groups::{group, groups, resource, resources, wanted};
+pub(crate) use kinds::{TypeEntry, resource_type, resource_types};
+pub(crate) use labs::{demo, lab, labs};
+pub(crate) use nodes::{node, nodes, quorum};
+pub(crate) use records::{record_line, records};
+pub(crate) use table::Table;
+
+/// `yes` or `no`.
+const fn yes_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+/// A name and a value per line, values below each other.
+fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    facts.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}

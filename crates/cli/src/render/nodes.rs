@@ -1,0 +1,137 @@
+//! Nodes and quorum.
+
+use stead_model::VoterId;
+use stead_model::config::QuorumMode;
+use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, View};
+
+use super::{Table, facts, moment, yes_no};
+use crate::reach::name_of;
+
+/// All nodes.
+pub(crate) fn nodes(view: &View) -> String {
+    let mut table = Table::new(&["NODE", "STATE", "VOTES", "LEASE", "LINKS"]);
+    for node in &view.nodes {
+        table.row(vec![
+            name_of(view, node.node),
+            state(node.state).into(),
+            yes_no(node.votes).into(),
+            lease(node).into(),
+            links(view, node),
+        ]);
+    }
+    table.text_or("no nodes")
+}
+
+/// One node with its links.
+pub(crate) fn node(view: &View, node: &NodeView) -> String {
+    let mut text = facts(&[
+        ("node", name_of(view, node.node)),
+        ("state", state(node.state).into()),
+        ("votes", yes_no(node.votes).into()),
+        ("lease", lease(node).into()),
+    ]);
+    if node.links.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(&["NETWORK", "ROLE", "STATE", "RECEIVED", "LOST"]);
+    for link in &node.links {
+        table.row(vec![
+            link.name.clone(),
+            role(link).into(),
+            up(link).into(),
+            link.received.to_string(),
+            link.lost.to_string(),
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&table.text());
+    text
+}
+
+/// Quorum as one node sees it.
+pub(crate) fn quorum(quorum: &QuorumView) -> String {
+    let nobody = || "unknown".to_owned();
+    let voters: Vec<String> = quorum.voters.iter().copied().map(voter_name).collect();
+    let mut lines = vec![
+        ("quorum", has(quorum)),
+        ("mode", quorum.mode.map_or_else(nobody, |mode| words(mode).into())),
+        ("voters", voters.join(", ")),
+        ("leader", quorum.leader.map_or_else(nobody, voter_name)),
+        ("term", quorum.term.to_string()),
+    ];
+    if quorum.mode != Some(QuorumMode::NodeMajority) {
+        lines.push(("disk host", quorum.disk_host.map_or_else(nobody, |node| node.to_string())));
+        lines.push(("disk", quorum.disk_state.clone().unwrap_or_else(nobody)));
+        lines.push(("database limit", format!("{} bytes", quorum.database_limit_bytes)));
+    }
+    facts(&lines)
+}
+
+/// The same in one line.
+pub(super) fn quorum_line(quorum: &QuorumView) -> String {
+    let mut parts = vec![has(quorum)];
+    parts.extend(quorum.mode.map(|mode| words(mode).to_owned()));
+    parts.push(match quorum.leader {
+        Some(leader) => format!("{} leads in term {}", voter_name(leader), quorum.term),
+        None => "nobody known leads".to_owned(),
+    });
+    if let Some(host) = quorum.disk_host {
+        let state = quorum.disk_state.as_ref().map_or_else(String::new, |s| format!(" ({s})"));
+        parts.push(format!("{host} hosts the quorum disk{state}"));
+    }
+    parts.join(", ")
+}
+
+fn has(quorum: &QuorumView) -> String {
+    match (quorum.has_quorum, quorum.lost_since) {
+        (true, _) => "yes".into(),
+        (false, Some(at)) => format!("no, since {}", moment::to_second(at)),
+        (false, None) => "no, since the node started".into(),
+    }
+}
+
+/// A voter as people know it: a node, or the quorum disk.
+pub(super) fn voter_name(voter: VoterId) -> String {
+    voter.node().map_or_else(|| "quorum disk".to_owned(), |node| node.to_string())
+}
+
+const fn words(mode: QuorumMode) -> &'static str {
+    match mode {
+        QuorumMode::NodeAndDiskMajority => "node and disk majority",
+        QuorumMode::NodeMajority => "node majority",
+        QuorumMode::DiskOnly => "disk only",
+    }
+}
+
+const fn state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Up => "up",
+        NodeState::Suspected => "suspected",
+        NodeState::Down => "down",
+    }
+}
+
+const fn lease(node: &NodeView) -> &'static str {
+    if node.lease_longer { "long" } else { "short" }
+}
+
+fn links(view: &View, node: &NodeView) -> String {
+    if node.node == view.node {
+        return "(asked)".into();
+    }
+    let links: Vec<_> = node.links.iter().map(|l| format!("{} {}", l.name, up(l))).collect();
+    links.join(", ")
+}
+
+const fn up(link: &LinkView) -> &'static str {
+    if link.up { "up" } else { "silent" }
+}
+
+const fn role(link: &LinkView) -> &'static str {
+    use stead_model::config::NetworkRole;
+    match link.role {
+        NetworkRole::Private => "private",
+        NetworkRole::Public => "public",
+        NetworkRole::Mixed => "mixed",
+    }
+}

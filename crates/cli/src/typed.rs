@@ -1,0 +1,99 @@
+//! What a person typed: understood, carried out, answered with an exit code.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::arguments::{Arguments, Command};
+use crate::commands;
+use crate::failure::{Exit, Failure};
+use crate::{screen, usage};
+
+/// Carries out what was typed.
+pub(crate) fn run(typed: &[OsString]) -> ExitCode {
+    std::panic::set_hook(Box::new(ends_as_bug));
+    let words = std::iter::once(OsString::from("stead")).chain(typed.iter().cloned());
+    let (json, outcome) = match Arguments::try_parse_from(words) {
+        Ok(arguments) => (arguments.json, carry_out(arguments)),
+        Err(error) => match misunderstood(&error, typed) {
+            Ok(code) => return code,
+            Err(failure) => (typed.iter().any(|word| word == "--json"), Err(failure)),
+        },
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell(json);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version are no errors; a noun alone shows its help.
+fn misunderstood(error: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            screen::data(&error.render().to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            screen::talk(error.render().to_string().trim_end());
+            Ok(Exit::Usage.into())
+        }
+        _ => Err(usage::failure(error, typed)),
+    }
+}
+
+fn carry_out(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { lab, node, json, command } = arguments;
+    let asked = commands::Asked { lab, node, json };
+    match command {
+        Command::Lab(command) => commands::lab::run(&asked, command),
+        Command::Cluster(command) => {
+            commands::with_runtime(commands::cluster(&asked, command)).map(Into::into)
+        }
+    }
+}
+
+/// An own invariant was broken: nothing sensible can follow.
+fn ends_as_bug(panic: &std::panic::PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let what = payload.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+    Failure::new(Exit::Bug, "cannot go on: this is a bug of `stead`")
+        .because(format!("{}{place}", what.unwrap_or("a panic")))
+        .hint(format!(
+            "report it with this line, the command and version {}",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .tell(false);
+    std::process::exit(Exit::Bug as i32);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// The test runs itself again in a process that may panic.
+    #[test]
+    fn a_panic_ends_with_the_code_of_a_bug_and_a_clear_line() {
+        if std::env::var_os("STEAD_TEST_PANICS").is_some() {
+            std::panic::set_hook(Box::new(ends_as_bug));
+            panic!("the order of the voters was lost");
+        }
+        let program = std::env::current_exe().unwrap();
+        let name = "typed::tests::a_panic_ends_with_the_code_of_a_bug_and_a_clear_line";
+        let mut command = Command::new(program);
+        command.args(["--exact", name, "--nocapture"]).env("STEAD_TEST_PANICS", "1");
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(Exit::Bug as i32), "{told}");
+        assert!(told.contains("error: cannot go on: this is a bug of `stead`"), "{told}");
+        assert!(told.contains("cause: the order of the voters was lost at "), "{told}");
+    }
+}

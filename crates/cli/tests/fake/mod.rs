@@ -1,0 +1,227 @@
+//! Node services of the test process: the real server of the API over a made-up cluster.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use stead_api::contract::{Events, Explanation, Logs, Timeouts};
+use stead_api::{Backend, Later, explain};
+use stead_model::group::{Desired, GroupState};
+use stead_model::profile::Profile;
+use stead_model::reason::{Code, Reason};
+use stead_model::record::{Level, Record};
+use stead_model::request::{Answer, Envelope, Request};
+use stead_model::resource::ResourceState;
+use stead_model::view::View;
+use stead_model::{CauseId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use tokio::sync::{oneshot, watch};
+
+pub(crate) mod worlds;
+
+/// One node service: shows views one after another, the last one for ever.
+#[derive(Debug)]
+pub(crate) struct FakeNode {
+    views: Mutex<VecDeque<View>>,
+    records: Mutex<Vec<Record>>,
+    written: watch::Sender<u64>,
+    /// What it was asked, as it arrived.
+    pub(crate) asked: Mutex<Vec<Request>>,
+}
+
+impl FakeNode {
+    pub(crate) fn new(view: View) -> Arc<Self> {
+        Arc::new(Self {
+            views: Mutex::new(VecDeque::from([view])),
+            records: Mutex::default(),
+            written: watch::Sender::new(0),
+            asked: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn write(&self, code: &str, text: &str, cause: Option<u64>) {
+        let mut records = self.records.lock().unwrap();
+        let number = records.len() as u64 + 1;
+        records.push(Record {
+            number,
+            at: UtcMillis(1_795_173_741_000 + number),
+            boot_ns: number,
+            node: NodeId(1),
+            level: if number == 1 { Level::Warning } else { Level::Info },
+            code: code.into(),
+            group: Some("web".into()),
+            resource: None,
+            text: text.into(),
+            id: CauseId(100 + number),
+            cause: cause.map(|number| CauseId(100 + number)),
+        });
+        self.written.send_replace(number);
+    }
+
+    fn now(&self) -> View {
+        self.views.lock().unwrap().front().unwrap().clone()
+    }
+
+    /// What becomes of an accepted request, step by step.
+    fn plan(&self, request: &Request) {
+        let mut view = self.now();
+        let mut steps = Vec::new();
+        let mut step = |view: &View| steps.push(view.clone());
+        view.applied = LogIndex(14);
+        match request {
+            Request::MoveGroup { to, .. } => {
+                set(&mut view, GroupState::Pending, ResourceState::OfflinePending);
+                step(&view);
+                view.groups[0].owner = *to;
+                view.groups[0].epoch = Epoch(4);
+                set(&mut view, GroupState::Pending, ResourceState::OnlinePending);
+                step(&view);
+                set(&mut view, GroupState::Online, ResourceState::Online);
+            }
+            Request::SetGroupDesired { desired: Desired::Offline, .. } => {
+                view.groups[0].desired = Desired::Offline;
+                set(&mut view, GroupState::Pending, ResourceState::OfflinePending);
+                step(&view);
+                set(&mut view, GroupState::Offline, ResourceState::Offline);
+            }
+            Request::SetResourceDesired { .. } => {
+                set(&mut view, GroupState::Failed, ResourceState::Failed);
+                view.groups[0].resources[1].detail = Some("`httpd` ended with exit code 1".into());
+            }
+            _ => {}
+        }
+        step(&view);
+        self.views.lock().unwrap().extend(steps);
+    }
+}
+
+fn set(view: &mut View, group: GroupState, resource: ResourceState) {
+    view.groups[0].state = group;
+    view.groups[0].resources[1].state = resource;
+}
+
+/// Refusals as the core words them, by the name of the object.
+fn refusal(request: &Request) -> Option<Reason> {
+    match request {
+        Request::CreateGroup { group, .. } if group.as_str() == "web" => {
+            Some(Reason::new(Code::Exists, "group `web` exists already"))
+        }
+        Request::MoveGroup { to: Some(NodeId(3)), .. } => Some(
+            Reason::new(Code::Conflict, "cannot move group `web` to n3")
+                .because("n3 is not a possible owner of resource `httpd`")
+                .hint("choose n2"),
+        ),
+        Request::DeleteGroup { group } if group.as_str() == "lost" => Some(
+            Reason::new(Code::NoQuorum, "the change was not made")
+                .because("n1 has no quorum")
+                .hint("see `stead status` for the nodes that are missing"),
+        ),
+        Request::FailResource { resource } if resource.as_str() == "odd" => {
+            Some(Reason::new(Code::Bug, "property `odd` is in the table and not in the policy"))
+        }
+        _ => None,
+    }
+}
+
+impl Backend for FakeNode {
+    fn view(&self) -> Arc<View> {
+        let mut views = self.views.lock().unwrap();
+        if views.len() > 1 {
+            return Arc::new(views.pop_front().unwrap());
+        }
+        Arc::new(views[0].clone())
+    }
+
+    fn request(&self, envelope: Envelope) -> Later<'_, Answer> {
+        let answer = match refusal(&envelope.request) {
+            Some(reason) => Answer::Refused(reason),
+            None => {
+                self.plan(&envelope.request);
+                Answer::Done { index: LogIndex(14) }
+            }
+        };
+        self.asked.lock().unwrap().push(envelope.request);
+        Box::pin(async { answer })
+    }
+
+    fn events(&self, since: u64, limit: usize) -> Events {
+        let records = self.records.lock().unwrap();
+        let later = records.iter().filter(|record| record.number >= since);
+        let records: Vec<Record> = later.take(limit).cloned().collect();
+        let next = records.last().map_or(since, |record| record.number + 1);
+        Events { records, next }
+    }
+
+    fn events_after(&self, next: u64) -> Later<'_, ()> {
+        let mut written = self.written.subscribe();
+        Box::pin(async move {
+            let _ = written.wait_for(|last| *last >= next).await;
+        })
+    }
+
+    fn logs<'a>(
+        &'a self,
+        resource: &'a ResourceId,
+        lines: usize,
+    ) -> Later<'a, Result<Logs, Reason>> {
+        let node = self.now().node;
+        let all = [format!("`{resource}` starts on {node}"), "listening on port 80".into()];
+        let lines = all[all.len().saturating_sub(lines)..].to_vec();
+        Box::pin(async { Ok(Logs { lines }) })
+    }
+
+    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason> {
+        explain::group(&self.now(), &self.records.lock().unwrap(), group)
+    }
+
+    fn explain_timeouts(&self) -> Timeouts {
+        explain::timeouts(Profile::Standard, "real-time priority 5, memory locked")
+    }
+
+    fn next_request_id(&self) -> RequestId {
+        RequestId { client: 1, number: self.asked.lock().unwrap().len() as u64 }
+    }
+}
+
+/// Serves nodes on sockets until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Served {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    /// Serves each node on `n1.sock`, `n2.sock`, ... of a folder; returns when they all listen.
+    pub(crate) fn start(folder: &Path, nodes: &[(u16, Arc<FakeNode>)]) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (ready, listening) = channel();
+        let doors: Vec<_> = nodes
+            .iter()
+            .map(|(number, node)| (folder.join(format!("n{number}.sock")), Arc::clone(node)))
+            .collect();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for (path, node) in doors {
+                    let listener = stead_api::bind(&path).unwrap();
+                    tokio::spawn(stead_api::serve(listener, node));
+                }
+                ready.send(()).unwrap();
+                let _ = stopped.await;
+            });
+        });
+        listening.recv().unwrap();
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The made-up clusters the screens are taken from, by name.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use stead_model::config::{NetworkRole, QuorumMode};
+use stead_model::group::{Desired, GroupState};
+use stead_model::resource::{Health, ResourcePolicy, ResourceState};
+use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
+use stead_model::{Epoch, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
+use tempfile::TempDir;
+
+use super::{FakeNode, Served};
+
+/// 2026-11-20 11:22:21 UTC.
+const NOON: UtcMillis = UtcMillis(1_795_173_741_000);
+
+/// A folder with everything a command line can find, and nothing else.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) nodes: Vec<Arc<FakeNode>>,
+    folder: TempDir,
+    doors: Vec<PathBuf>,
+    held: Vec<UnixListener>,
+    served: Option<Served>,
+}
+
+impl World {
+    /// The world of that name.
+    pub(crate) fn named(name: &str) -> Self {
+        let mut world = Self::empty();
+        match name {
+            "nothing" => {}
+            "healthy" => world.serve(&[(1, healthy(1)), (2, healthy(2))]),
+            "this-machine" => world.serve_here(healthy(1)),
+            "minority" => world.serve(&[(1, minority(1))]),
+            "one-of-two" => world.serve(&[(1, minority(1)), (2, healthy(2))]),
+            "two-minorities" => world.serve(&[(1, minority(1)), (2, minority(2))]),
+            "trouble" => world.serve(&[(1, trouble())]),
+            "empty" => world.serve(&[(1, without_groups())]),
+            "frozen-first" => {
+                world.freeze(1);
+                world.serve(&[(2, healthy(2))]);
+            }
+            "two-labs" => {
+                world.pretend_lab("east");
+                world.pretend_lab("west");
+            }
+            other => panic!("there is no world `{other}`"),
+        }
+        world
+    }
+
+    fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["host/run/stead", "labs/run", "labs/state"] {
+            std::fs::create_dir_all(folder.path().join(part)).unwrap();
+        }
+        let (nodes, doors, held) = (Vec::new(), Vec::new(), Vec::new());
+        Self { nodes, folder, doors, held, served: None }
+    }
+
+    fn serve(&mut self, views: &[(u16, View)]) {
+        let nodes: Vec<_> =
+            views.iter().map(|(number, view)| (*number, FakeNode::new(view.clone()))).collect();
+        self.served = Some(Served::start(self.folder.path(), &nodes));
+        for (number, node) in nodes {
+            node.write("node-down", "node2 is down: its lease is over", None);
+            node.write("group-granted", "group web: owner n1, e3", Some(1));
+            self.doors.push(self.folder.path().join(format!("n{number}.sock")));
+            self.nodes.push(node);
+        }
+    }
+
+    fn serve_here(&mut self, view: View) {
+        self.serve(&[(1, view)]);
+        let here = self.folder.path().join("host/run/stead/api.sock");
+        std::os::unix::fs::symlink(self.doors.remove(0), here).unwrap();
+    }
+
+    /// A node whose kernel takes connections and whose processes do not run.
+    fn freeze(&mut self, number: u16) {
+        let path = self.folder.path().join(format!("n{number}.sock"));
+        self.held.push(UnixListener::bind(&path).unwrap());
+        self.doors.push(path);
+    }
+
+    /// A lab as far as it can be seen without asking it.
+    fn pretend_lab(&mut self, name: &str) {
+        let dir = self.folder.path().join("labs/run").join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        self.held.push(UnixListener::bind(dir.join("control.sock")).unwrap());
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program, ready to be run in this world with these words.
+    pub(crate) fn stead(&self, words: &[String]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stead"));
+        command.args(words).env_clear().current_dir(self.folder()).stdin(Stdio::null());
+        command.env("STEAD_ROOT", self.folder().join("host"));
+        command.env("STEAD_LAB_HOME", self.folder().join("labs"));
+        if !self.doors.is_empty() {
+            command.env("STEAD_API", std::env::join_paths(&self.doors).unwrap());
+        }
+        command
+    }
+}
+
+fn link(network: u8, name: &str, role: NetworkRole, up: bool) -> LinkView {
+    LinkView {
+        network: NetworkId(network),
+        name: name.into(),
+        role,
+        up,
+        received: 2_095,
+        lost: u64::from(!up) * 7,
+    }
+}
+
+fn node(number: u16, state: NodeState, seen_from: u16) -> NodeView {
+    let up = state == NodeState::Up;
+    let links = vec![
+        link(1, "private", NetworkRole::Private, up),
+        link(2, "public", NetworkRole::Mixed, up),
+    ];
+    NodeView {
+        node: NodeId(number),
+        name: format!("node{number}"),
+        state,
+        votes: true,
+        lease_longer: state == NodeState::Down,
+        links: if number == seen_from { Vec::new() } else { links },
+    }
+}
+
+fn resource(name: &str, kind: &str, properties: &[(&str, &str)]) -> ResourceView {
+    let properties: BTreeMap<_, _> =
+        properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    ResourceView {
+        resource: name.into(),
+        kind: kind.into(),
+        state: ResourceState::Online,
+        desired: Desired::Online,
+        health: Health::Good,
+        detail: None,
+        depends_on: Vec::new(),
+        properties,
+        policy: ResourcePolicy::default(),
+        possible_owners: Vec::new(),
+    }
+}
+
+fn healthy(seen_from: u16) -> View {
+    let mut web = stead_api::document::example_group("web");
+    web.epoch = Epoch(3);
+    web.why = "n1 owns it because n2 was down".into();
+    let address = resource("ip", "ip-address", &[("address", "10.77.2.100/24")]);
+    let mut program = resource("httpd", "generic-application", &[("command", "httpd -f")]);
+    program.depends_on = vec!["ip".into()];
+    program.possible_owners = vec![NodeId(1), NodeId(2)];
+    web.resources = vec![address, program];
+    View {
+        cluster: "demo".into(),
+        node: NodeId(seen_from),
+        version: "0.1.0".into(),
+        at: NOON,
+        quorum: QuorumView {
+            mode: Some(QuorumMode::NodeAndDiskMajority),
+            has_quorum: true,
+            lost_since: None,
+            leader: Some(VoterId(2)),
+            term: Term(5),
+            voters: vec![VoterId(1), VoterId(2), VoterId(VoterId::DISK_FIRST)],
+            disk_host: Some(NodeId(2)),
+            disk_state: Some("serving".into()),
+            database_limit_bytes: 16 << 20,
+        },
+        nodes: (1..=3).map(|number| node(number, NodeState::Up, seen_from)).collect(),
+        groups: vec![web],
+        applied: LogIndex(13),
+        ..View::default()
+    }
+}
+
+fn minority(seen_from: u16) -> View {
+    let mut view = healthy(seen_from);
+    view.quorum.has_quorum = false;
+    view.quorum.lost_since = Some(NOON);
+    view.quorum.leader = None;
+    view.quorum.disk_host = None;
+    view.quorum.disk_state = None;
+    let seen = |number| match number == seen_from {
+        true => NodeState::Up,
+        false => NodeState::Suspected,
+    };
+    view.nodes = (1..=3).map(|number| node(number, seen(number), seen_from)).collect();
+    view.groups[0].state = GroupState::Unknown;
+    view
+}
+
+fn trouble() -> View {
+    let mut view = healthy(1);
+    view.nodes[1] = node(2, NodeState::Down, 1);
+    view.nodes[2].links[0].up = false;
+    view.quorum.disk_host = None;
+    view.quorum.disk_state = Some("`disk` is empty: it is not formatted".into());
+    let web = &mut view.groups[0];
+    web.state = GroupState::Failed;
+    web.failed = Some("6 failovers within 10 h".into());
+    web.resources[1].state = ResourceState::Failed;
+    web.resources[1].health = Health::Bad;
+    web.resources[1].detail = Some("`httpd` ended with exit code 1".into());
+    view
+}
+
+fn without_groups() -> View {
+    let mut view = healthy(1);
+    view.groups.clear();
+    view
+}
