@@ -260,7 +260,7 @@ impl Agenda {
     }
 
     /// Takes the next thing off.
-    pub fn next(&mut self) -> Option<(Instant, Happening)> {
+    pub fn take(&mut self) -> Option<(Instant, Happening)> {
         self.heap.pop().map(|entry| (entry.at, entry.happening))
     }
 }
@@ -276,7 +276,7 @@ mod tests {
             agenda.put(at, Happening::World(Outside::Client(client)));
         }
         let mut order = Vec::new();
-        while let Some((at, Happening::World(Outside::Client(client)))) = agenda.next() {
+        while let Some((at, Happening::World(Outside::Client(client)))) = agenda.take() {
             order.push((at, client));
         }
         assert_eq!(order, [(1, 1), (1, 3), (5, 0), (5, 2)]);

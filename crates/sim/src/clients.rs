@@ -146,6 +146,14 @@ impl Clients {
         self.clients.iter().all(|client| client.script.is_empty() && client.open.is_none())
     }
 
+    /// A request under way that can still move something.
+    #[must_use]
+    pub fn open_wish(&self) -> Option<RequestId> {
+        let open = self.clients.iter().filter_map(|client| client.open.as_ref());
+        let moving = |o: &&Open| kept(&o.envelope.request).is_none() || o.set_up;
+        open.filter(moving).map(|o| o.envelope.id).next()
+    }
+
     /// Whether everything that was ordered was acknowledged.
     #[must_use]
     pub fn are_set_up(&self) -> bool {
@@ -246,11 +254,13 @@ impl World {
             self.client_begins(client);
         }
         let Some(mut open) = self.clients.clients[client].open.take() else { return };
-        if open.tries > TRIES_MAX && !open.set_up && now > open.gives_up_at {
+        let may_give_up = !open.set_up && self.phase == Phase::Faults;
+        if open.tries > TRIES_MAX && may_give_up && now > open.gives_up_at {
             self.client_pauses(client);
             return;
         }
         open.tries += 1;
+        let set_up = open.set_up;
         let event = Event::Request(open.envelope.clone());
         self.clients.clients[client].open = Some(open);
         let node = NodeId(self.clients.rng.between(1, self.plan.nodes.into()) as u16);
@@ -258,7 +268,10 @@ impl World {
         if let Some(service) = self.node(node).service.as_ref().map(|s| s.life) {
             self.agenda.put(at, Happening::Local { node, service, event: Box::new(event) });
         }
-        let patience = self.plan.clients.patience_ns;
+        let mut patience = self.plan.clients.patience_ns;
+        if set_up {
+            patience = patience.min(self.timing.heartbeat.0 * 3);
+        }
         let more = self.clients.rng.below(patience + 1);
         self.client_turn(client, now + patience + more);
     }
@@ -322,6 +335,9 @@ impl World {
             }
         }
         self.clients.clients[client].open = None;
+        if self.phase == Phase::Heal && kept(&request).is_none() {
+            self.checkers.converge.calm_again(self.now);
+        }
         self.client_pauses(client);
     }
 

@@ -14,6 +14,7 @@ use crate::checkers::why::Why;
 use crate::clock::Instant;
 use crate::net::Datagram;
 use crate::node::{Timer, in_order};
+use crate::telling;
 use crate::world::World;
 
 impl World {
@@ -21,7 +22,7 @@ impl World {
     pub fn execute(&mut self, node: NodeId, mut effects: Vec<Effect>) {
         self.rng.shuffle(&mut effects);
         for effect in effects {
-            self.trace.line(self.now, || format!("{node}   -> {effect}"));
+            self.trace.line(self.now, || format!("{node}   -> {}", telling::effect(&effect)));
             let at = self.now + self.rng.below(self.plan.processes.effect_max_ns + 1);
             match effect {
                 Effect::Send { to, channel, message } => {

@@ -108,7 +108,8 @@ impl World {
         self.agenda.put(next, Happening::World(Outside::Fault));
         let Some(kind) = self.rng.weighted(&self.plan.faults.weights) else { return };
         let node = NodeId(self.rng.between(1, self.plan.nodes.into()) as u16);
-        let lasts = self.rng.wild(self.timing.tick.0, self.plan.faults.lasts_max_ns);
+        let shortest = if self.rng.chance(250) { self.timing.tick } else { self.timing.heartbeat };
+        let lasts = self.rng.wild(shortest.0, self.plan.faults.lasts_max_ns);
         self.fault(Kind::ORDINARY[kind], node, lasts);
     }
 

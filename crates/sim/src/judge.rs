@@ -139,6 +139,9 @@ impl World {
         if !self.clients.are_set_up() {
             places.insert("set-up".into(), Place::NotYet("not acknowledged".into()));
         }
+        if let Some(id) = self.clients.open_wish() {
+            places.insert("clients".into(), Place::NotYet(format!("{id} is not answered")));
+        }
         places.extend(db.groups().iter().map(|(id, group)| (id.clone(), self.place(group))));
         places
     }

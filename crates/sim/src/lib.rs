@@ -34,5 +34,6 @@ pub mod script;
 pub mod soak;
 pub mod swarm;
 pub mod tally;
+pub mod telling;
 pub mod trace;
 pub mod world;

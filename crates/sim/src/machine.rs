@@ -101,6 +101,8 @@ impl World {
             return;
         }
         self.trace.milestone(self.now, || format!("{node} boots"));
+        // What was sent to it while it was off is lost.
+        self.net.close(node, &mut self.rng);
         let local = self.rng.wild(1_000_000, 60_000_000_000);
         let rate = self.plan.rates_ppm[usize::from(node.0) - 1];
         let clock = Clock::new(self.now, local, rate);

@@ -206,7 +206,7 @@ impl Plan {
 }
 
 fn mode(nodes: u16, rng: &mut Rng) -> QuorumMode {
-    let even = nodes % 2 == 0;
+    let even = nodes.is_multiple_of(2);
     let weights = if even { [70, 15, 15] } else { [25, 60, 15] };
     let modes = [QuorumMode::NodeAndDiskMajority, QuorumMode::NodeMajority, QuorumMode::DiskOnly];
     modes[rng.weighted(&weights).unwrap_or(0)]
@@ -299,7 +299,7 @@ fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
     }
     FaultHabits {
         pause_ns: rng.wild(beat, beat * 30),
-        lasts_max_ns: rng.wild(beat, beat * 60),
+        lasts_max_ns: rng.wild(beat * 3, beat * 80),
         weights,
     }
 }

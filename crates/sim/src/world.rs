@@ -30,6 +30,7 @@ use crate::rng::Rng;
 use crate::script::Script;
 use crate::swarm::Plan;
 use crate::tally::Tally;
+use crate::telling;
 use crate::trace::{Detail, Trace};
 
 /// What a run is made of.
@@ -193,7 +194,7 @@ impl World {
         if self.phase == Phase::Over || self.violation.is_some() {
             return false;
         }
-        let Some((at, happening)) = self.agenda.next() else { return false };
+        let Some((at, happening)) = self.agenda.take() else { return false };
         self.now = self.now.max(at);
         if let Some(happening) = self.park(happening) {
             self.tally.steps += 1;
@@ -308,7 +309,7 @@ impl World {
         let now = self.now;
         let machine = &mut self.nodes[usize::from(node.0) - 1];
         let Some(service) = machine.service.as_mut() else { return };
-        self.trace.line(now, || format!("{node} {local} <- {event}"));
+        self.trace.line(now, || format!("{node} {local} <- {}", telling::event(&event)));
         let told = self.checkers.told(node, &event);
         let effects = service.cluster.handle(local, event);
         self.trace.mix(now ^ (u64::from(node.0) << 56) ^ ((effects.len() as u64) << 48));

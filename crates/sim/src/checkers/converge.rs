@@ -12,6 +12,9 @@ use stead_model::{Epoch, GroupId, LogIndex, NodeId, Span};
 use super::{Promise, Violation};
 use crate::clock::Instant;
 
+/// All must be online for this part of the watch before a move counts as one.
+const SETTLING: u64 = 3;
+
 /// Where a group is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
@@ -62,6 +65,12 @@ impl Converge {
         self.acknowledged[0]
     }
 
+    /// An administrator's last wish came true: the bound counts from then.
+    pub fn calm_again(&mut self, now: Instant) {
+        self.calm_since = self.calm_since.map(|calm| calm.max(now));
+        self.settled = None;
+    }
+
     /// Whether all was well once.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
@@ -84,24 +93,45 @@ impl Converge {
             Place::NotYet(why) => Some((group, why)),
             Place::Online(..) | Place::Excused => None,
         });
-        match (&self.settled, waiting) {
-            (Some((_, before)), _) if *before != places => {
-                let moved = places.iter().find(|(group, place)| before.get(group) != Some(place));
-                broken(format!("moved after all was online: {moved:?}"))
+        let first = self.settled.as_ref().map(|(since, before)| (*since, moved(before, &places)));
+        match (first, waiting) {
+            (Some((since, None)), None) if now >= since + watch.0 => Ok(Judgement::Settled),
+            (Some((_, None)), None) => Ok(Judgement::Wait),
+            (Some((since, Some(group))), _) if now >= since + watch.0 / SETTLING => {
+                broken(format!("{group} moved after all was online"))
             }
-            (Some((since, _)), _) if now >= since + watch.0 => Ok(Judgement::Settled),
-            (Some(_), _) => Ok(Judgement::Wait),
-            (None, None) => {
+            (Some((since, None)), Some((group, why))) if now >= since + watch.0 / SETTLING => {
+                broken(format!("{group} went down after all was online: {why}"))
+            }
+            (None | Some(_), None) => {
                 self.settled = Some((now, places));
                 Ok(Judgement::Wait)
             }
-            (None, Some((group, why))) if now >= calm + bound.0 => {
+            (None | Some(_), Some((group, why))) if now >= calm + bound.0 => {
                 let late = Span(now - calm);
                 broken(format!("{group} is not online {late} after the last fault: {why}"))
             }
-            (None, Some(_)) => Ok(Judgement::Wait),
+            (None | Some(_), Some(_)) => {
+                self.settled = None;
+                Ok(Judgement::Wait)
+            }
         }
     }
+}
+
+/// A group that is on another node than before, or on none.
+fn moved<'a>(
+    before: &BTreeMap<GroupId, Place>,
+    places: &'a BTreeMap<GroupId, Place>,
+) -> Option<&'a GroupId> {
+    let node = |place: Option<&Place>| match place {
+        Some(Place::Online(node, _)) => Some(*node),
+        Some(Place::Excused | Place::NotYet(_)) | None => None,
+    };
+    let differs = |(group, place): &(&'a GroupId, &Place)| {
+        !matches!(place, Place::NotYet(_)) && node(before.get(*group)) != node(Some(*place))
+    };
+    places.iter().find(differs).map(|(group, _)| group)
 }
 
 #[cfg(test)]
@@ -120,8 +150,10 @@ mod tests {
         let late = || places(Place::NotYet("no owner".into()));
         assert_eq!(converge.judge(1_099, late(), limits), Ok(Judgement::Wait));
         assert!(converge.judge(1_100, late(), limits).is_err());
+        assert_eq!(converge.judge(1_090, online(2), limits), Ok(Judgement::Wait));
         assert_eq!(converge.judge(1_100, online(1), limits), Ok(Judgement::Wait));
         assert!(converge.judge(1_120, online(2), limits).is_err());
+        assert!(converge.judge(1_120, late(), limits).is_err());
         assert_eq!(converge.judge(1_150, online(1), limits), Ok(Judgement::Settled));
     }
 }

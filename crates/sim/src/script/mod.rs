@@ -127,6 +127,8 @@ pub enum Verb {
     Vote(Who, bool),
     /// `expect GROUP on WHO`
     ExpectOn(GroupId, Who),
+    /// `expect ROLE is WHO`
+    ExpectRole(Who, Who),
     /// `expect GROUP stopped`
     ExpectStopped(GroupId),
     /// `expect WHO applied KEY VALUE`

@@ -92,6 +92,9 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
     Ok(())
 }
 
+/// True time at which the groups of a script are brought online: every node is there by then.
+const ONLINE_AT: Instant = 2_000_000_000;
+
 /// Groups are brought online when all their resources are created.
 fn bring_online(script: &mut Script) {
     let created = |request: &Request| match request {
@@ -99,8 +102,12 @@ fn bring_online(script: &mut Script) {
         _ => None,
     };
     let groups: Vec<GroupId> = script.set_up.iter().filter_map(created).collect();
-    let online = |group| Request::SetGroupDesired { group, desired: Desired::Online };
-    script.set_up.extend(groups.into_iter().map(online));
+    let online = |group| {
+        let desired = Desired::Online;
+        let verb = Verb::Ask(Request::SetGroupDesired { group, desired });
+        Line { at: ONLINE_AT, number: 0, verb }
+    };
+    script.lines.extend(groups.into_iter().map(online));
 }
 
 fn create(resource: &str, kind: &str, group: &str, rest: &[&str]) -> Result<Vec<Request>, String> {
@@ -191,6 +198,7 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
             Verb::ExpectHole(HOLE, *word == "clock")
         }
         ["expect", name, "on", node] => Verb::ExpectOn(group(name), who(node)),
+        ["expect", role, "is", node] => Verb::ExpectRole(who(role), who(node)),
         ["expect", name, "stopped"] => Verb::ExpectStopped(group(name)),
         ["expect", node, "has", key, value] => {
             Verb::ExpectKey(who(node), (*key).into(), (*value).into())
@@ -208,11 +216,13 @@ mod tests {
 
     #[test]
     fn a_script_reads_as_written_and_mistakes_name_their_line() {
-        let text = "cluster 3 majority fast\ngroup web on n2 # best\n\nat 2s crash leader\nend 5s";
+        let text = "cluster 3 majority fast\ngroup web on n2 # best\n\nat 3s crash leader\nend 5s";
         let script = parse(text).unwrap();
         assert_eq!((script.nodes, script.profile), (3, Profile::Fast));
-        assert_eq!(script.lines[0].verb, Verb::Crash(Who::Leader));
-        assert_eq!(script.lines[0].at, 2_000_000_000);
+        let online = Request::SetGroupDesired { group: "web".into(), desired: Desired::Online };
+        assert_eq!(script.lines[0].verb, Verb::Ask(online));
+        assert_eq!(script.lines[1].verb, Verb::Crash(Who::Leader));
+        assert_eq!(script.lines[1].at, 3_000_000_000);
         let error = parse("cluster 2 disk standard\nat 1s explode n1\nend 2s").unwrap_err();
         assert_eq!(error.to_string(), "line 2: not understood: explode n1");
         assert!(parse("at 3s heal\nend 2s").is_err());

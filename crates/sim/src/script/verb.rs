@@ -53,6 +53,7 @@ impl World {
                 self.script_asks(request);
             }
             Verb::ExpectOn(..)
+            | Verb::ExpectRole(..)
             | Verb::ExpectStopped(_)
             | Verb::ExpectKey(..)
             | Verb::ExpectHole(..)
@@ -115,6 +116,11 @@ impl World {
                     (Some(resource), _) => Err(format!("{resource} does not act on {node}")),
                     (None, Some(act)) => Err(format!("{} acts on {}", act.resource, act.node)),
                 }
+            }
+            Verb::ExpectRole(role, who) => {
+                let (found, wanted) = (self.who(role)?, self.who(who)?);
+                let wrong = || Err(format!("{role:?} is {found}, not {wanted}"));
+                if found == wanted { Ok(()) } else { wrong() }
             }
             Verb::ExpectStopped(group) => {
                 let acts = self.acts.iter().find(|a| a.group == *group && a.standing.acts());
