@@ -147,7 +147,8 @@ impl Cluster {
     /// again until the leader has seen it.
     fn send_report(&mut self, now: Time) -> bool {
         let unseen = self.reporting.seen < self.reporting.number && now >= self.reporting.send_at;
-        if !self.reporting.dirty && !unseen {
+        let stale = now >= self.reporting.send_at + self.timing.renewal * REPORT_RENEWALS;
+        if !self.reporting.dirty && !unseen && !stale {
             return false;
         }
         if self.reporting.dirty {
@@ -259,3 +260,7 @@ impl Cluster {
         }
     }
 }
+
+/// A report that was seen is repeated after this many lease renewals: a copy of an older one that
+/// arrived late does not stay.
+const REPORT_RENEWALS: u64 = 10;

@@ -112,7 +112,7 @@ impl Keeper {
 
     /// Whether a snapshot should be written and can be begun.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        self.journal.needs_snapshot() && self.snapshot_flights.is_empty() && self.queue.is_empty()
+        self.journal.needs_snapshot() && self.snapshot_flights.is_empty()
     }
 
     pub(crate) fn push(&mut self, batch: Batch, io: &mut IoDesk) {

@@ -86,11 +86,15 @@ pub(crate) fn restore(saved: Option<&[u8]>, records: &[Vec<u8>]) -> Result<Store
         store.append(&record.entries);
         store.set_hard(record.hard);
     }
-    let (hard, (last, _)) = (store.hard(), store.last());
-    if hard.commit > last || hard.commit < state.index {
-        let why = format!("commit index {} outside {}..={last}", hard.commit, state.index);
+    // A record made before the snapshot but written after it may know an older commit index.
+    let mut hard = store.hard().clone();
+    hard.commit = hard.commit.max(state.index);
+    let (last, _) = store.last();
+    if hard.commit > last {
+        let why = format!("commit index {} is behind the last entry {last}", hard.commit);
         return Err(RestoreError::Inconsistent(why));
     }
+    store.set_hard(hard);
     Ok(store)
 }
 

@@ -19,7 +19,7 @@ use crate::planted::{Fault, Planted};
 #[derive(Debug)]
 pub(crate) struct Asker {
     node: NodeId,
-    guard: Incarnation,
+    service: Incarnation,
     last: LeaseNumber,
     asked: BTreeMap<LeaseNumber, Time>,
     /// Answers whose barrier is not applied yet, with the time their lease runs from.
@@ -42,10 +42,14 @@ pub(crate) struct Lease {
 
 impl Asker {
     /// A node service that starts; it goes on from what the guard knows (R9).
-    pub(crate) fn new(node: NodeId, guard: &GuardStatus, planted: Planted) -> Self {
+    pub(crate) fn new(
+        (node, service): (NodeId, Incarnation),
+        guard: &GuardStatus,
+        planted: Planted,
+    ) -> Self {
         Self {
             node,
-            guard: guard.incarnation,
+            service,
             last: guard.lease_last,
             asked: BTreeMap::new(),
             answered: Vec::new(),
@@ -87,13 +91,13 @@ impl Asker {
         while self.asked.len() > QUESTIONS_KEPT {
             self.asked.pop_first();
         }
-        let Self { node, guard, last, in_force, .. } = *self;
-        Some(LeaseQuestion { node, guard, number: last, in_force })
+        let Self { node, service, last, in_force, .. } = *self;
+        Some(LeaseQuestion { node, service, number: last, in_force })
     }
 
     /// An answer arrived; one to an unknown question is dropped.
     pub(crate) fn answer(&mut self, now: Time, answer: LeaseAnswer) {
-        if answer.guard != self.guard {
+        if answer.service != self.service {
             return;
         }
         let Some(sent) = self.asked.remove(&answer.number) else { return };

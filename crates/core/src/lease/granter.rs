@@ -26,7 +26,7 @@ pub(crate) struct Granter {
 /// What the leader knows of one node's questions.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
-    guard: Incarnation,
+    service: Incarnation,
     /// Arrival of its last question.
     last: Option<Time>,
     /// Sending of its last answer (only a planted fault looks at it).
@@ -71,9 +71,9 @@ impl Granter {
     /// A question arrived. It counts for the wait before it is answered.
     pub(crate) fn question(&mut self, now: Time, question: LeaseQuestion, barrier: LogIndex) {
         let asked = self.nodes.entry(question.node).or_default();
-        if asked.guard != question.guard {
+        if asked.service != question.service {
             (asked.first, asked.longest) = (None, None);
-            asked.guard = question.guard;
+            asked.service = question.service;
         }
         asked.last = Some(now);
         asked.in_force = question.in_force;
@@ -119,7 +119,7 @@ impl Granter {
         let questions = self.round.take().map(|r| r.questions).unwrap_or_default();
         let mut answers = Vec::new();
         for Pending { question, barrier } in questions {
-            let LeaseQuestion { node, guard, number, .. } = question;
+            let LeaseQuestion { node, service, number, .. } = question;
             let length = lengths(node).answer;
             let asked = self.nodes.entry(node).or_default();
             asked.answered = Some(now);
@@ -128,7 +128,7 @@ impl Granter {
                 asked.longest = asked.longest.max(Some(number));
             }
             let term = self.elected.term;
-            answers.push((node, LeaseAnswer { guard, number, term, length, barrier }));
+            answers.push((node, LeaseAnswer { service, number, term, length, barrier }));
         }
         answers
     }

@@ -641,6 +641,7 @@ impl Seat {
         self.adoptions += 1;
         self.turn = 1 - claim.slot % 2;
         self.misses = 0;
+        self.lonely_since = None;
         let took = now.since(self.claim_began);
         let text = format!("hosts the quorum disk, epoch {}, after {took}", claim.epoch);
         self.news.push(("disk-hosted", text));

@@ -114,9 +114,10 @@ pub struct RaftMessage {
 pub struct LeaseQuestion {
     /// The asking node.
     pub node: NodeId,
-    /// Life of its guard; numbers are unique within it.
-    pub guard: Incarnation,
-    /// Unique number.
+    /// Life of its node service; numbers are unique within it and above every lease that was
+    /// set before it.
+    pub service: Incarnation,
+    /// The number.
     pub number: LeaseNumber,
     /// The lease to which the guard's deadline was moved last: lets the leader see that a
     /// shorter answer was taken.
@@ -126,8 +127,8 @@ pub struct LeaseQuestion {
 /// The leader grants a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseAnswer {
-    /// Life of the guard that the question named.
-    pub guard: Incarnation,
+    /// Life of the node service that asked; another one drops the answer.
+    pub service: Incarnation,
     /// The question.
     pub number: LeaseNumber,
     /// Term of the leader that answers.
