@@ -271,7 +271,9 @@ impl Db {
     fn count_failover(&mut self, id: &GroupId) -> Result<(), Skip> {
         let at = self.at;
         let group = self.group_mut(id)?;
-        let owner = group.ownership.as_ref().map(|o| o.node).unwrap_or_default();
+        let Some(owner) = group.ownership.as_ref().map(|o| o.node) else {
+            return Err(Skip::NotOwned { group: id.clone(), epoch: group.epoch_last });
+        };
         let kept = within_window(group, at).len();
         let kept = kept.min(FAILOVERS_MAX - 1);
         group.failovers.drain(..group.failovers.len() - kept);
