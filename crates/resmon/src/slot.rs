@@ -52,6 +52,8 @@ pub enum Input {
     Notice(String),
     /// Another node service took over: it knows nothing of earlier orders.
     NewService,
+    /// The same node service connected again and may have missed the last answer.
+    Reconnected,
     /// The time of [`Slot::next_deadline`] came.
     Deadline,
 }
@@ -222,6 +224,7 @@ impl Slot {
             Input::NewService => {
                 (self.order, self.queued, self.answer) = (None, None, None);
             }
+            Input::Reconnected => out.extend(self.answer.clone().map(Output::Report)),
             Input::Deadline => self.late(now, &mut out),
         }
         out

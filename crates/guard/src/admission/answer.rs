@@ -25,6 +25,9 @@ impl Guard {
         if let Some(stopped) = self.stopped.filter(|stopped| claim.lease <= *stopped) {
             return Some(Refusal::LeaseOver { stopped });
         }
+        if let Some(last) = self.served.filter(|last| claim.lease <= *last) {
+            return Some(Refusal::FormerService { last });
+        }
         match self.state {
             State::Idle => Some(Refusal::NoLease),
             State::Stopping { .. } | State::Ended => Some(Refusal::Stopping),

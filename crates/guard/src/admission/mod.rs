@@ -126,6 +126,9 @@ pub struct Guard {
     lease_last: LeaseNumber,
     /// The highest lease number known when the last hard stop began.
     stopped: Option<LeaseNumber>,
+    /// The highest lease number known when the present node service began: what an earlier one
+    /// ordered is refused, however late a monitor reads it (R9).
+    served: Option<LeaseNumber>,
     monitors: BTreeSet<MonitorId>,
     things: BTreeMap<InstanceId, Held>,
     instance_next: u64,
@@ -189,6 +192,7 @@ impl Guard {
             state: State::Idle,
             lease_last: LeaseNumber(0),
             stopped: None,
+            served: None,
             monitors: BTreeSet::new(),
             things: BTreeMap::new(),
             instance_next: 1,
@@ -236,6 +240,12 @@ impl Guard {
             State::Stopping { grace: Grace::Until(at), .. } => Some(*at),
             State::Stopping { grace: Grace::Over, .. } | State::Idle | State::Ended => None,
         }
+    }
+
+    /// A node service begins: what it finds. Orders of an earlier one are refused from now on.
+    pub fn begin_service(&mut self) -> GuardStatus {
+        self.served = Some(self.lease_last);
+        self.status()
     }
 
     /// What runs under which lease.

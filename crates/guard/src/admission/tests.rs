@@ -194,6 +194,19 @@ fn an_order_from_before_the_hard_stop_is_refused_after_it() {
     assert_eq!(words(&new), "admitted thing4");
 }
 
+/// R9: what an earlier node service ordered is refused, though its lease still runs.
+#[test]
+fn an_order_of_an_earlier_node_service_is_refused() {
+    let mut guard = serving();
+    let found = guard.begin_service();
+    assert_eq!((found.admitted.len(), found.lease_last), (3, LeaseNumber(5)));
+    let old = guard.handle(Time(1), admit("new", 5, ThingKind::Program));
+    assert!(words(&old).starts_with("refused: "), "{}", words(&old));
+    guard.handle(Time(2), lease(6, 2000));
+    let new = guard.handle(Time(3), admit("new", 6, ThingKind::Program));
+    assert_eq!(words(&new), "admitted thing4");
+}
+
 #[test]
 fn a_resource_runs_for_one_epoch_only() {
     let mut guard = serving();

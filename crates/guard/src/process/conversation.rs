@@ -40,7 +40,8 @@ impl GuardProcess {
                 for notice in self.notices.clone() {
                     self.tell_node(&notice.message());
                 }
-                self.tell_status();
+                let status = self.guard.begin_service();
+                self.tell_node(&GuardToNode::Status(status));
             }
             NodeToGuard::Order(order) => self.feed(Input::Order(order)),
             NodeToGuard::Status => self.tell_status(),

@@ -28,7 +28,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use stead_model::wire::guard::{
     AddressUndo, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
@@ -379,8 +379,17 @@ fn say_broken(child: &str, why: Option<LinkError>) {
     }
 }
 
-/// One line for the journal of the unit.
+/// One line for the journal of the unit. It is dropped when nobody reads there: a full pipe must
+/// not hold the guard up.
 fn say(text: &str) {
-    // There is nobody else to tell.
-    drop(writeln!(io::stderr(), "stead guard: {text}"));
+    /// What a pipe that is ready takes without waiting.
+    const LINE_BYTES_MAX: usize = 4096;
+    let stderr = io::stderr();
+    let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let line = format!("stead guard: {text}\n");
+    if matches!(poll(&mut ready, Some(&at_once)), Ok(1)) {
+        let bytes = &line.as_bytes()[..line.len().min(LINE_BYTES_MAX)];
+        drop(io::stderr().write_all(bytes));
+    }
 }

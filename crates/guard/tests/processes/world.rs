@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{self, Child, Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ pub(crate) fn be_body(socket: &str) -> ExitCode {
     let story = UnixStream::connect(socket).unwrap();
     let (mut a, mut b) = (guard.try_clone().unwrap(), story.try_clone().unwrap());
     let (mut c, mut d) = (story, guard);
-    let up = thread::spawn(move || io::copy(&mut a, &mut b).map(|_| std::process::exit(0)));
+    let up = thread::spawn(move || io::copy(&mut a, &mut b).map(|_| process::exit(0)));
     io::copy(&mut c, &mut d).ok();
     drop(up);
     ExitCode::SUCCESS
@@ -61,20 +61,40 @@ pub(crate) fn be_body(socket: &str) -> ExitCode {
 
 /// A guard and what speaks to it.
 pub(crate) struct World {
-    pub(crate) guard: Child,
+    pub(crate) guard: Leash,
     pub(crate) node: Body,
     pub(crate) monitor: Body,
     root: TempDir,
     request: u64,
+    unread: Option<io::PipeReader>,
 }
 
 impl World {
     pub(crate) fn start() -> Self {
-        Self::start_as(None)
+        Self::start_by(|_| {})
     }
 
-    /// Starts the guard, as another user if one is given.
-    pub(crate) fn start_as(user: Option<u32>) -> Self {
+    /// Starts the guard as another user.
+    pub(crate) fn start_as(user: u32) -> Self {
+        Self::start_by(|command| {
+            command.uid(user).gid(user);
+        })
+    }
+
+    /// Starts a guard whose messages nobody reads: they go into a pipe that is full.
+    pub(crate) fn start_mute() -> Self {
+        let (reader, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[0; 4096]).is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let mut world = Self::start_by(|command| {
+            command.stderr(writer);
+        });
+        world.unread = Some(reader);
+        world
+    }
+
+    fn start_by(change: impl FnOnce(&mut Command)) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let listen = |name: &str| {
@@ -86,12 +106,10 @@ impl World {
         let (node, monitor) = (listen("node.sock"), listen("monitor.sock"));
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("as-guard").arg(root.path());
-        if let Some(user) = user {
-            command.uid(user).gid(user);
-        }
-        let guard = command.spawn().unwrap();
+        change(&mut command);
+        let guard = Leash(command.spawn().unwrap());
         let (node, monitor) = (Body::accept(node), Body::accept(monitor));
-        let mut world = Self { guard, node, monitor, root, request: 0 };
+        let mut world = Self { guard, node, monitor, root, request: 0, unread: None };
         world.node_hello();
         world.monitor_hello();
         world
@@ -228,10 +246,31 @@ impl World {
     }
 }
 
-impl Drop for World {
+/// A process that does not outlive its story.
+pub(crate) struct Leash(Child);
+
+impl Leash {
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> process::ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Leash {
     fn drop(&mut self) {
-        self.guard.kill().ok();
-        self.guard.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

@@ -210,6 +210,12 @@ pub enum Refusal {
         /// The last lease before the hard stop.
         stopped: LeaseNumber,
     },
+    /// The order is from before the present node service began.
+    #[error("the node service was restarted after lease {last}; the order is of the former one")]
+    FormerService {
+        /// The last lease before the restart.
+        last: LeaseNumber,
+    },
     /// A hard stop is under way.
     #[error("a hard stop is under way")]
     Stopping,

@@ -183,12 +183,12 @@ impl Monitor {
     fn node_said(&mut self, message: NodeToMonitor) {
         match message {
             NodeToMonitor::Hello { service, .. } => {
-                if self.service.replace(service) != Some(service) {
-                    for resource in self.seats.keys().cloned().collect::<Vec<_>>() {
-                        self.feed(&resource, Input::NewService);
-                    }
-                }
+                let same = self.service.replace(service) == Some(service);
                 self.tell_node(MonitorToNode::Hello { version: VERSION });
+                for resource in self.seats.keys().cloned().collect::<Vec<_>>() {
+                    let input = if same { Input::Reconnected } else { Input::NewService };
+                    self.feed(&resource, input);
+                }
             }
             NodeToMonitor::Order(order) => {
                 let resource = order.resource.clone();

@@ -1,6 +1,7 @@
 //! Orders: begun, queued or answered at once.
 
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
+use stead_model::resource::Health;
 use stead_model::{OrderId, Span, Time};
 
 use super::{Output, Slot, State, TERMINATE_LIMIT, Verb, Watch, Who, starts};
@@ -27,11 +28,13 @@ impl Slot {
 
     fn start_ordered(&mut self, now: Time, order: ResourceOrder, out: &mut Vec<Output>) {
         let same = self.epoch == order.epoch;
-        match &self.state {
+        match &mut self.state {
             State::Offline => self.start(now, order, out),
             State::Unwatched if same => self.start(now, order, out),
             State::Starting { .. } if same => self.order = Some(order.order),
-            State::Online(_) if same => {
+            State::Online(watch) if same => {
+                // Whoever orders may not know what the checks found.
+                watch.told = Health::Unknown;
                 self.order = Some(order.order);
                 self.report(Outcome::Online, out);
             }

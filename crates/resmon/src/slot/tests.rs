@@ -280,6 +280,18 @@ fn what_the_guard_runs_is_adopted_for_its_epoch_only() {
     );
 }
 
+#[test]
+fn a_service_that_lost_its_connection_hears_the_last_answer_again() {
+    check(new(), vec![(0, Input::Reconnected, "")]);
+    check(
+        serving(),
+        vec![
+            (20, Input::Ended("killed".into()), "cancel; o1 e1 failed: killed"),
+            (30, Input::Reconnected, "o1 e1 failed: killed"),
+        ],
+    );
+}
+
 /// Numbers of orders mean nothing to the next node service.
 #[test]
 fn a_new_service_hears_nothing_of_old_orders() {
@@ -289,8 +301,10 @@ fn a_new_service_hears_nothing_of_old_orders() {
         vec![
             (20, Input::NewService, ""),
             (5_010, Input::Deadline, "call2 looks alive"),
-            (5_020, returned(2, good), ""),
+            (5_020, returned(2, good.clone()), ""),
             (5_030, order(1, Action::Adopt(spec())), "o1 e1 online"),
+            (10_010, Input::Deadline, "call3 looks alive"),
+            (10_020, returned(3, good), "o1 e1 Good"),
         ],
     );
     check(

@@ -62,7 +62,7 @@ pub(crate) fn be_body(socket: &str) -> ExitCode {
 
 /// A guard, its monitor, and the story in place of the node service.
 pub(crate) struct World {
-    pub(crate) guard: Child,
+    pub(crate) guard: Leash,
     to_guard: Talk,
     to_monitor: Talk,
     root: TempDir,
@@ -81,7 +81,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(root.path().join("node.sock")).unwrap();
         command.arg("as-guard").arg(root.path()).args(args).env("STEAD_ROOT", root.path());
-        let guard = command.spawn().unwrap();
+        let guard = Leash(command.spawn().unwrap());
         let to_guard = Talk::new(accept(&listener));
         let to_monitor = connect(&root);
         let mut world =
@@ -226,10 +226,20 @@ impl World {
     }
 }
 
-impl Drop for World {
+/// A process that does not outlive its story.
+pub(crate) struct Leash(Child);
+
+impl Leash {
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Leash {
     fn drop(&mut self) {
-        self.guard.kill().ok();
-        self.guard.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 
