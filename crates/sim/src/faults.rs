@@ -11,6 +11,7 @@ use crate::agenda::{Happening, Outside};
 use crate::disks::Path;
 use crate::monitor::Readiness;
 use crate::node::Power;
+use crate::swarm::Away;
 use crate::world::{Phase, World};
 
 /// Kinds of faults.
@@ -309,6 +310,25 @@ impl World {
         self.plan.processes.hangs = 0;
         let weather = &mut self.net.weather;
         (weather.loss, weather.duplicates, weather.stragglers, weather.breaks) = (0, 0, 0, 0);
+        self.leave_one_away();
         self.begin_judging();
+    }
+
+    /// One node stays away for good, the host of D more often than not.
+    fn leave_one_away(&mut self) {
+        if self.plan.away == Away::None {
+            return;
+        }
+        let hosts =
+            |n: &NodeId| self.node(*n).service.as_ref().is_some_and(|s| s.cluster.hosts_disk());
+        let host = self.node_ids().find(hosts);
+        let any = NodeId(self.rng.between(1, self.plan.nodes.into()) as u16);
+        let node = host.filter(|_| self.rng.chance(600)).unwrap_or(any);
+        self.away = Some(node);
+        match self.plan.away {
+            Away::None => {}
+            Away::Isolated => self.cut(Kind::Isolate, node),
+            Away::Dead => self.power_off(node),
+        }
     }
 }

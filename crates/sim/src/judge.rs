@@ -108,7 +108,14 @@ impl World {
         let limits = (bound(&self.timing, longer, starts), self.timing.heartbeat * 12);
         let newest = self.checkers.ack.newest();
         self.checkers.converge.remember(newest);
-        let places = self.places();
+        let mut places = self.places();
+        let lease = if longer { self.timing.lease_long } else { self.timing.lease };
+        let patience = self.timing.wait(lease) + self.timing.election * 4;
+        let calm = self.checkers.converge.calm_since.unwrap_or(self.now);
+        if self.away.is_some() && self.now < calm + patience.0 {
+            let text = "the node that stays away may still hold a lease".to_owned();
+            places.insert("away".into(), Place::NotYet(text));
+        }
         match self.checkers.converge.judge(self.now, places, limits) {
             Err(violation) => self.verdict(Err(violation)),
             Ok(Judgement::Settled) => self.close(),
@@ -149,6 +156,9 @@ impl World {
     /// A node that still lacks what was acknowledged some heartbeats ago. Once all was well this
     /// is not judged any more: clients go on writing.
     fn lag(&self) -> Option<Place> {
+        if self.away.is_some() {
+            return None;
+        }
         let due = self.checkers.converge.acknowledged_before();
         let late = |n: &NodeId| self.db(*n).is_none_or(|d| d.applied() < due);
         let late = self.node_ids().find(late).filter(|_| !self.checkers.converge.is_settled())?;

@@ -25,6 +25,7 @@ impl World {
         let planted =
             Planted { admit_without_check: self.planted == Some(Fault::MonitorActsAfterHardStop) };
         let guard = Guard::new(incarnation, self.plan.grace()).with_planted(planted);
+        self.checkers.ack.guard_starts(node);
         let machine = self.node_mut(node);
         machine.boot += 1;
         let boot = machine.boot;

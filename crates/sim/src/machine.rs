@@ -200,8 +200,8 @@ impl World {
         let (local, planted, key) = (self.local(node), self.planted_set(), self.key);
         let (incarnation, seed) = (Incarnation(self.rng.any()), self.rng.any());
         let machine = self.node_mut(node);
-        let Some(keeper) = &machine.keeper else { return };
-        let guard = keeper.guard.status();
+        let Some(keeper) = &mut machine.keeper else { return };
+        let guard = keeper.guard.begin_service();
         let within_lease = guard.lease.is_some();
         let running: Vec<_> = guard.admitted.iter().map(|a| a.resource.clone()).collect();
         let config = machine.config.clone();

@@ -87,7 +87,9 @@ pub fn hunt(fault: Fault, budget: u64, threads: usize) -> Hunt {
             keep_going: true,
         };
         let result = soak::soak(&chunk, &|_, _| {});
-        let hit = result.broken.iter().find(|(_, v)| named.contains(&v.promise));
+        let hit = (result.broken.iter())
+            .filter(|(_, v)| named.contains(&v.promise))
+            .find(|(seed, _)| run::seed(*seed, None, Detail::Hash).violation.is_none());
         if let Some((seed, violation)) = hit {
             return Hunt { fault, seeds: *seed, found: Some((*seed, violation.promise)) };
         }

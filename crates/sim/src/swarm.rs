@@ -37,6 +37,19 @@ pub struct Plan {
     pub faults: FaultHabits,
     /// True time at which faults end and everything is healed.
     pub heal_at: Instant,
+    /// What stays broken all the same.
+    pub away: Away,
+}
+
+/// A node that never comes back: the others must do without it (R4, H17).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Away {
+    /// All come back.
+    None,
+    /// One stays cut off on all networks, with power and disks.
+    Isolated,
+    /// One stays without power.
+    Dead,
 }
 
 /// How disks behave.
@@ -135,7 +148,20 @@ impl Plan {
             clients: clients(&timing, &mut rng),
             faults: faults(&timing, &mut rng),
             heal_at: timing.heartbeat.0 * beats,
+            away: Away::None,
         }
+        .with_away(&mut rng)
+    }
+
+    /// Leaves a node away for good, where the others can do without it whatever happened before.
+    fn with_away(mut self, rng: &mut Rng) -> Self {
+        let [.., votes, _] = self.clients.weights;
+        let spare = self.nodes >= 3 || (self.nodes == 2 && self.has_disk());
+        if spare && votes == 0 {
+            let choices = [Away::None, Away::Isolated, Away::Dead];
+            self.away = choices[rng.weighted(&[50, 35, 15]).unwrap_or(0)];
+        }
+        self
     }
 
     /// A calm world for directed scenarios: exact clocks, small fixed delays, no chance faults.
@@ -183,6 +209,7 @@ impl Plan {
             },
             faults: FaultHabits { pause_ns: 0, lasts_max_ns: 0, weights: Vec::new() },
             heal_at: Instant::MAX,
+            away: Away::None,
         }
     }
 

@@ -87,6 +87,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Faults that have not ended.
     pub recoveries: Vec<Recovery>,
+    /// The node that stays away for good.
+    pub away: Option<NodeId>,
     /// Whether the second phase began.
     pub phase: Phase,
     /// The planted fault.
@@ -135,6 +137,7 @@ impl World {
             tally: Tally::default(),
             violation: None,
             recoveries: Vec::new(),
+            away: None,
             phase: Phase::Faults,
             planted,
             key,

@@ -25,7 +25,7 @@ pub struct Ack {
     kept: BTreeMap<LogIndex, Kept>,
     /// Highest index of any acknowledged request.
     newest: LogIndex,
-    /// By node: acknowledged before its service started, and checked up to here.
+    /// By node: acknowledged before its guard started, and checked up to here.
     nodes: BTreeMap<NodeId, Seen>,
 }
 
@@ -65,9 +65,15 @@ impl Ack {
         self.newest
     }
 
-    /// A service starts: what is acknowledged by now it has before it runs anything.
-    pub fn service_starts(&mut self, node: NodeId) {
+    /// A guard starts, with nothing running: what is acknowledged by now its node has before it
+    /// runs anything.
+    pub fn guard_starts(&mut self, node: NodeId) {
         self.nodes.insert(node, Seen { missed: self.newest, checked: LogIndex(0) });
+    }
+
+    /// A service starts from what is durable: it is asked for every change anew.
+    pub fn service_starts(&mut self, node: NodeId) {
+        self.nodes.entry(node).or_default().checked = LogIndex(0);
     }
 
     /// A node has applied everything up to `applied`.
@@ -129,7 +135,7 @@ mod tests {
     fn a_058_a_node_that_missed_changes_may_not_run() {
         let mut ack = Ack::default();
         ack.acknowledged(LogIndex(4), None).unwrap();
-        ack.service_starts(NodeId(2));
+        ack.guard_starts(NodeId(2));
         assert!(ack.runs(NodeId(2), LogIndex(3)).is_err());
         assert_eq!(ack.runs(NodeId(2), LogIndex(4)), Ok(()));
     }
