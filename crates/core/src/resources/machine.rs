@@ -197,6 +197,12 @@ impl Machine {
         matches!(&self.state, State::Online(_))
     }
 
+    /// Whether it serves and a monitor said so to this service: others may be started on it.
+    #[must_use]
+    pub const fn is_watched(&self) -> bool {
+        matches!(&self.state, State::Online(Watch::Monitor(_)))
+    }
+
     /// Whether orders may be given under the lease.
     #[must_use]
     pub fn accepts(&self, lease: LeaseNumber) -> bool {

@@ -78,6 +78,8 @@ pub struct Beginning<'a> {
     /// The last index of the node's own log: everything that an earlier service of this node can
     /// have applied is up to there (R9).
     pub log_end: LogIndex,
+    /// Numbers of orders begin above this one, and above those of every earlier service.
+    pub orders_above: OrderId,
     /// Planted faults.
     pub planted: Planted,
 }
@@ -114,8 +116,7 @@ impl Holdings {
             planted: begin.planted,
             groups,
             gate: Gate::new(begin.guard),
-            // Numbers of an earlier service of this guard life are below: it had older leases.
-            order_last: OrderId(begin.guard.lease_last.0 << 20),
+            order_last: begin.orders_above,
             old_until: begin.log_end,
             seen: None,
             reported: Vec::new(),

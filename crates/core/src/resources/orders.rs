@@ -124,6 +124,13 @@ fn is_startable(
     machine.state == State::Offline && !down.contains(id) && is_free(holding, id)
 }
 
+/// Whether a monitor says of all it depends on that it is online: what is being adopted may turn
+/// out to be gone.
+fn stands_firm(holding: &Holding, id: &ResourceId) -> bool {
+    let watched = |d: &ResourceId| holding.machines.get(d).is_some_and(Machine::is_watched);
+    holding.resources.get(id).is_some_and(|config| config.depends_on.iter().all(watched))
+}
+
 fn step(
     holding: &Holding,
     (id, machine): (&ResourceId, &Machine),
@@ -132,12 +139,16 @@ fn step(
 ) -> Option<Step> {
     let must_stop = down.contains(id) && is_free(holding, id);
     match &machine.state {
-        State::Offline => (holding.may_start() && is_startable(holding, (id, machine), down))
-            .then_some(Step::Start),
+        State::Offline => {
+            let may = holding.may_start() && stands_firm(holding, id);
+            (may && is_startable(holding, (id, machine), down)).then_some(Step::Start)
+        }
         // A start is waited for: a stop could overtake it.
         State::Starting(Some(_)) => None,
         State::Starting(None) if must_stop => Some(Step::Stop(stop(machine))),
-        State::Starting(None) => (!down.contains(id)).then_some(Step::Start),
+        State::Starting(None) => {
+            (!down.contains(id) && stands_firm(holding, id)).then_some(Step::Start)
+        }
         State::Online(_) if must_stop => Some(Step::Stop(stop(machine))),
         State::Online(watch) => {
             let adopt = !down.contains(id) && needs_adoption(holding, (id, machine), watch);

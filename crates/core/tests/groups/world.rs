@@ -261,6 +261,7 @@ impl World {
             node: id,
             guard: &status,
             log_end: node.log_end,
+            orders_above: OrderId(status.lease_last.0 << 20),
             planted: self.planted,
         }));
         let now = self.now;

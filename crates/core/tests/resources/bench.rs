@@ -11,7 +11,8 @@ use stead_model::order::{Action, Admitted, GuardStatus, Outcome, ResourceOrder, 
 use stead_model::resource::{ResourceConfig, ResourcePolicy, ResourceState};
 use stead_model::wire::peer::{GroupReport, Standing};
 use stead_model::{
-    Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, ResourceId, Span, Time, UtcMillis,
+    Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, OrderId, ResourceId, Span, Time,
+    UtcMillis,
 };
 
 pub(crate) const ME: NodeId = NodeId(1);
@@ -71,7 +72,9 @@ impl Bench {
     /// A service that starts on a node whose guard and log were there before.
     pub(crate) fn starting(db: Db, status: &GuardStatus) -> Self {
         let log_end = db.applied();
-        let begin = Beginning { node: ME, guard: status, log_end, planted: Planted::NONE };
+        let planted = Planted::NONE;
+        let orders_above = OrderId(status.lease_last.0 << 20);
+        let begin = Beginning { node: ME, guard: status, log_end, orders_above, planted };
         Self {
             db,
             holdings: Holdings::new(begin),

@@ -123,8 +123,21 @@ fn what_runs_under_an_epoch_the_database_does_not_know_yet_is_left_alone() {
     assert!(bench.waiting().is_empty());
     assert_eq!(bench.report().epoch, Epoch(2));
     bench.grant_to(ME, 2);
-    assert_eq!(
-        bench.waiting(),
-        ["adopt ip", "online httpd"].map(str::to_owned).into_iter().rev().collect::<Vec<_>>()
-    );
+    assert_eq!(bench.waiting(), ["adopt ip"]);
+    bench.answers("ip", Outcome::Online);
+    assert_eq!(bench.waiting(), ["online httpd"]);
+}
+
+/// What is being adopted may turn out to be gone.
+#[test]
+fn nothing_is_started_on_a_resource_before_its_adoption_is_confirmed() {
+    let mut bench = restarted(&["ip"]);
+    bench.lease(5);
+    bench.grant(2);
+    assert_eq!(bench.waiting(), ["adopt ip", "adopt ip"], "once for each epoch");
+    bench.order("ip");
+    bench.answers("ip", broke());
+    assert_eq!(bench.waiting(), ["online ip"]);
+    bench.answers("ip", Outcome::Online);
+    assert_eq!(bench.waiting(), ["online httpd"]);
 }
