@@ -218,6 +218,9 @@ impl Cluster {
 
     /// D was adopted here: the replica with the better log campaigns at once if nobody leads.
     pub(super) fn disk_came_alive(&mut self, now: Time) {
+        // Said at once, so that nobody else claims it meanwhile (R4).
+        let message = self.heartbeat();
+        self.broadcast(Channel::Datagram, &message);
         let Own::Running(own) = &mut self.own else { return };
         let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) else { return };
         if own.replica.hears_leader(now, self.timing.election) {

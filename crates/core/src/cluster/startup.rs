@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use stead_journal::{ClusterKey, DiskId, Identity, Medium, Opening, Plain, Recovered, Step};
 use stead_model::record::Level;
-use stead_model::{Span, Time, UtcMillis, VoterId};
+use stead_model::{OrderId, Span, Time, UtcMillis, VoterId};
 
 use super::{Cluster, Own, OwnReplica, Reporting, Start};
 use crate::consensus::keeper::{IoDesk, Keeper};
@@ -165,7 +165,9 @@ impl Cluster {
         let text = format!("started with {} applied", replica.applied());
         let (node, guard, planted) = (self.node, &self.found, self.planted);
         let log_end = replica.last().1;
-        let holdings = Holdings::new(Beginning { node, guard, log_end, planted });
+        // The boot clock is above the one at which every earlier service of this boot began.
+        let orders_above = OrderId(now.0);
+        let holdings = Holdings::new(Beginning { node, guard, log_end, orders_above, planted });
         self.own = Own::Running(Box::new(OwnReplica { replica, keeper, leading: None, holdings }));
         self.record(now, Level::Info, "started", text);
         for event in std::mem::take(&mut self.deferred) {
