@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use stead_model::group::{Desired, GroupState};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::ResourceState;
-use stead_model::view::{GroupView, View};
+use stead_model::view::{GroupView, ResourceView, View};
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId};
 
 use crate::failure::Failure;
@@ -44,6 +44,7 @@ pub(crate) async fn wait(
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     let limit = limit(&reached.view);
+    screen::talk(&format!("waiting, at most {} s, until {}", limit.as_secs(), goal.words()));
     let mut told = String::new();
     let mut wrong_since = None;
     let mut asked = Some(reached);
@@ -216,13 +217,14 @@ fn steps(group: &GroupView) -> String {
     let owner = group.owner.map_or_else(|| "nobody".to_owned(), |node| node.to_string());
     let state = group.state.word();
     let mut text = format!("group `{}` is {state}, owned by {owner}", group.group);
-    let moving = group.resources.iter().filter(|resource| match resource.state {
+    let elsewhere = group.resources.iter().filter(|resource| match resource.state {
+        ResourceState::Online => !shall_run(group, resource),
+        ResourceState::Offline => shall_run(group, resource),
         ResourceState::OnlinePending | ResourceState::OfflinePending | ResourceState::Failed => {
             true
         }
-        ResourceState::Online | ResourceState::Offline => false,
     });
-    for resource in moving {
+    for resource in elsewhere {
         let detail = resource.detail.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
         text.push_str(&format!(", `{}` {}{detail}", resource.resource, resource.state.word()));
     }
@@ -230,6 +232,14 @@ fn steps(group: &GroupView) -> String {
         text.push_str(&format!(", stays down: {why}"));
     }
     text
+}
+
+fn shall_run(group: &GroupView, resource: &ResourceView) -> bool {
+    match (group.desired, resource.desired) {
+        (Desired::Online, Desired::Online) => true,
+        (Desired::Offline, Desired::Online | Desired::Offline)
+        | (Desired::Online, Desired::Offline) => false,
+    }
 }
 
 /// Every resource may take its pending timeout once to stop and once to start, and before that a
