@@ -5,9 +5,9 @@
 //!   answers of the monitor, hard stops ─┘   └────► report to the leader, records
 //! ```
 //!
-//! `machine` and `answers` are one resource, `holding` one group in its epoch, `orders` what to order in which
-//! sequence, `gate` when orders may be given at all. Everything is a function of the last inputs:
-//! an order that could not be given is found again at the next input.
+//! `machine` and `answers` are one resource, `holding` one group in its epoch, `orders` what to
+//! order in which sequence, `gate` when orders may be given at all. Everything is a function of
+//! the last inputs: an order that could not be given is found again at the next input.
 //!
 //! Invariants
 //! - I-DEP: a resource is started after all it depends on is online and stopped when nothing that
