@@ -184,7 +184,7 @@ pub fn down(home: &Home, name: Option<&str>) -> Result<String, DownError> {
     if dirs.alive() {
         end(&dirs, &name)?;
     }
-    let cleaned = supervisor::remove_cgroups_left_by(&name).and_then(|()| dirs.remove());
+    let cleaned = supervisor::remove_cgroups_left_by(&name, &dirs).and_then(|()| dirs.remove());
     cleaned.map_err(|source| DownError::Left { lab: name.clone(), source })?;
     Ok(name)
 }

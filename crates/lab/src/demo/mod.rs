@@ -11,6 +11,7 @@ mod round;
 mod web;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,8 @@ pub struct DemoOptions {
     pub profile: Profile,
     /// Which node loses power.
     pub crash: Victim,
+    /// As [`UpOptions::program`].
+    pub program: Option<PathBuf>,
     /// Where labs live.
     pub home: Home,
 }
@@ -82,6 +85,7 @@ impl Default for DemoOptions {
             quorum: None,
             profile: Profile::default(),
             crash: Victim::default(),
+            program: None,
             home: Home::of_user(),
         }
     }
@@ -141,6 +145,7 @@ pub fn demo(
     up_options.nodes = options.nodes;
     up_options.quorum = options.quorum;
     up_options.profile = options.profile;
+    up_options.program = options.program.clone();
     up_options.home = options.home.clone();
     let lab = up::up(&up_options, progress)?;
     let done = in_lab(&lab, options, progress);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stead_model::config::QuorumMode;
 use stead_model::record::Record;
 use stead_model::request::Request;
 use stead_model::view::{NodeView, View};
@@ -11,7 +12,7 @@ use stead_model::{GroupId, NodeId, VoterId};
 use super::{DemoError, DemoRun, GROUP, Victim};
 use crate::cabling::Station;
 use crate::clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::lab::Lab;
 use crate::prober::{Outcome, Prober};
 
@@ -41,7 +42,7 @@ impl Round<'_> {
         victim: Victim,
         progress: &mut dyn FnMut(&str),
     ) -> Result<DemoRun, DemoError> {
-        let roles = self.prepare(victim)?;
+        let roles = self.prepare(victim, progress)?;
         let crashed = match victim {
             Victim::Owner | Victim::Follower => roles.owner.unwrap_or(roles.leads),
             Victim::Leader => roles.leads,
@@ -55,8 +56,11 @@ impl Round<'_> {
     }
 
     /// Waits for health and brings the group where the victim's role wants it.
-    fn prepare(&self, victim: Victim) -> Result<Roles, DemoError> {
+    fn prepare(&self, victim: Victim, progress: &mut dyn FnMut(&str)) -> Result<Roles, DemoError> {
         self.wait_healthy()?;
+        if let Err(unsettled) = self.wait_leader_hosts() {
+            progress(&format!("run {}: {unsettled}", self.number));
+        }
         let roles = self.roles()?;
         let others = self.lab.record().node_ids().filter(|node| *node != roles.leads);
         let wanted = match victim {
@@ -98,6 +102,22 @@ impl Round<'_> {
             Ok(())
         })?;
         Ok(())
+    }
+
+    /// The leader prefers to host the quorum disk, but not at once; a round without it is another
+    /// story, which the report shows.
+    fn wait_leader_hosts(&self) -> Result<(), ClusterError> {
+        if self.lab.record().quorum == QuorumMode::NodeMajority {
+            return Ok(());
+        }
+        self.cluster.wait(SETTLE_LIMIT, "the leader does not host the quorum disk", || {
+            let roles = self.roles().map_err(|error| error.to_string())?;
+            if roles.disk_host == Some(roles.leads) {
+                return Ok(());
+            }
+            let host = roles.disk_host.map_or_else(|| "nobody".into(), |node| node.to_string());
+            Err(format!("{host} hosts it, {} leads", roles.leads))
+        })
     }
 
     fn roles(&self) -> Result<Roles, DemoError> {
@@ -225,5 +245,6 @@ impl Round<'_> {
 }
 
 const HEALTH_LIMIT: Duration = Duration::from_secs(120);
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 const BACK_LIMIT: Duration = Duration::from_secs(120);
 const RECORDS_LIMIT: Duration = Duration::from_secs(10);

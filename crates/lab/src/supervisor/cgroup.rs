@@ -1,12 +1,16 @@
-//! The cgroups of a lab: `stead-lab-NAME/nodeN` in the cgroup2 hierarchy, where one is found and
+//! The cgroups of a lab: `stead-lab-NAME-HOME/nodeN` in the cgroup2 hierarchy, where one is found and
 //! may be written to. Hybrid hosts have it beside the old hierarchies, not at `/sys/fs/cgroup`.
+//!
+//! HOME is derived from the lab's directory: labs of one name in two homes stay apart.
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock;
+use crate::home::LabDirs;
 use crate::step::{Step, StepError};
 
 /// The cgroup of one lab.
@@ -15,8 +19,10 @@ pub(crate) struct LabCgroup(PathBuf);
 
 impl LabCgroup {
     /// Makes it; `None` where there is no cgroup2 that this process may write to.
-    pub(crate) fn create(lab: &str) -> Option<Self> {
-        let dir = directory_of(lab)?;
+    pub(crate) fn create(lab: &str, dirs: &LabDirs) -> Option<Self> {
+        let dir = directory_of(lab, dirs)?;
+        // Whoever owned one that is there is dead: no two labs have the same directories.
+        remove_tree(&dir).ok()?;
         fs::create_dir(&dir).is_ok_and(|()| dir.join("cgroup.procs").exists()).then_some(Self(dir))
     }
 
@@ -35,8 +41,8 @@ impl LabCgroup {
 }
 
 /// Removes what a supervisor that was killed left.
-pub(crate) fn remove_left_by(lab: &str) -> Result<(), StepError> {
-    directory_of(lab).map_or(Ok(()), |dir| remove_tree(&dir))
+pub(crate) fn remove_left_by(lab: &str, dirs: &LabDirs) -> Result<(), StepError> {
+    directory_of(lab, dirs).map_or(Ok(()), |dir| remove_tree(&dir))
 }
 
 /// Freezes or thaws a cgroup with all below it and waits until it is done.
@@ -82,9 +88,16 @@ fn remove_once(dir: &Path) -> io::Result<()> {
     fs::remove_dir(dir)
 }
 
-fn directory_of(lab: &str) -> Option<PathBuf> {
+fn directory_of(lab: &str, dirs: &LabDirs) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    Some(hierarchy(&mounts)?.join(format!("stead-lab-{lab}")))
+    let home = fingerprint(&dirs.runtime);
+    Some(hierarchy(&mounts)?.join(format!("stead-lab-{lab}-{home:08x}")))
+}
+
+/// FNV-1a of a path: the same in every version of the program.
+fn fingerprint(path: &Path) -> u32 {
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    path.as_os_str().as_bytes().iter().fold(0x811c_9dc5, mix)
 }
 
 /// Where the cgroup2 hierarchy is mounted, as `mountinfo` tells: `... root place ... - type ...`.
@@ -103,6 +116,13 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labs_of_one_name_in_two_homes_have_cgroups_of_their_own() {
+        let of = |runtime: &str| fingerprint(Path::new(runtime));
+        assert_eq!(of("/run/stead-lab/demo"), of("/run/stead-lab/demo"));
+        assert_ne!(of("/run/stead-lab/demo"), of("/tmp/other/run/demo"));
+    }
 
     #[test]
     fn the_hierarchy_is_found_beside_the_old_ones() {

@@ -124,7 +124,7 @@ impl Supervisor {
         }
         let socket = record.dirs.control();
         let listener = UnixListener::bind(&socket).step("listen on", socket.display())?;
-        let cgroups = LabCgroup::create(&record.name);
+        let cgroups = LabCgroup::create(&record.name, &record.dirs);
         let missing = missing::find(ordinary_user, cgroups.is_some());
         let slots = record.stations().map(Slot::new).collect();
         let mut supervisor = Self {
