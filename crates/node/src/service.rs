@@ -28,12 +28,12 @@ use crate::wakers::{Waker, Wakers};
 /// The core is told the wall clock this often.
 const WALL_CLOCK: Span = Span::from_secs(60);
 /// A view that differs in nothing but counters is published at most this often.
-const VIEW_PAUSE: Span = Span::from_millis(50);
+const VIEW_PAUSE: Span = Span::from_millis(200);
 /// A deadline that stays in the past is looked at no more often than this.
 const DEADLINE_PAUSE: Span = Span::from_micros(100);
 /// The last records are waited for this long.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Datagrams or items taken at one go before the others get their turn.
+/// Items taken at one go before the others get their turn.
 const AT_ONE_GO: usize = 64;
 
 /// How a service ended.
@@ -199,19 +199,16 @@ impl Service {
     }
 
     fn hear_network(&mut self, index: usize) -> Result<(), Ending> {
-        for _ in 0..AT_ONE_GO {
-            match self.datagrams.take(index) {
-                Taken::Message(event, back) => {
-                    if let Some(route) = back {
-                        self.streams.nudge(route);
-                    }
-                    self.happen(event)?;
+        // One at a time: asking again whether there is more costs as much as waiting for it.
+        match self.datagrams.take(index) {
+            Taken::Message(event, back) => {
+                if let Some(route) = back {
+                    self.streams.nudge(route);
                 }
-                Taken::Dropped => {}
-                Taken::Empty => break,
+                self.happen(event)
             }
+            Taken::Dropped | Taken::Empty => Ok(()),
         }
-        Ok(())
     }
 
     fn take_items(&mut self) -> Result<(), Ending> {

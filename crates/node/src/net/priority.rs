@@ -10,7 +10,8 @@ use std::fmt;
 use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::CapabilitySet;
 
 /// Priority of the core thread; the guard's is higher.
 const PRIORITY: i32 = 5;
@@ -66,16 +67,24 @@ fn real_time() -> Result<(), String> {
 }
 
 fn lock_memory() -> Result<(), String> {
-    // Below a finite limit a locked process can run out of lockable memory in the middle of an
-    // allocation. Who may lift the limit may lock; root of a user namespace may not.
-    let unlimited = Rlimit { current: None, maximum: None };
-    let lifted = getrlimit(Resource::Memlock).current.is_none()
-        || setrlimit(Resource::Memlock, unlimited).is_ok();
-    if !lifted {
-        return Err("the limit for locked memory is not infinite".into());
+    if !is_unlimited() {
+        return Err("the limit for locked memory is finite".into());
     }
     let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     mlockall(flags).map_err(|error| io::Error::from(error).to_string())
+}
+
+/// Whether any amount may be locked. Below a limit a locked process can run out of lockable
+/// memory in the middle of an allocation; the capability lifts the limit, but not the one that
+/// root of a user namespace has.
+fn is_unlimited() -> bool {
+    if getrlimit(Resource::Memlock).current.is_none() {
+        return true;
+    }
+    let capable = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    capable && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Makes the allocator keep few arenas and give large blocks back.
