@@ -8,8 +8,8 @@
 //!                          └─ eth1 client (10.77.2.250)
 //! ```
 //!
-//! The numbers are the same in every lab: the bridges are in a namespace of the lab's own. A station
-//! keeps its MAC over power cuts, so that an answer tells who gave it.
+//! The numbers are the same in every lab: the bridges are in a namespace of the lab's own. A
+//! station keeps its MAC over power cuts, so that an answer tells who gave it.
 
 use std::fmt;
 use std::net::Ipv4Addr;

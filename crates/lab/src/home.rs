@@ -23,9 +23,9 @@ pub struct Home {
 }
 
 impl Home {
-    /// `/run/stead-lab` and `/var/tmp/stead-lab-0` for root; for others `$XDG_RUNTIME_DIR/stead-lab`
-    /// (without one `/tmp/stead-lab-UID`) and `/var/tmp/stead-lab-UID`. `STEAD_LAB_HOME=DIR` puts
-    /// both under one directory.
+    /// `/run/stead-lab` and `/var/tmp/stead-lab-0` for root; for others
+    /// `$XDG_RUNTIME_DIR/stead-lab` (without one `/tmp/stead-lab-UID`) and
+    /// `/var/tmp/stead-lab-UID`. `STEAD_LAB_HOME=DIR` puts both under one directory.
     #[must_use]
     pub fn of_user() -> Self {
         let uid = rustix::process::getuid().as_raw();

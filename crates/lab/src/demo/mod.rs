@@ -116,7 +116,11 @@ pub enum DemoError {
     #[error(transparent)]
     Step(#[from] StepError),
     /// The client waited in vain.
-    #[error("run {run}: nobody answered on {} within {} s after the power cut of {victim}", virtual_address(), .limit.as_secs())]
+    #[error(
+        "run {run}: nobody answered on {} within {} s after the power cut of {victim}",
+        virtual_address(),
+        .limit.as_secs()
+    )]
     NotBack {
         /// Number of the run.
         run: u32,

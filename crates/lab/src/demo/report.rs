@@ -126,7 +126,8 @@ impl fmt::Display for DemoRun {
         let owner = self.owner_after.map_or_else(|| "nobody".into(), |node| node.to_string());
         write!(
             f,
-            "run {}: {} lost power, {owner} serves; outage {:.0} ms (detect {}, decide {}, online {})",
+            "run {}: {} lost power, {owner} serves; outage {:.0} ms \
+             (detect {}, decide {}, online {})",
             self.run,
             self.crashed,
             self.outage_ms,

@@ -2,7 +2,7 @@
 //!
 //! The new root is a small tmpfs. What a machine shares with the host appears in it as symbolic
 //! links into `/.host`, where the old root ends up; what it has of its own is mounted. So a mount
-//! point such as `/etc/stead` needs no directory on the host, which an ordinary user could not make,
+//! point like `/etc/stead` needs no directory on the host, which an ordinary user could not make,
 //! and the host's `/run` cannot be reached by its usual name.
 
 use std::fs;

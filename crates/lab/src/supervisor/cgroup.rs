@@ -1,5 +1,5 @@
-//! The cgroups of a lab: `stead-lab-NAME-HOME/nodeN` in the cgroup2 hierarchy, where one is found and
-//! may be written to. Hybrid hosts have it beside the old hierarchies, not at `/sys/fs/cgroup`.
+//! The cgroups of a lab: `stead-lab-NAME-HOME/nodeN` in the cgroup2 hierarchy, where one is found
+//! and may be written to. Hybrid hosts have it beside the old hierarchies, not at `/sys/fs/cgroup`.
 //!
 //! HOME is derived from the lab's directory: labs of one name in two homes stay apart.
 

@@ -360,7 +360,8 @@ fn become_root_of_own() -> Result<(), StepError> {
 /// The usual reason has a cure.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{0}; run as root, or allow it: `sysctl kernel.unprivileged_userns_clone=1` (Debian before 11), \
+    "{0}; run as root, or allow it: \
+     `sysctl kernel.unprivileged_userns_clone=1` (Debian before 11), \
      `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), \
      `sysctl user.max_user_namespaces=10000`"
 )]

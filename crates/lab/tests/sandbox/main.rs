@@ -1,5 +1,6 @@
 //! Labs for real, with a stand-in in place of the guard: namespaces, cables, power cuts, freezes,
-//! cuts, several labs at once, and what is left afterwards. As root, then again as an ordinary user.
+//! cuts, several labs at once, and what is left afterwards. As root, then again as an ordinary
+//! user.
 //!
 //! This program is also the one the labs run: it leads the hidden subcommands where `stead` leads
 //! them, and plays the stand-in.
