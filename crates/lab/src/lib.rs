@@ -9,7 +9,8 @@
 //!
 //! Every node has its own network, mount, host name, IPC and PID namespace, its own `/run`, `/tmp`,
 //! `/etc/stead` and `/var/lib/stead`. Nothing of the host's network is touched, labs do not see
-//! each other, and everything dies with the supervisor. It works as root and, inside a user namespace,
+//! each other, and everything dies with the supervisor. It works as root and, inside a user
+//! namespace,
 //! for everybody.
 //!
 //! Reading order: `cabling`, `record`, `home`, `lab`, `up`, then `supervisor` and `init`; `fault`,

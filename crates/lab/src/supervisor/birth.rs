@@ -57,7 +57,8 @@ pub(crate) fn machine(arguments: &[&OsStr], fds: &Inheritance<'_>) -> io::Result
     order.pidfd = (&raw mut pidfd).addr() as u64;
     order.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     // SAFETY: `order` outlives the call and its size is given. Without CLONE_VM the child has its
-    // own copy of the memory; other threads do not exist in it, so it must not take locks or allocate:
+    // own copy of the memory; other threads do not exist in it, so it must not take locks or
+    // allocate:
     // `become_machine` does neither.
     let pid =
         unsafe { libc::syscall(libc::SYS_clone3, &raw mut order, size_of::<libc::clone_args>()) };
