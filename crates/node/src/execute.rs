@@ -19,7 +19,7 @@ impl Service {
                 Effect::Send { to, channel: Channel::Stream, message } => {
                     self.streams.send(to, message);
                 }
-                Effect::Io(io) => self.disks.begin(now, io),
+                Effect::Io(io) => self.disks.begin(io),
                 Effect::Guard(order) => {
                     self.guard.order(order).map_err(lost)?;
                     if self.guard.has_unsent() {

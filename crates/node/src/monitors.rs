@@ -89,9 +89,19 @@ impl Monitor {
 
     /// The guard says that the monitor died: its orders died with it.
     pub(crate) fn has_died(&mut self) {
+        self.is_gone(Time(0));
+    }
+
+    /// A hard stop kills the monitor, and the guard starts another when it is done: the core is
+    /// told of that one again.
+    pub(crate) fn is_killed(&mut self, now: Time) {
+        self.is_gone(now + PAUSE);
+    }
+
+    fn is_gone(&mut self, again: Time) {
         self.open.clear();
         self.told = false;
-        self.state = State::Away { again: Time(0) };
+        self.state = State::Away { again };
         self.forget_wishes("the resource monitor died");
     }
 
@@ -313,6 +323,14 @@ mod tests {
         let mut third = accept(&listener);
         assert_eq!(monitor.receive(Time(3)), FromMonitor::Ready);
         assert_eq!(third.receive::<NodeToMonitor>().unwrap(), None);
+
+        // After a hard stop the next monitor is told of, like the first one.
+        monitor.is_killed(Time(4));
+        assert!(!monitor.connect(Time(5)));
+        monitor.is_ready();
+        assert!(monitor.connect(Time(5)));
+        let _fourth = accept(&listener);
+        assert_eq!(monitor.receive(Time(5)), FromMonitor::Ready);
     }
 
     #[test]

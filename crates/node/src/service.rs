@@ -136,8 +136,8 @@ impl Service {
 
     fn next_deadline(&self) -> Option<Time> {
         let core = self.cluster.next_deadline().map(|at| at.max(self.pace.deadline_from));
-        let others = [self.disks.next_deadline(), self.monitor.next_deadline()];
-        others.into_iter().flatten().chain(core).chain([self.pace.wall_clock_at]).min()
+        let monitor = self.monitor.next_deadline();
+        monitor.into_iter().chain(core).chain([self.pace.wall_clock_at]).min()
     }
 
     /// Everything whose time has come.
@@ -146,9 +146,6 @@ impl Service {
         if self.cluster.next_deadline().is_some_and(|at| at <= now) {
             self.pace.deadline_from = now + DEADLINE_PAUSE;
             self.happen(Event::Deadline)?;
-        }
-        while let Some(event) = self.disks.give_up(now) {
-            self.happen(event)?;
         }
         if self.pace.wall_clock_at <= now {
             self.pace.wall_clock_at = now + WALL_CLOCK;
@@ -178,9 +175,13 @@ impl Service {
                 self.monitor.has_died();
                 self.happen(Event::Guard(report))?;
             }
-            GuardReport::LeaseSet { .. }
-            | GuardReport::HardStopBegan { .. }
-            | GuardReport::HardStopDone { .. } => self.happen(Event::Guard(report))?,
+            GuardReport::HardStopBegan { .. } => {
+                self.monitor.is_killed(clock::now());
+                self.happen(Event::Guard(report))?;
+            }
+            GuardReport::LeaseSet { .. } | GuardReport::HardStopDone { .. } => {
+                self.happen(Event::Guard(report))?;
+            }
         }
         Ok(())
     }
@@ -215,14 +216,7 @@ impl Service {
         for _ in 0..AT_ONE_GO {
             match self.inbox.pop() {
                 None => break,
-                Some(Item::Event(event)) => {
-                    if let Event::Io { ticket, .. } = &event
-                        && !self.disks.ended(*ticket)
-                    {
-                        continue;
-                    }
-                    self.happen(event)?;
-                }
+                Some(Item::Event(event)) => self.happen(event)?,
                 Some(Item::Logs(wish)) => {
                     self.monitor.logs(wish, clock::now());
                     self.want_monitor_room()?;

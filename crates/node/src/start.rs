@@ -178,9 +178,7 @@ fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks
         path: disk.path.clone(),
         lock: paths.quorum_lock(&disk.path, config.node),
     });
-    let lease_long = config.profile.timing().lease_long;
-    Disks::start(OwnLog { device, locked }, quorum, lease_long, Arc::clone(inbox))
-        .map_err(system("a thread"))
+    Disks::start(OwnLog { device, locked }, quorum, Arc::clone(inbox)).map_err(system("a thread"))
 }
 
 fn transport(

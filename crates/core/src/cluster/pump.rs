@@ -208,8 +208,14 @@ impl Cluster {
         let limit = self.timing.election * 2;
         let hears = own.is_some_and(|o| o.replica.hears_leader(now, limit))
             || live.is_some_and(|l| l.replica.hears_leader(now, limit));
+        let leader = own.and_then(|o| o.replica.leader()).and_then(VoterId::node);
+        let elsewhere = leader.is_some_and(|n| n != self.node && self.links.is_heard(n));
+        let voters = own.map(|o| o.replica.voters()).unwrap_or_default();
+        let heard = voters.iter().filter_map(|v| v.node());
+        let heard = heard.filter(|n| *n == self.node || self.links.is_heard(*n)).count();
         Surroundings {
             timing: self.timing,
+            leader_elsewhere: elsewhere && hears && heard > voters.len() / 2,
             host_announced: self.links.disk_host(now, fresh).is_some(),
             hears_leader: hears,
             is_voter: own.is_some_and(|o| o.replica.is_voter(voter)),
@@ -284,8 +290,8 @@ impl Cluster {
                 self.counters.membership_changes += 1;
             }
             let Some(entry) = &done.entry else { continue };
-            self.with_replica(now, disk, |leading, _, around| {
-                leading.applied(entry, done.index, around);
+            self.with_replica(now, disk, |leading, replica, around| {
+                leading.applied(entry, replica, around);
             });
             if !disk {
                 self.note_entry(now, entry);

@@ -100,7 +100,6 @@ pub(crate) struct Elected {
 /// An applied entry.
 #[derive(Debug)]
 pub(crate) struct Applied {
-    pub(crate) index: LogIndex,
     pub(crate) entry: Option<Entry>,
     pub(crate) membership: bool,
 }
@@ -581,7 +580,7 @@ impl Replica {
             }
             None => self.db.pass(index),
         }
-        Applied { index, entry: decoded, membership }
+        Applied { entry: decoded, membership }
     }
 
     /// The state a new log or a compacted one begins with.

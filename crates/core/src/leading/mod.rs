@@ -27,18 +27,12 @@ use crate::planted::{Fault, Planted};
 pub(crate) struct Leading {
     granter: Granter,
     reports: BTreeMap<NodeId, Report>,
-    requests: BTreeMap<RequestId, Proposed>,
+    /// Requests whose entry is proposed, with the nodes that wait for the answer.
+    requests: BTreeMap<RequestId, Vec<NodeId>>,
     /// Last index proposed by the planner: the next plan waits until it is applied.
     planned: LogIndex,
     handed_over: bool,
     planted: Planted,
-}
-
-/// A request whose entry is proposed.
-#[derive(Debug)]
-struct Proposed {
-    index: LogIndex,
-    askers: Vec<NodeId>,
 }
 
 /// What the leader wants sent.
@@ -222,12 +216,11 @@ impl Leading {
     }
 
     /// An entry was applied: whoever asked for it is answered (I-ACK).
-    pub(crate) fn applied(&mut self, entry: &Entry, index: LogIndex, around: &mut Around<'_>) {
+    pub(crate) fn applied(&mut self, entry: &Entry, replica: &Replica, around: &mut Around<'_>) {
         let Some(id) = entry.request else { return };
         let Some(proposed) = self.requests.remove(&id) else { return };
-        for to in proposed.askers {
-            let answer = if proposed.index == index { Some(Answer::Done { index }) } else { None };
-            send_answer(around, to, id, answer);
+        for to in proposed {
+            send_answer(around, to, id, replica.db.answer(id));
         }
     }
 }

@@ -5,9 +5,9 @@ use stead_model::change::Entry;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::wire::peer::PeerMessage;
-use stead_model::{LogIndex, NodeId, VoterId};
+use stead_model::{NodeId, VoterId};
 
-use super::{Around, Leading, Mail, Proposed, cluster_time};
+use super::{Around, Leading, Mail, cluster_time};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
 use crate::groups::{self, Decision};
@@ -33,9 +33,9 @@ impl Leading {
         if let Some(answer) = replica.db.answer(envelope.id) {
             return Taken::Answered(answer);
         }
-        if let Some(proposed) = self.requests.get_mut(&envelope.id) {
-            if !proposed.askers.contains(&from) {
-                proposed.askers.push(from);
+        if let Some(askers) = self.requests.get_mut(&envelope.id) {
+            if !askers.contains(&from) {
+                askers.push(from);
             }
             return Taken::Waits;
         }
@@ -43,30 +43,27 @@ impl Leading {
         if !replica.is_settled() && !is_independent(&envelope.request) {
             return Taken::NotNow;
         }
-        if replica.applied() < self.elected_entry(replica) {
+        // Until an entry of the own term is applied a leader does not know what is committed.
+        if !replica.has_applied_own_term() {
             return Taken::NotNow;
         }
         match self.propose_now(replica, envelope, around) {
-            Ok(Some(index)) => {
-                self.requests.insert(envelope.id, Proposed { index, askers: vec![from] });
+            Ok(true) => {
+                self.requests.insert(envelope.id, vec![from]);
                 Taken::Waits
             }
-            Ok(None) => Taken::NotNow,
+            Ok(false) => Taken::NotNow,
             Err(reason) => Taken::Answered(Answer::Refused(reason)),
         }
     }
 
-    /// Until an entry of the own term is applied a leader does not know what is committed.
-    fn elected_entry(&self, replica: &Replica) -> LogIndex {
-        if replica.has_applied_own_term() { LogIndex(0) } else { LogIndex(u64::MAX) }
-    }
-
+    /// Whether the request was proposed.
     fn propose_now(
         &self,
         replica: &mut Replica,
         envelope: &Envelope,
         around: &mut Around<'_>,
-    ) -> Result<Option<LogIndex>, Reason> {
+    ) -> Result<bool, Reason> {
         let decision = {
             let input = self.input(replica, around);
             groups::decide(&envelope.request, &input, around.database_limit_bytes)?
@@ -82,10 +79,10 @@ impl Leading {
             }
             Decision::Vote { node, votes } => {
                 let change = vote_change(replica, node, votes)?;
-                return Ok(replica.propose_membership(change, &entry).ok());
+                return Ok(replica.propose_membership(change, &entry).is_ok());
             }
         }
-        Ok(replica.propose(&entry).ok())
+        Ok(replica.propose(&entry).is_ok())
     }
 }
 

@@ -80,7 +80,9 @@ pub(super) fn lease_lengths(
     let wants = wants_longer(replica, around.heard);
     let asks = |node: &NodeId| {
         let fresh = around.timing.renewal * 3;
-        granter.last_asked(*node).is_some_and(|t| around.now.since(t) <= fresh)
+        let asked = granter.last_asked(*node);
+        // Never for a node that has fallen silent: its longer lease would only be waited for.
+        around.heard.contains(node) && asked.is_some_and(|t| around.now.since(t) <= fresh)
     };
     for &node in around.nodes.iter().filter(|n| asks(n)) {
         let longer = replica.db.lease_longer().contains(&node);

@@ -31,6 +31,10 @@ pub(crate) struct Seat {
     poll_at: Time,
     may_claim_at: Time,
     lonely_since: Option<Time>,
+    /// Since when the leader is another node although D is hosted here, and how often D was let
+    /// go for that reason.
+    elsewhere_since: Option<Time>,
+    yields: u32,
     free: bool,
     /// Which of the node's two slots is used next.
     turn: u32,
@@ -65,6 +69,8 @@ pub(crate) struct Surroundings {
     pub(crate) host_announced: bool,
     /// The node hears an elected leader, or is one.
     pub(crate) hears_leader: bool,
+    /// Another node leads, is heard, and D is not needed for a majority.
+    pub(crate) leader_elsewhere: bool,
     /// D is a voter in the configuration this node has applied.
     pub(crate) is_voter: bool,
 }
@@ -135,6 +141,8 @@ impl Seat {
             poll_at: now,
             may_claim_at: now,
             lonely_since: None,
+            elsewhere_since: None,
+            yields: 0,
             free: false,
             turn: 0,
             late: BTreeMap::new(),
@@ -231,7 +239,8 @@ impl Seat {
         io: &mut IoDesk,
     ) -> Option<Released> {
         self.note_loneliness(now, around);
-        self.note_hang(now, around.timing.heartbeat);
+        self.note_hang(now, around);
+        self.yield_to_leader(now, around);
         match &mut self.state {
             State::Blank(ticket @ None) if now >= self.poll_at => {
                 *ticket = Some(io.read(Device::QuorumDisk, Identity::OFFSET, Identity::BYTES));
@@ -283,11 +292,33 @@ impl Seat {
         }
     }
 
+    /// D goes to the node that leads: one failure domain, no extra way for its answers. Only
+    /// where it is not needed at the moment, and ever more rarely if the leader does not take it.
+    fn yield_to_leader(&mut self, now: Time, around: &Surroundings) {
+        let State::Live(live) = &self.state else { return };
+        if !around.leader_elsewhere || live.replica.is_leader() {
+            self.elsewhere_since = None;
+            return;
+        }
+        let since = *self.elsewhere_since.get_or_insert(now);
+        let patience = around.timing.heartbeat * (20 << self.yields.min(8));
+        if now.since(since) >= patience {
+            self.yields += 1;
+            self.elsewhere_since = None;
+            self.drop_live(now, "the leader is on another node and may host it".into());
+            self.may_claim_at = now + around.timing.heartbeat * 20;
+        }
+    }
+
     /// An incarnation whose I/O hangs is given up; its writes stay in doubt until they end.
-    fn note_hang(&mut self, now: Time, heartbeat: Span) {
+    fn note_hang(&mut self, now: Time, around: &Surroundings) {
+        let heartbeat = around.timing.heartbeat;
         let hangs = |since: Time, beats: u64| now.since(since) > heartbeat * beats;
+        let patience = Span(around.timing.lease_long.0 / 4);
         match &self.state {
-            State::Live(live) if live.round_began().is_some_and(|at| hangs(at, 10)) => {
+            State::Live(live)
+                if live.round_began().is_some_and(|at| now.since(at) > patience) =>
+            {
                 self.drop_live(now, "the quorum disk does not answer".into());
             }
             State::Reading(..)

@@ -5,21 +5,16 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use stead_core::{Device, Event, Io, IoResult, Ticket};
-use stead_model::{Span, Time};
+use stead_core::{Device, Event, Io, IoResult};
 
-use super::{BlockDev, DiskThread, Medium, Pending};
+use super::{BlockDev, DiskThread, Medium};
 use crate::inbox::{Inbox, Item};
 
-/// All devices and what is under way on them.
+/// All devices.
 #[derive(Debug)]
 pub(crate) struct Disks {
     node_log: DiskThread,
     quorum: Option<DiskThread>,
-    pending: Pending,
-    /// A read or write of the quorum disk that takes longer has failed (R3): well below the
-    /// longer lease, so that a host that hangs is replaced before the leases end.
-    patience: Span,
     inbox: Arc<Inbox>,
     /// Keeps other processes of this node off the log.
     _locked: File,
@@ -40,11 +35,10 @@ pub(crate) struct QuorumPlace {
 }
 
 impl Disks {
-    /// Starts the threads. `lease_long`: the longer lease of the profile.
+    /// Starts the threads.
     pub(crate) fn start(
         log: OwnLog,
         quorum: Option<QuorumPlace>,
-        lease_long: Span,
         inbox: Arc<Inbox>,
     ) -> io::Result<Self> {
         let OwnLog { device, locked } = log;
@@ -52,50 +46,19 @@ impl Disks {
         let quorum = quorum.map(|QuorumPlace { path, lock }| {
             DiskThread::start("quorum", Medium::Shared { path, lock }, Arc::clone(&inbox))
         });
-        Ok(Self {
-            node_log,
-            quorum: quorum.transpose()?,
-            pending: Pending::default(),
-            patience: Span(lease_long.0 * 2 / 5),
-            inbox,
-            _locked: locked,
-        })
+        Ok(Self { node_log, quorum: quorum.transpose()?, inbox, _locked: locked })
     }
 
-    /// Hands a read or write to its device.
-    pub(crate) fn begin(&mut self, now: Time, io: Io) {
-        let ticket = io.ticket;
+    /// Hands a read or write to its device. It is answered when it has ended, however long that
+    /// takes: a slot with a write that may still land is in doubt (R3).
+    pub(crate) fn begin(&self, io: Io) {
         match (io.device, &self.quorum) {
-            (Device::NodeLog, _) => {
-                self.pending.began(ticket, None);
-                self.node_log.push(io);
-            }
-            (Device::QuorumDisk, Some(disk)) => {
-                self.pending.began(ticket, Some(now + self.patience));
-                disk.push(io);
-            }
+            (Device::NodeLog, _) => self.node_log.push(io),
+            (Device::QuorumDisk, Some(disk)) => disk.push(io),
             (Device::QuorumDisk, None) => {
-                self.pending.began(ticket, None);
                 let result = IoResult::Failed("the configuration names no quorum disk".into());
-                self.inbox.push(Item::Event(Event::Io { ticket, result }));
+                self.inbox.push(Item::Event(Event::Io { ticket: io.ticket, result }));
             }
         }
-    }
-
-    /// Whether a completion still means something.
-    pub(crate) fn ended(&mut self, ticket: Ticket) -> bool {
-        self.pending.ended(ticket)
-    }
-
-    /// When the next read or write is given up.
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.pending.next_deadline()
-    }
-
-    /// A read or write that took too long, as the event that says so.
-    pub(crate) fn give_up(&mut self, now: Time) -> Option<Event> {
-        let ticket = self.pending.give_up(now)?;
-        let why = format!("the quorum disk did not answer within {}", self.patience);
-        Some(Event::Io { ticket, result: IoResult::Failed(why) })
     }
 }
