@@ -59,11 +59,6 @@ pub enum Happening {
         /// The flight.
         flight: u64,
     },
-    /// A write that was reported as failed lands.
-    Landed {
-        /// The flight.
-        flight: u64,
-    },
     /// An event inside a node reaches its service.
     Local {
         /// Where.
@@ -211,9 +206,7 @@ impl Happening {
             | Self::MonitorExits { node, .. }
             | Self::ServiceStarts { node, .. } => Target::Guard(*node),
             Self::Monitor { node, .. } => Target::Monitor(*node),
-            Self::Interleave { .. } | Self::Ended { .. } | Self::Landed { .. } | Self::World(_) => {
-                Target::World
-            }
+            Self::Interleave { .. } | Self::Ended { .. } | Self::World(_) => Target::World,
         }
     }
 }

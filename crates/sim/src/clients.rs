@@ -28,8 +28,6 @@ pub struct Clients {
     pub groups: Vec<GroupId>,
     /// Resources of the plan.
     pub resources: Vec<ResourceId>,
-    /// Nodes whose vote was taken.
-    learner: Option<NodeId>,
     rng: Rng,
     /// Keys written so far.
     keys: u64,
@@ -134,7 +132,6 @@ impl Clients {
             clients,
             groups: groups.map(|g| GroupId::from(format!("g{g}").as_str())).collect(),
             resources: names.iter().map(|(g, r)| resource_name(*g, *r)).collect(),
-            learner: None,
             rng,
             keys: 0,
         }
@@ -201,14 +198,10 @@ impl Clients {
         Request::SetKey { key: format!("k{}", self.keys), value }
     }
 
-    /// Takes a vote, or gives back the one that was taken.
+    /// Takes a vote or gives one; the core refuses what does not fit.
     fn wish_for_votes(&mut self, plan: &Plan) -> Request {
-        let taken = self.learner.take();
-        let node = taken.unwrap_or_else(|| NodeId(self.rng.between(1, plan.nodes.into()) as u16));
-        if taken.is_none() {
-            self.learner = Some(node);
-        }
-        Request::SetVote { node, votes: taken.is_some() }
+        let node = NodeId(self.rng.between(1, plan.nodes.into()) as u16);
+        Request::SetVote { node, votes: self.rng.chance(550) }
     }
 }
 

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use stead_core::{Device, Ticket};
 use stead_model::NodeId;
 
-use crate::clock::Instant;
 use crate::rng::Rng;
 
 /// The unit that is written wholly or not at all.
@@ -61,6 +60,13 @@ impl Media {
             }
             at = stop;
         }
+    }
+
+    /// Damages a range for good.
+    pub fn damage(&mut self, offset: u64, length: u64, rng: &mut Rng) {
+        let mut bytes = self.read(offset, length);
+        bytes.iter_mut().for_each(|byte| *byte ^= rng.between(1, 255) as u8);
+        self.write(offset, &bytes, |_| true);
     }
 
     /// What power loss leaves of a write: nothing, all, a prefix or any subset of its sectors.
@@ -131,10 +137,8 @@ pub enum Body {
 pub enum Fate {
     /// Well.
     Done,
-    /// With an error; nothing happened.
+    /// With an error; a write may have landed in part.
     Failed,
-    /// With an error or a timeout, but a write lands at that moment, if its node has power.
-    Late(Instant),
 }
 
 impl Flight {
@@ -176,7 +180,7 @@ pub enum Path {
     Up,
     /// Every read and write fails.
     Broken,
-    /// Nothing comes back until the executor's own timeout; writes may land later.
+    /// Nothing comes back until the path does; then everything lands.
     Hung,
 }
 

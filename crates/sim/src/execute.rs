@@ -50,8 +50,13 @@ impl World {
     /// A core gave up: allowed only if its own log disk failed.
     fn halted(&mut self, node: NodeId, why: &str) {
         self.trace.milestone(self.now, || format!("{node} service halts: {why}"));
-        if !self.node(node).log_failed {
-            self.broken(Promise::NoPanic, format!("{node} halted: {why}"));
+        let place = crate::run::take_panic();
+        if !self.node(node).log_failed || place.is_some() {
+            let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+            self.broken(
+                Promise::NoPanic,
+                format!("{node} halted: {}{place}", why.replace('\n', " ")),
+            );
         }
         self.service_dies(node);
     }
@@ -173,11 +178,22 @@ impl World {
         if timer.is_some_and(|timer| timer.due <= due) {
             return;
         }
-        let fires_at = due + self.rng.below(self.plan.processes.wake_max_ns + 1);
+        let fires_at = due + self.lateness(node);
         if let Some(service) = self.node_mut(node).service.as_mut() {
             service.timer = Some(Timer { due, fires_at });
         }
         self.agenda.put(fires_at, Happening::Timer { node, service: life });
+    }
+
+    /// How late a process of the node wakes for a deadline.
+    pub fn lateness(&mut self, node: NodeId) -> u64 {
+        let habits = self.plan.processes;
+        let [never, always] = habits.wakes.map(|bits| bits >> node.0 & 1 == 1);
+        match (never, always) {
+            (true, _) => 0,
+            (false, true) => habits.wake_max_ns,
+            (false, false) => self.rng.below(habits.wake_max_ns + 1),
+        }
     }
 
     /// The true moment of a deadline on a node's clock, not in the past.

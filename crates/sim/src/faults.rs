@@ -5,12 +5,14 @@
 //! has them.
 
 use stead_model::NodeId;
+use stead_model::config::QuorumMode;
 use stead_model::wire::guard::InstanceId;
 
 use crate::agenda::{Happening, Outside};
-use crate::disks::Path;
+use crate::disks::{Path, SECTOR_BYTES};
 use crate::monitor::Readiness;
 use crate::node::Power;
+use crate::rng::Rng;
 use crate::swarm::Away;
 use crate::world::{Phase, World};
 
@@ -53,13 +55,19 @@ pub enum Kind {
     SlowDisk,
     /// A machine loses power for good until the end of the faults.
     CrashLong,
+    /// A node is cut off and its service gets no time for the beginning of it.
+    StallAndCut,
+    /// A node is cut off and its disks are slow.
+    SlowAndCut,
+    /// The header of a slot of the quorum disk is damaged for good.
+    SlotDamaged,
     /// A hypervisor pauses a machine and its clock (H14).
     Pause,
 }
 
 impl Kind {
     /// The faults of the ordinary soak.
-    pub const ORDINARY: [Self; 18] = [
+    pub const ORDINARY: [Self; 21] = [
         Self::Crash,
         Self::CrashAll,
         Self::Freeze,
@@ -78,6 +86,9 @@ impl Kind {
         Self::LogFails,
         Self::SlowDisk,
         Self::CrashLong,
+        Self::StallAndCut,
+        Self::SlowAndCut,
+        Self::SlotDamaged,
     ];
 }
 
@@ -108,10 +119,27 @@ impl World {
         let next = self.now + 1 + self.rng.below(2 * pause);
         self.agenda.put(next, Happening::World(Outside::Fault));
         let Some(kind) = self.rng.weighted(&self.plan.faults.weights) else { return };
-        let node = NodeId(self.rng.between(1, self.plan.nodes.into()) as u16);
+        let node = self.aim();
         let shortest = if self.rng.chance(250) { self.timing.tick } else { self.timing.heartbeat };
         let lasts = self.rng.wild(shortest.0, self.plan.faults.lasts_max_ns);
         self.fault(Kind::ORDINARY[kind], node, lasts);
+    }
+
+    /// A node in a role that hurts, or any.
+    fn aim(&mut self) -> NodeId {
+        let any = NodeId(self.rng.between(1, self.plan.nodes.into()) as u16);
+        let [leader, host, owner] = self.plan.faults.aimed;
+        let rest = 1000 - leader - host - owner;
+        let service = |n: NodeId| self.node(n).service.as_ref();
+        let mut nodes = self.node_ids();
+        let found = match Rng::weighted(&mut self.rng.clone(), &[leader, host, owner, rest]) {
+            Some(0) => nodes.find(|n| service(*n).is_some_and(|s| !s.seen.leading.is_empty())),
+            Some(1) => nodes.find(|n| service(*n).is_some_and(|s| s.seen.hosts)),
+            Some(2) => nodes.find(|n| self.acts.of(*n).next().is_some()),
+            _ => None,
+        };
+        self.rng.any();
+        found.unwrap_or(any)
     }
 
     /// One fault on (or around) a node.
@@ -152,6 +180,23 @@ impl World {
             Kind::MonitorStops => self.monitor_stops(node),
             Kind::ResourceFails => {
                 self.some_resource_fails(node);
+                None
+            }
+            Kind::StallAndCut => {
+                self.stop_processes(node, Power::ServiceStalled);
+                let stalled = self.rng.wild(self.timing.heartbeat.0, lasts);
+                self.recover_later(Recovery::Wake(node), stalled);
+                self.cut(Kind::Isolate, node);
+                Some(Recovery::Mend)
+            }
+            Kind::SlowAndCut => {
+                self.node_mut(node).disk_slow = self.rng.wild(2, 60);
+                self.recover_later(Recovery::DisksWork(node), lasts);
+                self.cut(Kind::Isolate, node);
+                Some(Recovery::Mend)
+            }
+            Kind::SlotDamaged => {
+                self.damage_slot(node);
                 None
             }
             Kind::Isolate | Kind::Split | Kind::OneWay | Kind::LinkCut => {
@@ -237,6 +282,18 @@ impl World {
             let instance = *self.rng.pick(&running);
             self.resource_fails(node, instance);
         }
+    }
+
+    /// Damages the header of one of a node's slots, where the nodes can do without D.
+    fn damage_slot(&mut self, node: NodeId) {
+        let spare = self.plan.mode == QuorumMode::NodeAndDiskMajority && self.plan.nodes >= 2;
+        let [.., votes, _] = self.plan.clients.weights;
+        if !spare || votes > 0 || self.plan.away != Away::None {
+            return;
+        }
+        let slot = 2 * (u64::from(node.0) - 1) + self.rng.below(2);
+        self.shared.damage((1 + slot) * 4096, SECTOR_BYTES, &mut self.rng);
+        self.trace.milestone(self.now, || format!("slot {slot} of the quorum disk is damaged"));
     }
 
     fn cut(&mut self, kind: Kind, node: NodeId) {

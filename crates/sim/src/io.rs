@@ -41,7 +41,7 @@ impl World {
         let habits = self.plan.disks;
         let slow = self.node(flight.node).disk_slow;
         let latency = self.rng.between(habits.latency_min_ns, habits.latency_max_ns) * slow;
-        let (fate, latency) = self.fate(&flight, at, latency);
+        let (fate, latency) = self.fate(&flight, latency);
         flight.fate = fate;
         self.flight_last += 1;
         let id = self.flight_last;
@@ -53,7 +53,9 @@ impl World {
         self.agenda.put(at + latency, Happening::Ended { flight: id });
     }
 
-    fn fate(&mut self, flight: &Flight, at: Instant, latency: u64) -> (Fate, u64) {
+    /// How an operation ends and how long it takes: now and then one fails, or takes so long that
+    /// its core gives it up, and lands all the same (H16).
+    fn fate(&mut self, flight: &Flight, latency: u64) -> (Fate, u64) {
         let node = self.node(flight.node);
         let (path, log_failing) = (node.path, node.log_failing);
         let habits = self.plan.disks;
@@ -62,14 +64,13 @@ impl World {
             Device::NodeLog => (Fate::Done, latency),
             Device::QuorumDisk => match path {
                 Path::Broken => (Fate::Failed, latency),
-                Path::Up if !self.rng.chance(habits.failing) => (Fate::Done, latency),
-                Path::Up | Path::Hung => {
-                    let timeout = latency + self.rng.wild(1, self.timing.election.0 * 3);
-                    let late = self.rng.wild(1, self.timing.lease.0 * 6);
-                    let lands = self.rng.chance(habits.late);
-                    let fate = if lands { Fate::Late(at + timeout + late) } else { Fate::Failed };
-                    (fate, timeout)
+                Path::Up | Path::Hung if !self.rng.chance(habits.failing) => (Fate::Done, latency),
+                Path::Up | Path::Hung if self.rng.chance(habits.late) => {
+                    let late = self.rng.wild(latency, self.timing.heartbeat.0 * 60);
+                    self.tally.late_writes += 1;
+                    (Fate::Done, late)
                 }
+                Path::Up | Path::Hung => (Fate::Failed, latency),
             },
         }
     }
@@ -86,7 +87,13 @@ impl World {
 
     /// A read or write ends and its core is told.
     pub fn flight_ends(&mut self, id: u64) {
-        let Some(flight) = self.flights.get(&id).cloned() else { return };
+        let Some(flight) = self.flights.remove(&id) else { return };
+        if flight.device == Device::QuorumDisk && self.node(flight.node).path == Path::Hung {
+            let later = self.now + self.rng.wild(1_000, self.timing.heartbeat.0);
+            self.agenda.put(later, Happening::Ended { flight: id });
+            self.flights.insert(id, flight);
+            return;
+        }
         let index = usize::from(flight.node.0) - 1;
         let media = match flight.device {
             Device::NodeLog => &mut self.nodes[index].log,
@@ -102,34 +109,16 @@ impl World {
                 media.tear(flight.offset, data, &mut self.rng);
                 IoResult::Failed("simulated fault".into())
             }
-            (Body::Read { .. }, Fate::Failed) | (_, Fate::Late(_)) => {
-                IoResult::Failed("simulated fault".into())
-            }
+            (Body::Read { .. }, Fate::Failed) => IoResult::Failed("simulated fault".into()),
         };
         if matches!(result, IoResult::Failed(_)) {
             self.tally.io_failed += 1;
             self.nodes[index].log_failed |= flight.device == Device::NodeLog;
         }
-        match (&flight.body, flight.fate) {
-            (Body::Write { .. }, Fate::Late(at)) => {
-                self.agenda.put(at, Happening::Landed { flight: id });
-            }
-            (Body::Read { .. } | Body::Write { .. }, _) => {
-                self.flights.remove(&id);
-                self.release_held(flight.node);
-            }
-        }
+        self.release_held(flight.node);
         let event = Box::new(Event::Io { ticket: flight.ticket, result });
         let Flight { node, service, .. } = flight;
         self.agenda.put(self.now, Happening::Local { node, service, event });
-    }
-
-    /// A write that was reported as failed lands.
-    pub fn flight_lands(&mut self, id: u64) {
-        let Some(flight) = self.flights.remove(&id) else { return };
-        self.tally.late_writes += 1;
-        flight.land(&mut self.shared);
-        self.release_held(flight.node);
     }
 
     fn release_held(&mut self, node: NodeId) {

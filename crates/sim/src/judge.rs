@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stead_core::db::{Db, shall_run};
 use stead_core::{Event, IoResult};
-use stead_model::group::{Desired, Group};
+use stead_model::group::{Desired, Group, GroupState};
 use stead_model::order::GuardReport;
 use stead_model::{GroupId, NodeId, Span};
 
@@ -88,11 +88,9 @@ impl World {
     pub fn begin_judging(&mut self) {
         let straggling = self.plan.weather.stragglers > 0;
         let straggle = if straggling { self.plan.weather.straggle_max_ns } else { 0 };
-        let late = self.flights.values().filter_map(|f| match f.fate {
-            crate::disks::Fate::Late(at) => Some(at),
-            crate::disks::Fate::Done | crate::disks::Fate::Failed => None,
-        });
-        let calm = late.max().unwrap_or(0).max(self.now + straggle);
+        let hanging = self.plan.disks.failing > 0 && self.plan.disks.late > 0;
+        let hang = if hanging { self.timing.heartbeat.0 * 60 } else { 0 };
+        let calm = self.now + straggle.max(hang);
         self.checkers.converge.calm_since = Some(calm);
         self.agenda.put(self.now, Happening::World(Outside::Judge));
     }
@@ -105,7 +103,9 @@ impl World {
         let starts =
             Span((habits.start_max_ns + habits.stop_max_ns) * 4) + self.timing.heartbeat * 24;
         let longer = longer || self.plan.mode == stead_model::config::QuorumMode::DiskOnly;
-        let limits = (bound(&self.timing, longer, starts), self.timing.heartbeat * 12);
+        let watch = self.timing.wait(self.timing.lease) + self.timing.election * 4;
+        let watch = watch + self.timing.heartbeat * 8;
+        let limits = (bound(&self.timing, longer, starts), watch);
         let newest = self.checkers.ack.newest();
         self.checkers.converge.remember(newest);
         let mut places = self.places();
@@ -177,6 +177,9 @@ impl World {
             return Place::NotYet(format!("{} has to release it", ownership.node));
         }
         let owner = ownership.node;
+        if self.gave_up(&group.id) {
+            return Place::Excused;
+        }
         let wanted = stead_core::db::tree::wanted(&group.resources);
         for (id, resource) in &group.resources {
             let acts = self.acts.resource(owner, id).is_some_and(|a| a.standing == Standing::Runs);
@@ -188,6 +191,16 @@ impl World {
             }
         }
         Place::Online(owner, ownership.epoch)
+    }
+
+    /// Whether a resource of the group failed beyond its policy and there is nowhere to go.
+    fn gave_up(&self, group: &GroupId) -> bool {
+        let mut running = self.nodes.iter().filter_map(|node| Some((node, node.service.as_ref()?)));
+        running.any(|(node, service)| {
+            let view = service.cluster.view(node.clock.show(self.now));
+            let found = view.groups.iter().find(|g| g.group == *group);
+            !service.seen.leading.is_empty() && found.is_some_and(|g| g.state == GroupState::Failed)
+        })
     }
 
     /// The end of a good run: the counts are kept.

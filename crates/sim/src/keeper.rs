@@ -90,8 +90,7 @@ impl World {
         if timer.is_some_and(|timer| timer.due <= due) {
             return;
         }
-        let late = self.rng.below(self.plan.processes.wake_max_ns.min(self.timing.tick.0) + 1);
-        let fires_at = due + late;
+        let fires_at = due + self.lateness(node).min(self.timing.tick.0);
         if let Some(keeper) = self.node_mut(node).keeper.as_mut() {
             keeper.timer = Some(Timer { due, fires_at });
         }

@@ -23,6 +23,7 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
     use Promise::{Ack, Agree, Converge, Dep, Election, NoPanic, Own, Quorum, StopStart};
     match fault {
         // Histories part: an acknowledged change is gone, or two leaders share a term.
+        Fault::ActiveBeforeCopy => &[Ack, Agree, Election, Own, StopStart, NoPanic, Converge],
         Fault::ClaimForgetsActive
         | Fault::AdoptWithoutReread
         | Fault::CommitIndexLost
@@ -32,7 +33,6 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
         | Fault::GuardReadsBeforeWrite
         | Fault::UnguardedRecordless
         | Fault::NoSecondRead
-        | Fault::ActiveBeforeCopy
         | Fault::TornSuperblockAccepted
         | Fault::SentBeforePersisted => &[Ack, Agree, Election, Own, StopStart, NoPanic],
         // Two owners.

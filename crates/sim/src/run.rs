@@ -1,5 +1,7 @@
 //! One run: a seed (or a script) from power-on to its verdict.
 
+use std::cell::RefCell;
+
 use stead_core::Fault;
 
 use crate::checkers::Violation;
@@ -60,8 +62,21 @@ pub fn run(setup: Setup) -> Outcome {
     }
 }
 
+thread_local! {
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
 /// Panics of a core are caught by the core and become a violation; their message on standard
-/// error would only bury the story.
+/// error would only bury the story, so only the place is kept.
 pub fn silence_panics() {
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        LAST_PANIC.with(|last| *last.borrow_mut() = place);
+    }));
+}
+
+/// Where the last panic of this thread was, once.
+#[must_use]
+pub fn take_panic() -> Option<String> {
+    LAST_PANIC.with(RefCell::take)
 }

@@ -61,9 +61,9 @@ pub struct DiskHabits {
     pub latency_max_ns: u64,
     /// Reads and writes that are sampled or land in two steps, per mille.
     pub interleaved: u64,
-    /// Quorum disk operations that fail, per mille.
+    /// Quorum disk operations that fail or hang, per mille.
     pub failing: u64,
-    /// Of those, writes that land later, per mille.
+    /// Of those, operations that hang and end well, per mille.
     pub late: u64,
     /// Size of the ring of every log: small ones are snapshotted often.
     pub ring_bytes: u64,
@@ -76,6 +76,8 @@ pub struct ProcessHabits {
     pub effect_max_ns: u64,
     /// Longest delay of a timer.
     pub wake_max_ns: u64,
+    /// By node, how late its timers are, as bits: 1 never late, 2 always by the longest delay.
+    pub wakes: [u64; 2],
     /// How much of the grace a kill takes.
     pub kill: KillHabit,
     /// Longest start of a resource.
@@ -122,6 +124,9 @@ pub struct FaultHabits {
     pub lasts_max_ns: u64,
     /// Weights by [`crate::faults::Kind`].
     pub weights: Vec<u64>,
+    /// Faults that strike a node in a role instead of any, per mille: the leader, the host of D,
+    /// an owner.
+    pub aimed: [u64; 3],
 }
 
 impl Plan {
@@ -195,6 +200,7 @@ impl Plan {
             processes: ProcessHabits {
                 effect_max_ns: 20_000,
                 wake_max_ns: 50_000,
+                wakes: [0; 2],
                 kill: KillHabit::Quick,
                 start_max_ns: 5_000_000,
                 stop_max_ns: 5_000_000,
@@ -207,7 +213,12 @@ impl Plan {
                 patience_ns: timing.heartbeat.0 * 2,
                 weights: [0; 6],
             },
-            faults: FaultHabits { pause_ns: 0, lasts_max_ns: 0, weights: Vec::new() },
+            faults: FaultHabits {
+                pause_ns: 0,
+                lasts_max_ns: 0,
+                weights: Vec::new(),
+                aimed: [0; 3],
+            },
             heal_at: Instant::MAX,
             away: Away::None,
         }
@@ -279,7 +290,7 @@ fn disks(timing: &Timing, rng: &mut Rng) -> DiskHabits {
         interleaved: if rng.chance(400) { 0 } else { rng.between(50, 1000) },
         failing: if rng.chance(600) { 0 } else { rng.wild(1, 30) },
         late: rng.below(1001),
-        ring_bytes: rng.wild(12, 64) * 4096,
+        ring_bytes: rng.wild(8, 64) * 4096,
     }
 }
 
@@ -288,7 +299,8 @@ fn processes(timing: &Timing, rng: &mut Rng) -> ProcessHabits {
     let kills = [KillHabit::Quick, KillHabit::Any, KillHabit::Last];
     ProcessHabits {
         effect_max_ns: rng.wild(1_000, beat / 50),
-        wake_max_ns: rng.wild(1_000, timing.tick.0),
+        wake_max_ns: if rng.chance(300) { timing.tick.0 } else { rng.wild(1_000, timing.tick.0) },
+        wakes: [rng.any() & rng.any(), rng.any() & rng.any()],
         kill: *rng.pick(&kills),
         start_max_ns: rng.wild(1_000, beat * 4),
         stop_max_ns: rng.wild(1_000, beat * 4),
@@ -310,7 +322,7 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
     }
     ClientHabits {
         groups: (0..count).map(|_| group(rng)).collect(),
-        pause_ns: rng.wild(beat / 8, beat * 8),
+        pause_ns: rng.wild(beat / 16, beat * 8),
         patience_ns: rng.wild(beat, beat * 30),
         weights,
     }
@@ -328,5 +340,6 @@ fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
         pause_ns: rng.wild(beat, beat * 30),
         lasts_max_ns: rng.wild(beat * 3, beat * 80),
         weights,
+        aimed: [rng.below(400), rng.below(300), rng.below(300)],
     }
 }

@@ -25,7 +25,7 @@ pub struct Tally {
     pub torn_writes: u64,
     /// Operations that failed.
     pub io_failed: u64,
-    /// Writes that landed after they were reported as failed.
+    /// Operations that took so long that their core may have given them up.
     pub late_writes: u64,
     /// Hard stops finished.
     pub hard_stops: u64,
@@ -108,7 +108,7 @@ impl fmt::Display for Tally {
             ("crashes", self.crashes),
             ("services started", self.services),
             ("operations failed", self.io_failed),
-            ("writes landed late", self.late_writes),
+            ("operations that hung", self.late_writes),
             ("hard stops", self.hard_stops),
             ("things started", self.starts),
             ("starts refused by guards", self.refusals),

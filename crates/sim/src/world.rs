@@ -243,7 +243,6 @@ impl World {
             }
             Happening::Interleave { flight } => self.flight_interleaves(flight),
             Happening::Ended { flight } => self.flight_ends(flight),
-            Happening::Landed { flight } => self.flight_lands(flight),
             Happening::Local { node, service, event } => {
                 if self.is_service(node, service) {
                     self.call(node, *event);
