@@ -37,7 +37,7 @@ impl World {
                 }
                 Effect::Record(record) => {
                     self.verdict(Why::recorded(&record));
-                    self.trace.milestone(self.now, || format!("{record}"));
+                    self.trace.recorded(self.now, &record);
                 }
                 Effect::Halt { why } => {
                     self.halted(node, &why);

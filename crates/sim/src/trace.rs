@@ -2,8 +2,10 @@
 //!
 //! Two runs of a seed must have equal hashes; a violation is repeated with lines to show its story.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+
+use stead_model::record::Record;
 
 use crate::clock::Instant;
 use crate::rng::mix;
@@ -28,13 +30,17 @@ pub struct Trace {
     detail: Detail,
     lines: VecDeque<String>,
     story: Vec<String>,
+    recent: BTreeMap<String, Instant>,
 }
+
+/// The same words again within this time, from whichever node, are no news.
+const NEWS_AFTER_NS: u64 = 1_000_000_000;
 
 impl Trace {
     /// An empty trace.
     #[must_use]
     pub const fn new(detail: Detail) -> Self {
-        Self { hash: 0, detail, lines: VecDeque::new(), story: Vec::new() }
+        Self { hash: 0, detail, lines: VecDeque::new(), story: Vec::new(), recent: BTreeMap::new() }
     }
 
     /// Mixes a number into the hash.
@@ -70,11 +76,25 @@ impl Trace {
     /// Keeps a milestone, if the story is wanted.
     pub fn milestone(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if self.wants_story() {
-            let line = format!("{} {}", Stamp(now), line());
+            let line = line();
             if self.wants_lines() {
-                self.keep(format!("{line}   <<<<"));
+                self.keep(format!("{} {line}   <<<<", Stamp(now)));
             }
-            self.story.push(line);
+            self.story.push(format!("{} {line}", Hundredths(now)));
+        }
+    }
+
+    /// Keeps what a node recorded, if the story is wanted and no other node just said the same.
+    pub fn recorded(&mut self, now: Instant, record: &Record) {
+        if !self.wants_story() {
+            return;
+        }
+        let words = format!("{}: {}", record.code, record.text);
+        let last = self.recent.insert(words, now);
+        if last.is_none_or(|last| now >= last + NEWS_AFTER_NS) {
+            self.milestone(now, || record.to_string());
+        } else {
+            self.line(now, || record.to_string());
         }
     }
 
@@ -99,7 +119,16 @@ impl Trace {
     }
 }
 
-/// A true moment as people read it: seconds and milliseconds.
+/// A true moment as stories tell it: a change of a millisecond is no other story.
+struct Hundredths(Instant);
+
+impl fmt::Display for Hundredths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>3}.{:02}", self.0 / 1_000_000_000, self.0 / 10_000_000 % 100)
+    }
+}
+
+/// A true moment as people read it: seconds and microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp(pub Instant);
 
