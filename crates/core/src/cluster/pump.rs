@@ -397,7 +397,7 @@ impl Cluster {
     pub(super) fn deadline(&self) -> Option<Time> {
         let mut times = vec![self.heartbeat_at];
         times.extend(self.links.deadline());
-        times.extend(self.asker.end());
+        times.extend(self.asker.end().filter(|end| *end > self.pumped_at));
         times.extend(self.requests.values().map(|a| a.retry_at).min());
         if self.reporting.seen < self.reporting.number {
             times.push(self.reporting.send_at);

@@ -220,7 +220,7 @@ impl Replica {
             self.answered.at(now);
         }
         let due = self.ticks.due(now, self.planted.has(Fault::NoClockMargin));
-        if self.durable.outstanding > 0 && !self.is_leader() {
+        if self.is_behind() && !self.is_leader() {
             return;
         }
         for _ in 0..due {
@@ -232,10 +232,19 @@ impl Replica {
         }
     }
 
+    /// Whether something of its log is not durable yet: then it does not campaign, because a sole
+    /// voter would lead at once with entries that it may still lose (R10).
+    fn is_behind(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        self.durable.outstanding > 0 || log.persisted != log.last_index()
+    }
+
     /// When [`Replica::tick`] has something to do next.
     pub(crate) fn deadline(&self) -> Time {
         let raft = &self.raw.raft;
-        let ticks = if self.is_leader() {
+        let ticks = if !self.is_leader() && self.is_behind() {
+            self.ticks.election
+        } else if self.is_leader() {
             let beat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
             beat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
         } else if !raft.promotable() {
@@ -249,7 +258,7 @@ impl Replica {
 
     /// Starts an election at once.
     pub(crate) fn campaign(&mut self) {
-        if self.durable.outstanding == 0 && self.raw.raft.promotable() {
+        if !self.is_behind() && self.raw.raft.promotable() {
             self.ticks.elections += 1;
             let _ = self.raw.campaign();
         }
@@ -270,7 +279,7 @@ impl Replica {
         }
         match raft.get_msg_type() {
             MessageType::MsgTimeoutNow => {
-                if self.durable.outstanding > 0 {
+                if self.is_behind() {
                     return;
                 }
                 self.transferred_term = Some(self.raw.raft.term + 1);
