@@ -217,7 +217,8 @@ impl Cluster {
             let message = PeerMessage::Forward(asked.envelope.clone());
             match leader {
                 Some(to) => self.mail(Mail { to, channel: Channel::Stream, message }),
-                None => asked.retry_at = now + self.timing.heartbeat,
+                // Nobody to send it to: a leader that becomes known wakes it.
+                None => asked.retry_at = asked.since + REQUEST_PATIENCE,
             }
         }
         !due.is_empty()

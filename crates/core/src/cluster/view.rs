@@ -231,6 +231,7 @@ impl Cluster {
         if leader.is_some() {
             self.asker.hurry(now);
             self.reporting.dirty = true;
+            self.requests.values_mut().for_each(|asked| asked.retry_at = now);
             self.ask_lease(now);
             self.send_report(now);
         }

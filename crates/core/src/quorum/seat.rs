@@ -35,6 +35,8 @@ pub(crate) struct Seat {
     /// go for that reason.
     elsewhere_since: Option<Time>,
     yields: u32,
+    /// Let go for the leader, and nobody hosted it since.
+    yielded: bool,
     free: bool,
     /// Which of the node's two slots is used next.
     turn: u32,
@@ -143,6 +145,7 @@ impl Seat {
             lonely_since: None,
             elsewhere_since: None,
             yields: 0,
+            yielded: false,
             free: false,
             turn: 0,
             late: BTreeMap::new(),
@@ -295,6 +298,11 @@ impl Seat {
     /// D goes to the node that leads: one failure domain, no extra way for its answers. Only
     /// where it is not needed at the moment, and ever more rarely if the leader does not take it.
     fn yield_to_leader(&mut self, now: Time, around: &Surroundings) {
+        if self.yielded && !around.leader_elsewhere {
+            // Whom it was let go for is gone itself.
+            self.yielded = false;
+            self.may_claim_at = now;
+        }
         let State::Live(live) = &self.state else { return };
         if !around.leader_elsewhere || live.replica.is_leader() {
             self.elsewhere_since = None;
@@ -307,6 +315,7 @@ impl Seat {
             self.elsewhere_since = None;
             self.drop_live(now, "the leader is on another node and may host it".into());
             self.may_claim_at = now + around.timing.heartbeat * 20;
+            self.yielded = true;
         }
     }
 
@@ -368,6 +377,7 @@ impl Seat {
         self.claims += 1;
         self.claim_began = now;
         self.free = false;
+        self.yielded = false;
         let claim = Claim { slot, epoch: 0, header: Header::default(), answered: now };
         self.state = State::Reading(claim, ticket);
     }
@@ -517,6 +527,11 @@ impl Seat {
                 self.poll_at = self.poll_at.min(now + back_off);
             }
         } else {
+            // Whoever let D go so that another may take it has waited enough: another has.
+            if self.seen.is_some() {
+                self.may_claim_at = now;
+                self.yielded = false;
+            }
             self.seen = Some(Seen { slot, active, counter, first: now });
             self.misses = 0;
         }
