@@ -243,14 +243,13 @@ impl Cluster {
     }
 
     fn record(&mut self, now: Time, level: Level, code: &str, text: String) {
-        self.record_about(now, level, code, text, (None, None));
+        self.record_about(now, (level, code), text, (None, None));
     }
 
     fn record_about(
         &mut self,
         now: Time,
-        level: Level,
-        code: &str,
+        (level, code): (Level, &str),
         text: String,
         about: (Option<GroupId>, Option<ResourceId>),
     ) {

@@ -13,6 +13,7 @@ use crate::effect::Channel;
 use crate::event::{Event, IoResult};
 use crate::leading::{Leading, Mail};
 use crate::membership::Heard;
+use crate::quorum::Turn;
 use crate::resources::{Holdings, Output};
 
 impl Cluster {
@@ -70,7 +71,8 @@ impl Cluster {
             && seat.owns(ticket)
         {
             let was_live = seat.live().is_some();
-            let released = seat.done(now, ticket, result, setup, &mut self.io);
+            let mut turn = Turn { now, setup, io: &mut self.io };
+            let released = seat.done(ticket, result, &mut turn);
             let is_live = seat.live().is_some();
             if let Some(released) = released {
                 self.release_disk(now, released);

@@ -133,7 +133,7 @@ impl Cluster {
             }
             Output::Record(note) => {
                 let Note { level, code, group, resource, text } = note;
-                self.record_about(now, level, code, text, (Some(group), resource));
+                self.record_about(now, (level, code), text, (Some(group), resource));
             }
             Output::SelfFence(why) => {
                 let order = stead_model::order::GuardOrder::HardStop { why: why.clone() };
@@ -198,7 +198,7 @@ impl Cluster {
             };
             let text = format!("{change} ({})", entry.why);
             let about = (change.group().cloned(), None);
-            self.record_about(now, Level::Info, code, text, about);
+            self.record_about(now, (Level::Info, code), text, about);
         }
     }
 
@@ -223,7 +223,8 @@ impl Cluster {
 
     /// A leader becomes known: it is asked for a lease and told what runs here, at once.
     pub(super) fn note_leader(&mut self, now: Time) -> bool {
-        let leader = self.leader_node(now).and(self.running().and_then(|o| o.replica.leader()));
+        let known = self.leader_node(now).is_some();
+        let leader = self.running().filter(|_| known).and_then(|o| o.replica.leader());
         if leader == self.leader_seen {
             return false;
         }
@@ -253,7 +254,8 @@ impl Cluster {
         for (group, epoch) in online {
             if self.online_seen.insert((group.clone(), epoch)) {
                 let text = format!("group {group} is online in {epoch}");
-                self.record_about(now, Level::Info, "group-online", text, (Some(group), None));
+                let about = (Some(group), None);
+                self.record_about(now, (Level::Info, "group-online"), text, about);
             }
         }
         while self.online_seen.len() > 10_000 {

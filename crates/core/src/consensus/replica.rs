@@ -4,7 +4,9 @@
 //! Nothing of a batch's `late` part may leave before its record is durable; the owner of the
 //! replica sees to it: the node by waiting for its log, the host of D by the guard (R3).
 
-use raft::eraftpb::{ConfChangeV2, Entry as LogEntry, EntryType, Message, MessageType};
+use raft::eraftpb::{
+    ConfChangeV2, ConfState, Entry as LogEntry, EntryType, HardState, Message, MessageType,
+};
 use raft::{Config, RawNode, StateRole};
 use stead_model::change::Entry;
 use stead_model::profile::Timing;
@@ -575,12 +577,11 @@ impl Replica {
     fn apply_one(&mut self, entry: &LogEntry) -> Applied {
         let index = LogIndex(entry.index);
         let membership = entry.get_entry_type() != EntryType::EntryNormal;
-        if membership {
-            if let Some(change) = decode_membership(entry)
-                && let Ok(conf) = self.raw.apply_conf_change(&change)
-            {
-                self.raw.mut_store().set_conf(conf);
-            }
+        if membership
+            && let Some(change) = decode_membership(entry)
+            && let Ok(conf) = self.raw.apply_conf_change(&change)
+        {
+            self.raw.mut_store().set_conf(conf);
         }
         let decoded = decode(entry);
         match &decoded {
@@ -668,11 +669,12 @@ fn decode(entry: &LogEntry) -> Option<Entry> {
 
 /// The state every voter of a new cluster begins with.
 pub(crate) fn first_state(voters: &[VoterId], learners: &[VoterId], db: &Db) -> SavedState {
-    let mut hard = raft::eraftpb::HardState::default();
-    (hard.term, hard.commit) = (1, 1);
-    let mut conf = raft::eraftpb::ConfState::default();
-    conf.voters = voters.iter().map(|v| v.0).collect();
-    conf.learners = learners.iter().map(|v| v.0).collect();
+    let hard = HardState { term: 1, commit: 1, ..HardState::default() };
+    let conf = ConfState {
+        voters: voters.iter().map(|v| v.0).collect(),
+        learners: learners.iter().map(|v| v.0).collect(),
+        ..ConfState::default()
+    };
     let first = snapshot(1, 1, &conf, db.snapshot());
     let db = first.get_data().to_vec();
     SavedState { hard, index: 1, term: 1, conf, db, tail: Vec::new() }

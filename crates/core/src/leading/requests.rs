@@ -113,7 +113,5 @@ fn vote_change(replica: &Replica, node: NodeId, votes: bool) -> Result<ConfChang
     let mut single = ConfChangeSingle::default();
     single.set_change_type(kind);
     single.node_id = voter.0;
-    let mut change = ConfChangeV2::default();
-    change.changes = vec![single].into();
-    Ok(change)
+    Ok(ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() })
 }

@@ -21,4 +21,4 @@ mod seat;
 mod table;
 
 pub(crate) use live::Released;
-pub(crate) use seat::{Seat, SeatConfig, Surroundings};
+pub(crate) use seat::{Seat, SeatConfig, Surroundings, Turn};
