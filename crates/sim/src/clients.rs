@@ -262,7 +262,7 @@ impl World {
             self.agenda.put(at, Happening::Local { node, service, event: Box::new(event) });
         }
         let mut patience = self.plan.clients.patience_ns;
-        if set_up {
+        if set_up || self.phase == Phase::Heal {
             patience = patience.min(self.timing.heartbeat.0 * 3);
         }
         let more = self.clients.rng.below(patience + 1);

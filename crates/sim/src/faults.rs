@@ -59,6 +59,8 @@ pub enum Kind {
     StallAndCut,
     /// A node is cut off and its disks are slow.
     SlowAndCut,
+    /// A node is cut off from all networks and from the quorum disk, and lives on.
+    CutOff,
     /// The header of a slot of the quorum disk is damaged for good.
     SlotDamaged,
     /// A hypervisor pauses a machine and its clock (H14).
@@ -67,7 +69,7 @@ pub enum Kind {
 
 impl Kind {
     /// The faults of the ordinary soak.
-    pub const ORDINARY: [Self; 21] = [
+    pub const ORDINARY: [Self; 22] = [
         Self::Crash,
         Self::CrashAll,
         Self::Freeze,
@@ -88,6 +90,7 @@ impl Kind {
         Self::CrashLong,
         Self::StallAndCut,
         Self::SlowAndCut,
+        Self::CutOff,
         Self::SlotDamaged,
     ];
 }
@@ -192,6 +195,13 @@ impl World {
             Kind::SlowAndCut => {
                 self.node_mut(node).disk_slow = self.rng.wild(2, 60);
                 self.recover_later(Recovery::DisksWork(node), lasts);
+                self.cut(Kind::Isolate, node);
+                Some(Recovery::Mend)
+            }
+            Kind::CutOff => {
+                let path = if self.rng.chance(500) { Path::Broken } else { Path::Hung };
+                self.set_path(node, path);
+                self.recover_later(Recovery::PathBack(node), lasts);
                 self.cut(Kind::Isolate, node);
                 Some(Recovery::Mend)
             }

@@ -16,7 +16,7 @@ use crate::agenda::Happening;
 use crate::clock::Clock;
 use crate::disks::Media;
 use crate::monitor::Readiness;
-use crate::node::{Node, Power, Seen, Service};
+use crate::node::{Node, Power, Seen, Service, Timer};
 use crate::rng::Rng;
 use crate::swarm::Plan;
 use crate::world::World;
@@ -164,32 +164,43 @@ impl World {
         self.unpark(node, parked);
     }
 
-    /// What a process missed comes in its order, each a little after the other, its timers
-    /// anywhere between.
+    /// What a process missed comes in its order, before everything newer; its timers come first
+    /// or last.
     pub fn unpark(&mut self, node: NodeId, parked: Vec<Happening>) {
-        let mut at = self.now;
-        for happening in parked {
-            match happening {
-                Happening::Timer { service, .. } => {
-                    let machine = self.node_mut(node);
-                    if let Some(running) = machine.service.as_mut().filter(|s| s.life == service) {
-                        running.timer = None;
-                    }
-                }
-                Happening::GuardTimer { .. } => {
-                    let machine = self.node_mut(node);
-                    if let Some(keeper) = machine.keeper.as_mut() {
-                        keeper.timer = None;
-                    }
-                }
-                other => {
-                    at += self.rng.below(20_000);
-                    self.agenda.put(at, other);
-                }
-            }
+        let machine = self.node_mut(node);
+        if let Some(service) = machine.service.as_mut() {
+            service.timer = None;
+        }
+        if let Some(keeper) = machine.keeper.as_mut() {
+            keeper.timer = None;
+        }
+        if self.rng.chance(500) {
+            self.timers_fire_now(node);
+        }
+        let missed =
+            |h: &Happening| !matches!(h, Happening::Timer { .. } | Happening::GuardTimer { .. });
+        for happening in parked.into_iter().filter(missed) {
+            self.agenda.put(self.now, happening);
         }
         self.set_timer(node);
         self.set_guard_timer(node);
+    }
+
+    fn timers_fire_now(&mut self, node: NodeId) {
+        let (due, fires_at) = (self.now, self.now);
+        let machine = self.node_mut(node);
+        let boot = machine.boot;
+        let life = machine.service.as_mut().map(|service| {
+            service.timer = Some(Timer { due, fires_at });
+            service.life
+        });
+        if let Some(keeper) = machine.keeper.as_mut() {
+            keeper.timer = Some(Timer { due, fires_at });
+        }
+        self.agenda.put(fires_at, Happening::GuardTimer { node, boot });
+        if let Some(service) = life {
+            self.agenda.put(fires_at, Happening::Timer { node, service });
+        }
     }
 
     /// The guard starts a node service.

@@ -23,7 +23,7 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
     use Promise::{Ack, Agree, Converge, Dep, Election, NoPanic, Own, Quorum, StopStart};
     match fault {
         // Histories part: an acknowledged change is gone, or two leaders share a term.
-        Fault::ActiveBeforeCopy => &[Ack, Agree, Election, Own, StopStart, NoPanic, Converge],
+        Fault::ActiveBeforeCopy => &[Ack, Agree, Election, Own, StopStart, Converge],
         Fault::ClaimForgetsActive
         | Fault::AdoptWithoutReread
         | Fault::CommitIndexLost
@@ -33,8 +33,9 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
         | Fault::GuardReadsBeforeWrite
         | Fault::UnguardedRecordless
         | Fault::NoSecondRead
-        | Fault::TornSuperblockAccepted
-        | Fault::SentBeforePersisted => &[Ack, Agree, Election, Own, StopStart, NoPanic],
+        | Fault::SentBeforePersisted => &[Ack, Agree, Election, Own, StopStart],
+        // What is read back makes no sense.
+        Fault::TornSuperblockAccepted => &[Ack, Agree, Election, NoPanic],
         // Two owners.
         Fault::TakeoverIgnoresGrace
         | Fault::RestartClaimsAge

@@ -9,6 +9,7 @@ use stead_model::config::QuorumMode;
 use stead_model::profile::{CLOCK_RATE_PPM, Profile, Timing};
 
 use crate::clock::Instant;
+use crate::faults::Kind;
 use crate::net::Weather;
 use crate::rng::Rng;
 
@@ -330,9 +331,16 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
 
 fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
     let beat = timing.heartbeat.0;
-    let kinds = crate::faults::Kind::ORDINARY.len();
+    let kinds = Kind::ORDINARY.len();
     let mut weights: Vec<u64> =
         (0..kinds).map(|_| if rng.chance(450) { 0 } else { rng.wild(1, 100) }).collect();
+    // What makes an owner silent while it acts is the heart of the matter: often much of it.
+    if rng.chance(600) {
+        for kind in [Kind::Isolate, Kind::CutOff, Kind::StallAndCut] {
+            let at = Kind::ORDINARY.iter().position(|k| *k == kind).unwrap_or(0);
+            weights[at] += rng.wild(1, 200);
+        }
+    }
     if weights.iter().all(|w| *w == 0) {
         weights[rng.below(kinds as u64) as usize] = 1;
     }
