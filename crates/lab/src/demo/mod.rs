@@ -28,7 +28,7 @@ use crate::step::StepError;
 use crate::up::{self, UpError, UpOptions};
 
 pub use report::{DemoMedians, DemoReport, DemoRun};
-pub use web::WebServer;
+pub use web::{WebServer, create_group};
 
 /// The group of the demo.
 pub const GROUP: &str = "web";
@@ -170,7 +170,7 @@ fn in_lab(
     let web = WebServer::find();
     progress(&format!("web server: {web}"));
     let cluster = Cluster::of(lab);
-    web::create_group(lab, &cluster, &web)?;
+    create_group(lab, &cluster, &web)?;
     let group = cluster.wait_online(GROUP, None, ONLINE_LIMIT)?;
     let owner = group.owner.map_or_else(|| "nobody".into(), |node| node.to_string());
     let (address, bits) = (virtual_address(), PREFIX_LEN);

@@ -61,7 +61,7 @@ impl fmt::Display for WebServer {
 }
 
 /// Writes the pages of all nodes and creates the group: the address, and the server that needs it.
-pub(super) fn create_group(
+pub fn create_group(
     lab: &Lab,
     cluster: &Cluster<'_>,
     web: &WebServer,

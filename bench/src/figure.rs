@@ -1,0 +1,201 @@
+//! A figure: what was measured, in which case, all its values, and what it should be.
+
+use std::fmt;
+
+use serde::Serialize;
+use stead_model::NodeId;
+use stead_model::profile::Profile;
+
+use crate::statistics::{Spread, rounded};
+use crate::target::{self, Peer};
+
+/// What is measured. The serialized names are stable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Last good answer to first good answer around a power cut.
+    Outage,
+    /// Power cut to the first suspicion of the node that decides.
+    Detect,
+    /// Power cut to the committed ownership entry.
+    Decide,
+    /// Power cut to the last resource reported online.
+    Online,
+    /// Last good answer of the old owner to the first of the new one.
+    MoveOutage,
+    /// Application killed to the next good answer, without the application's own start.
+    AppRestart,
+    /// Application killed to the next good answer.
+    AppAnswer,
+    /// The application's own start: executed to its first good answer.
+    AppStart,
+    /// User and system time of all processes of a node that are ours.
+    IdleCpu,
+    /// Sum of their resident memory.
+    Rss,
+    /// Sum of their proportional share of it.
+    Pss,
+    /// `lab up` to quorum on all nodes.
+    Up,
+    /// The same and on, until a client gets a page of the demo group.
+    UpAnswer,
+}
+
+impl Kind {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Outage => "client outage, node crash",
+            Self::Detect => "  of it: detect",
+            Self::Decide => "  of it: decide",
+            Self::Online => "  of it: online",
+            Self::MoveOutage => "client outage, planned move",
+            Self::AppRestart => "application killed -> answering, its start excluded",
+            Self::AppAnswer => "  with its start",
+            Self::AppStart => "  its start alone",
+            Self::IdleCpu => "idle CPU of a node",
+            Self::Rss => "memory of a node, RSS",
+            Self::Pss => "memory of a node, PSS",
+            Self::Up => "`lab up` until all nodes have quorum",
+            Self::UpAnswer => "`lab up` and a group until it answers a client",
+        }
+    }
+
+    const fn unit(self) -> Unit {
+        match self {
+            Self::Outage | Self::Detect | Self::Decide | Self::Online | Self::MoveOutage => {
+                Unit::Milliseconds
+            }
+            Self::AppRestart | Self::AppAnswer | Self::AppStart => Unit::Milliseconds,
+            Self::IdleCpu => Unit::PercentOfACore,
+            Self::Rss | Self::Pss => Unit::MiB,
+            Self::Up | Self::UpAnswer => Unit::Seconds,
+        }
+    }
+}
+
+/// What the values count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub(crate) enum Unit {
+    #[serde(rename = "ms")]
+    Milliseconds,
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "percent-of-a-core")]
+    PercentOfACore,
+    #[serde(rename = "MiB")]
+    MiB,
+}
+
+impl Unit {
+    /// A value with its unit, in as many digits as mean something.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::Milliseconds if value < 100.0 => format!("{value:.1} ms"),
+            Self::Milliseconds => format!("{value:.0} ms"),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::PercentOfACore => format!("{value:.2} %"),
+            Self::MiB => format!("{value:.1} MiB"),
+        }
+    }
+}
+
+/// In which lab it was measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Case {
+    pub(crate) profile: Profile,
+    pub(crate) nodes: u16,
+    /// The node that it is about, where it is about one.
+    pub(crate) node: Option<NodeId>,
+    /// Whether that node owned the group.
+    pub(crate) owner: Option<bool>,
+}
+
+impl Case {
+    /// A whole lab.
+    pub(crate) const fn of(profile: Profile, nodes: u16) -> Self {
+        Self { profile, nodes, node: None, owner: None }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} nodes", self.profile.name(), self.nodes)?;
+        if let Some(node) = self.node {
+            write!(f, ", {node}")?;
+        }
+        match self.owner {
+            Some(true) => f.write_str(" with the group"),
+            Some(false) => f.write_str(" without it"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A share of a figure.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+}
+
+/// One line of a report.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) figure: Kind,
+    pub(crate) title: &'static str,
+    pub(crate) case: Case,
+    pub(crate) unit: Unit,
+    /// One per run, in the order of the runs.
+    pub(crate) values: Vec<f64>,
+    /// Of the values; `None` when no run had one.
+    pub(crate) spread: Option<Spread>,
+    /// The median shall not be more, where there is a target.
+    pub(crate) target: Option<f64>,
+    /// Whether it is not.
+    pub(crate) met: Option<bool>,
+    /// What others need for the same, in the same unit.
+    pub(crate) peers: &'static [Peer],
+    /// What it is made of, where that is known.
+    pub(crate) parts: Vec<Part>,
+}
+
+impl Figure {
+    /// With target and peers of its case.
+    pub(crate) fn new(kind: Kind, case: Case, values: &[f64]) -> Self {
+        let values: Vec<f64> = values.iter().copied().map(rounded).collect();
+        let spread = Spread::of(&values);
+        let target = target::target(kind, &case);
+        Self {
+            figure: kind,
+            title: kind.title().trim_start(),
+            case,
+            unit: kind.unit(),
+            met: spread.zip(target).map(|(spread, target)| spread.median <= target),
+            values,
+            spread,
+            target,
+            peers: target::peers(kind, &case),
+            parts: Vec::new(),
+        }
+    }
+
+    /// As a person reads it; what belongs to the line above is indented.
+    pub(crate) const fn heading(&self) -> &'static str {
+        self.figure.title()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_held_against_the_target() {
+        let case = Case::of(Profile::Standard, 2);
+        let met = |values: &[f64]| Figure::new(Kind::Outage, case, values).met;
+        assert_eq!(met(&[900.0, 1250.0, 5000.0]), Some(true));
+        assert_eq!(met(&[900.0, 1250.1, 1300.0]), Some(false));
+        assert_eq!(met(&[]), None);
+        assert_eq!(Figure::new(Kind::Detect, case, &[1.0]).met, None);
+    }
+}

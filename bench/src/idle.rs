@@ -1,0 +1,142 @@
+//! `bench idle`: what a node costs while its group runs and nothing happens.
+//!
+//! Counted are guard, node service, monitor and the inits of applications; not the applications and
+//! not what belongs to the lab. No client asks meanwhile.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use stead_lab::{Lab, boot_ns};
+use stead_model::NodeId;
+use stead_model::profile::Profile;
+
+use crate::bench::{Bench, Outcome};
+use crate::figure::{Case, Figure, Kind, Part};
+use crate::processes::{self, Memory, Process, ProcessError, Role, Spent};
+use crate::screen;
+use crate::site::{MeasureError, Site, wait_good};
+use crate::statistics::rounded;
+
+/// In two nodes, both profiles.
+pub(crate) fn run(bench: &Bench) -> Outcome {
+    let cases = bench.cases(&[Profile::Standard, Profile::Fast], &[2]);
+    Outcome::over(&cases, |case, outcome| measure(bench, case, outcome))
+}
+
+fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), MeasureError> {
+    let site = Site::with_group(bench, &case, outcome)?;
+    let prober = site.prober()?;
+    wait_good(&prober, None, "after the group was created")?;
+    drop(prober);
+    let (owner, _) = site.owner_and_other()?;
+    thread::sleep(AFTERMATH);
+    let nodes: Vec<NodeId> = site.lab().record().node_ids().collect();
+    let before = samples(site.lab(), &nodes)?;
+    screen::talk(&format!("  idle for {} s", bench.options.seconds));
+    thread::sleep(Duration::from_secs(bench.options.seconds));
+    let after = samples(site.lab(), &nodes)?;
+    for (before, after) in before.iter().zip(&after) {
+        if !before.is_same_life(after) {
+            return Err(MeasureError::Group("was not left alone: processes of its nodes changed"));
+        }
+        let owns = after.node == owner;
+        let case = Case { node: Some(after.node), owner: Some(owns), ..case };
+        let cpu = cpu(case, before, after);
+        let [rss, pss] = memory(case, &after.processes)?;
+        outcome.figures.extend([cpu, rss, pss]);
+    }
+    let quorum = site.cluster().view(owner)?.quorum;
+    let leader = quorum.leader.map_or_else(|| "nobody".into(), |leader| leader.to_string());
+    let host = quorum.disk_host.map_or_else(|| "nobody".into(), |node| node.to_string());
+    outcome.note(format!("{case}: {leader} leads, {host} hosts the quorum disk"));
+    outcome.note(format!("{} s without a client asking", bench.options.seconds));
+    outcome.note("of each node guard, node service, monitor, inits; not application, not lab");
+    site.down()
+}
+
+/// The processes of a node at one moment; those of others are left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Sample {
+    node: NodeId,
+    taken_ns: u64,
+    processes: Vec<(Process, Spent)>,
+}
+
+impl Sample {
+    fn take(lab: &Lab, node: NodeId) -> Result<Self, ProcessError> {
+        let mut processes = Vec::new();
+        for process in processes::of_node(lab, node)? {
+            if process.role != Role::Foreign {
+                processes.push((process, Spent::read(process.pid)?));
+            }
+        }
+        Ok(Self { node, taken_ns: boot_ns(), processes })
+    }
+
+    /// Whether both have the very same processes.
+    fn is_same_life(&self, other: &Self) -> bool {
+        let lives = |sample: &Self| -> Vec<(u32, u64)> {
+            sample.processes.iter().map(|(p, spent)| (p.pid, spent.started)).collect()
+        };
+        lives(self) == lives(other)
+    }
+}
+
+fn samples(lab: &Lab, nodes: &[NodeId]) -> Result<Vec<Sample>, ProcessError> {
+    nodes.iter().map(|node| Sample::take(lab, *node)).collect()
+}
+
+/// Percent of one core between two samples of the same processes.
+fn cpu(case: Case, before: &Sample, after: &Sample) -> Figure {
+    let seconds = (after.taken_ns - before.taken_ns) as f64 / 1e9;
+    let of_all = seconds * rustix::param::clock_ticks_per_second() as f64 / 100.0;
+    let pairs = before.processes.iter().zip(&after.processes);
+    let shares = pairs.map(|((process, before), (_, after))| {
+        (process.role, after.ticks.saturating_sub(before.ticks) as f64 / of_all)
+    });
+    summed(Kind::IdleCpu, case, shares)
+}
+
+fn memory(case: Case, processes: &[(Process, Spent)]) -> Result<[Figure; 2], ProcessError> {
+    let held = |(process, _): &(Process, Spent)| Ok((process.role, Memory::read(process.pid)?));
+    let held: Vec<(Role, Memory)> =
+        processes.iter().map(held).collect::<Result<_, ProcessError>>()?;
+    let mib = |kib: fn(&Memory) -> u64| {
+        held.iter().map(move |(role, memory)| (*role, kib(memory) as f64 / 1024.0))
+    };
+    Ok([
+        summed(Kind::Rss, case, mib(|memory| memory.rss_kib)),
+        summed(Kind::Pss, case, mib(|memory| memory.pss_kib)),
+    ])
+}
+
+/// One value, and what each kind of process has of it.
+fn summed(kind: Kind, case: Case, shares: impl Iterator<Item = (Role, f64)>) -> Figure {
+    let mut by_role: BTreeMap<Role, f64> = BTreeMap::new();
+    for (role, share) in shares {
+        *by_role.entry(role).or_insert(0.0) += share;
+    }
+    let sum = by_role.values().sum();
+    let part =
+        |(role, value): (Role, f64)| Part { name: role.name().into(), value: rounded(value) };
+    Figure { parts: by_role.into_iter().map(part).collect(), ..Figure::new(kind, case, &[sum]) }
+}
+
+/// What follows a start (announcements at 50, 200 and 1000 ms) is over by then.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_one_role_are_added_up() {
+        let shares = [(Role::Init, 0.25), (Role::Guard, 1.0), (Role::Init, 0.5)];
+        let case = Case::of(Profile::Standard, 2);
+        let figure = summed(Kind::IdleCpu, case, shares.into_iter());
+        assert_eq!(figure.values, [1.75]);
+        let parts: Vec<_> = figure.parts.iter().map(|p| (p.name.as_str(), p.value)).collect();
+        assert_eq!(parts, [("guard", 1.0), ("init", 0.75)]);
+    }
+}

@@ -1,0 +1,123 @@
+//! What the figures should be, and what others need for the same.
+//!
+//! The figures of the peers were taken on one machine of 2 cores with the same kind of lab and the
+//! same client (a fresh connection every 5 ms): Debian 12, Pacemaker 2.1.5 with Corosync 3.1.7,
+//! keepalived 2.2.7. Medians; Pacemaker monitors every second, and no fencing delay is in them.
+//! "tuned" is a token of 300 ms with the ping timeout set by hand.
+
+use serde::Serialize;
+use stead_model::profile::Profile;
+
+use crate::figure::{Case, Kind};
+
+/// What somebody else needs.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) settings: &'static str,
+    /// In the unit of the figure.
+    pub(crate) median: f64,
+}
+
+const fn pacemaker(settings: &'static str, median: f64) -> Peer {
+    Peer { name: "Pacemaker", settings, median }
+}
+
+const fn keepalived(settings: &'static str, median: f64) -> Peer {
+    Peer { name: "keepalived", settings, median }
+}
+
+/// The most that the median of a figure shall be, in its unit.
+pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
+    let by_profile = |standard, fast| match case.profile {
+        Profile::Standard => standard,
+        Profile::Fast => fast,
+        Profile::Relaxed => None,
+    };
+    match kind {
+        Kind::Outage => by_profile(Some(1250.0), Some(350.0)),
+        Kind::MoveOutage => by_profile(Some(60.0), Some(60.0)),
+        Kind::AppRestart => by_profile(Some(30.0), Some(30.0)),
+        Kind::IdleCpu => by_profile(Some(0.5), Some(2.0)),
+        Kind::Rss => by_profile(Some(20.0), None),
+        Kind::Up | Kind::UpAnswer => by_profile(Some(3.0), None),
+        Kind::Detect
+        | Kind::Decide
+        | Kind::Online
+        | Kind::AppAnswer
+        | Kind::AppStart
+        | Kind::Pss => None,
+    }
+}
+
+/// What others need for the same.
+pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
+    match kind {
+        Kind::Outage => match case.nodes {
+            2 => OUTAGE_2_NODES,
+            3 => OUTAGE_3_NODES,
+            _ => &[],
+        },
+        Kind::MoveOutage => MOVE,
+        Kind::AppAnswer => APP,
+        Kind::IdleCpu => match case.owner {
+            Some(true) => IDLE_OWNER,
+            Some(false) | None => IDLE_OTHER,
+        },
+        Kind::Rss => RSS,
+        Kind::Pss => PSS,
+        Kind::UpAnswer => UP,
+        // The peers' figure has the start of the application in it, which is a few milliseconds.
+        Kind::AppRestart => APP,
+        Kind::Detect | Kind::Decide | Kind::Online | Kind::AppStart | Kind::Up => &[],
+    }
+}
+
+const OUTAGE_2_NODES: &[Peer] = &[
+    pacemaker("as Debian ships it", 6552.0),
+    pacemaker("tuned", 858.0),
+    keepalived("1 s adverts, no quorum", 2713.0),
+    keepalived("20 ms adverts, no quorum", 60.0),
+];
+
+const OUTAGE_3_NODES: &[Peer] =
+    &[pacemaker("as Debian ships it", 8239.0), pacemaker("tuned", 951.0)];
+
+const MOVE: &[Peer] = &[
+    pacemaker("as Debian ships it", 326.0),
+    keepalived("1 s adverts", 238.0),
+    keepalived("100 ms adverts", 34.0),
+];
+
+const APP: &[Peer] =
+    &[pacemaker("as Debian ships it", 678.0), keepalived("1 s adverts, moves the address", 977.0)];
+
+const IDLE_OWNER: &[Peer] =
+    &[pacemaker("two 1 s monitors", 4.4), pacemaker("bare", 0.7), keepalived("1 s adverts", 0.2)];
+
+const IDLE_OTHER: &[Peer] = &[pacemaker("bare", 0.7), keepalived("1 s adverts", 0.2)];
+
+const RSS: &[Peer] = &[pacemaker("alone on the machine", 194.2), keepalived("alone", 6.1)];
+
+const PSS: &[Peer] = &[pacemaker("alone on the machine", 125.2), keepalived("alone", 2.3)];
+
+const UP: &[Peer] = &[
+    pacemaker("as Debian ships it", 24.0),
+    pacemaker("dc-deadtime 2 s", 5.5),
+    keepalived("1 s adverts", 3.4),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profile_and_number_of_nodes_choose_target_and_peers() {
+        let outage = |profile, nodes| target(Kind::Outage, &Case::of(profile, nodes));
+        assert_eq!(outage(Profile::Standard, 3), Some(1250.0));
+        assert_eq!(outage(Profile::Fast, 2), Some(350.0));
+        assert_eq!(outage(Profile::Relaxed, 2), None);
+        let slowest = |nodes| peers(Kind::Outage, &Case::of(Profile::Fast, nodes))[0].median;
+        assert_eq!((slowest(2), slowest(3)), (6552.0, 8239.0));
+    }
+}
