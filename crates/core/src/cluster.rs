@@ -17,7 +17,7 @@ use stead_model::order::{GuardOrder, GuardStatus};
 use stead_model::profile::Timing;
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope};
-use stead_model::wire::peer::{PeerMessage, RaftMessage, Report};
+use stead_model::wire::peer::{LeaseQuestion, PeerMessage, RaftMessage, Report};
 use stead_model::{
     CauseId, GroupId, Incarnation, LogIndex, NodeId, RequestId, ResourceId, Time, UtcMillis,
 };
@@ -78,6 +78,8 @@ pub struct Cluster {
     inbox: VecDeque<RaftMessage>,
     /// Messages of this node to itself.
     self_mail: VecDeque<PeerMessage>,
+    /// The last lease question of each node that came while nobody led here, and when.
+    early_questions: BTreeMap<NodeId, (Time, LeaseQuestion)>,
     heartbeat_at: Time,
     pumped_at: Time,
     records: u64,

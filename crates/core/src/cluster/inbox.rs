@@ -4,7 +4,7 @@ use stead_model::order::GuardReport;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Level;
 use stead_model::request::{Answer, Envelope};
-use stead_model::wire::peer::{PeerMessage, RaftMessage};
+use stead_model::wire::peer::{LeaseQuestion, PeerMessage, RaftMessage};
 use stead_model::{NodeId, RequestId, Span, Time, VoterId};
 
 use super::{Asked, Cluster, Own};
@@ -122,10 +122,8 @@ impl Cluster {
             PeerMessage::Heartbeat(heartbeat) => self.links.announced(now, from, heartbeat.disk),
             PeerMessage::Raft(raft) => self.raft(from, raft),
             PeerMessage::LeaseQuestion(question) => {
-                if question.node == from {
-                    self.with_leader(now, |leading, replica, _| {
-                        leading.question(now, replica, question);
-                    });
+                if question.node == from && !self.question(now, question) {
+                    self.early_questions.insert(from, (now, question));
                 }
             }
             PeerMessage::LeaseAnswer(answer) => self.asker.answer(now, answer),
@@ -168,6 +166,20 @@ impl Cluster {
             return false;
         }
         if own_term >= disk_term { self.with_own(now, act) } else { self.with_disk(now, act) }
+    }
+
+    fn question(&mut self, now: Time, question: LeaseQuestion) -> bool {
+        self.with_leader(now, |leading, replica, _| leading.question(now, replica, question))
+    }
+
+    /// Who is elected is known to the others, and asked, before its election is durable here. An
+    /// older question is repeated by whoever asked it.
+    pub(super) fn take_early_questions(&mut self, now: Time) {
+        for (_, (arrived, question)) in std::mem::take(&mut self.early_questions) {
+            if now.since(arrived) < self.timing.renewal {
+                self.question(now, question);
+            }
+        }
     }
 
     fn forwarded(&mut self, now: Time, from: NodeId, envelope: &Envelope) {

@@ -274,6 +274,7 @@ impl Cluster {
         let how = if elected.by_transfer { "by transfer" } else { "by election" };
         let text = format!("{voter} leads term {} {how}", elected.term.0);
         self.record(now, Level::Info, "elected", text);
+        self.take_early_questions(now);
     }
 
     fn confirm_reads(&mut self, now: Time, reads: &[u64], disk: bool) {

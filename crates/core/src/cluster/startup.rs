@@ -64,6 +64,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         requests: BTreeMap::new(),
         inbox: VecDeque::new(),
         self_mail: VecDeque::new(),
+        early_questions: BTreeMap::new(),
         heartbeat_at: now,
         pumped_at: now,
         records: 0,
