@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stead_model::resource::Health;
 use stead_model::resource_type::{signal_number, split_words};
-use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec, Thing};
+use stead_model::wire::guard::{Claim, ExitStatus, InstanceId, ProgramSpec, Thing};
 
 use crate::host::users;
 use crate::resource_type::{Call, Cancel, Checked, Context, Fault, Life, Properties, ResourceType};
@@ -53,14 +53,21 @@ impl GenericApplication {
         })
     }
 
-    fn spec(&self, resource: &str) -> Result<ProgramSpec, Fault> {
+    /// What the guard shall clone. The application is told what it runs as: its epoch is a fencing
+    /// token that it may hand on.
+    fn spec(&self, claim: &Claim) -> Result<ProgramSpec, Fault> {
         let user = self.user.as_deref().map(users::find).transpose().map_err(Fault::Failed)?;
+        let told = [
+            format!("STEAD_GROUP={}", claim.group),
+            format!("STEAD_RESOURCE={}", claim.resource),
+            format!("STEAD_EPOCH={}", claim.epoch),
+        ];
         Ok(ProgramSpec {
             argv: self.argv.clone(),
-            env: self.env.clone(),
+            env: self.env.iter().cloned().chain(told).collect(),
             cwd: self.cwd.clone(),
             user,
-            name: resource.to_owned(),
+            name: claim.resource.as_str().to_owned(),
         })
     }
 
@@ -88,7 +95,7 @@ impl GenericApplication {
 
 impl ResourceType for GenericApplication {
     fn online(&self, call: &Call) -> Result<(), Fault> {
-        let spec = self.spec(call.claim.resource.as_str())?;
+        let spec = self.spec(&call.claim)?;
         let guard = &self.context.guard;
         let instance = guard.admit(&call.claim, Thing::Program(spec), &call.cancel)?;
         self.hold(instance);
