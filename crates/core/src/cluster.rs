@@ -4,6 +4,7 @@
 //! (`pump`). What they want of the world comes out as effects; what they want of each other is
 //! delivered here at once.
 
+mod causes;
 mod inbox;
 mod pump;
 mod startup;
@@ -21,6 +22,8 @@ use stead_model::wire::peer::{LeaseQuestion, PeerMessage, RaftMessage, Report};
 use stead_model::{
     CauseId, GroupId, Incarnation, LogIndex, NodeId, RequestId, ResourceId, Time, UtcMillis,
 };
+
+use causes::Causes;
 
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::replica::Replica;
@@ -81,9 +84,11 @@ pub struct Cluster {
     /// The last lease question of each node that came while nobody led here, and when.
     early_questions: BTreeMap<NodeId, (Time, LeaseQuestion)>,
     heartbeat_at: Time,
+    /// The engine's heartbeats were sent with a read: the node's own go along.
+    beats: bool,
     pumped_at: Time,
     records: u64,
-    cause: Option<CauseId>,
+    causes: Causes,
     counters: Counters,
     had_lease: bool,
     lost_since: Option<UtcMillis>,
@@ -154,7 +159,7 @@ impl Cluster {
     }
 
     fn effects(&mut self) -> Vec<Effect> {
-        let mut effects = std::mem::take(&mut self.out);
+        let mut effects = bundle(std::mem::take(&mut self.out));
         effects.append(&mut self.io.out);
         effects
     }
@@ -257,6 +262,8 @@ impl Cluster {
     ) {
         self.records += 1;
         let (group, resource) = about;
+        let id = CauseId(self.records);
+        let cause = self.causes.chain(code, group.as_ref(), id);
         let record = Record {
             number: self.records,
             at: self.utc_now(now),
@@ -267,8 +274,8 @@ impl Cluster {
             group,
             resource,
             text,
-            id: CauseId(self.records),
-            cause: self.cause,
+            id,
+            cause,
         };
         self.out.push(Effect::Record(record));
     }
@@ -287,6 +294,35 @@ impl Cluster {
         }
     }
 }
+
+/// Puts the datagrams to one node into one.
+fn bundle(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut rest = Vec::with_capacity(effects.len());
+    let mut bundles: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
+    for effect in effects {
+        match effect {
+            Effect::Send { to, channel: Channel::Datagram, message } => {
+                bundles.entry(to).or_default().push(message);
+            }
+            other => rest.push(other),
+        }
+    }
+    for (to, mut messages) in bundles {
+        while !messages.is_empty() {
+            let later = messages.split_off(messages.len().min(BUNDLE_MAX));
+            let message = match <[PeerMessage; 1]>::try_from(messages) {
+                Ok([single]) => single,
+                Err(messages) => PeerMessage::Bundle(messages),
+            };
+            rest.push(Effect::Send { to, channel: Channel::Datagram, message });
+            messages = later;
+        }
+    }
+    rest
+}
+
+/// Messages of one datagram: all of them are small, together they fit any network.
+const BUNDLE_MAX: usize = 8;
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -119,6 +119,13 @@ impl Cluster {
     /// A message of another node, or of this one to itself.
     pub(super) fn message(&mut self, now: Time, from: NodeId, message: PeerMessage) {
         match message {
+            PeerMessage::Bundle(messages) => {
+                for message in messages {
+                    if !matches!(message, PeerMessage::Bundle(_)) {
+                        self.message(now, from, message);
+                    }
+                }
+            }
             PeerMessage::Heartbeat(heartbeat) => self.links.announced(now, from, heartbeat.disk),
             PeerMessage::Raft(raft) => self.raft(from, raft),
             PeerMessage::LeaseQuestion(question) => {

@@ -3,7 +3,7 @@
 use stead_model::NodeId;
 use stead_model::record::Level;
 use stead_model::wire::peer::{Heartbeat, PeerMessage, RaftMessage};
-use stead_model::{Time, VoterId};
+use stead_model::{Span, Time, VoterId};
 
 use super::{Cluster, Own};
 use crate::consensus::replica::{Applied, Batch, Elected, Post, Replica};
@@ -28,6 +28,7 @@ impl Cluster {
             }
         }
         self.note_changes(now);
+        self.say_alive_along(now);
     }
 
     /// What happens by time alone.
@@ -39,12 +40,35 @@ impl Cluster {
             own.replica.tick(now);
         }
         if now >= self.heartbeat_at {
-            self.heartbeat_at = now + self.timing.heartbeat;
-            let message = self.heartbeat();
-            self.broadcast(Channel::Datagram, &message);
+            if let Own::Running(own) = &mut self.own {
+                own.replica.beat();
+            }
+            if let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) {
+                live.replica.beat();
+            }
+            self.say_alive(now);
         }
         self.with_holdings(|h| h.deadline(now));
         self.ask_lease(now);
+    }
+
+    fn say_alive(&mut self, now: Time) {
+        self.heartbeat_at = now + self.timing.heartbeat;
+        let message = self.heartbeat();
+        self.broadcast(Channel::Datagram, &message);
+    }
+
+    /// Something is being sent anyway: a heartbeat that is due soon goes with it, in the same
+    /// datagram, and saves a wake-up on both sides.
+    fn say_alive_along(&mut self, now: Time) {
+        let soon = now + Span(self.timing.heartbeat.0 / 2) >= self.heartbeat_at;
+        let sends = |e: &Effect| matches!(e, Effect::Send { channel: Channel::Datagram, .. });
+        // A leader's heartbeats are the engine's too: they keep their own time.
+        let leads = !self.leading().is_empty();
+        let along = soon && !leads && self.out.iter().any(sends);
+        if std::mem::take(&mut self.beats) || along {
+            self.say_alive(now);
+        }
     }
 
     fn heartbeat(&self) -> PeerMessage {
@@ -362,6 +386,7 @@ impl Cluster {
             nodes.iter().copied().filter(|n| *n == self.node || self.links.is_heard(*n)).collect();
         let limit = self.seat.as_ref().map_or(0, |s| s.database_limit_bytes());
         let mut notes = Vec::new();
+        let mut beats = false;
         let utc = self.utc_now(now);
         let mut around = Around {
             now,
@@ -371,11 +396,13 @@ impl Cluster {
             nodes: &nodes,
             heard: &heard,
             database_limit_bytes: if limit == 0 { DATABASE_LIMIT_BYTES } else { limit },
+            beats: &mut beats,
             counters: &mut self.counters,
             mail,
             notes: &mut notes,
         };
         act(&mut around);
+        self.beats |= beats;
         for note in notes {
             self.record(now, Level::Info, note.code, note.text);
         }

@@ -6,6 +6,7 @@ use stead_journal::{ClusterKey, DiskId, Identity, Medium, Opening, Plain, Recove
 use stead_model::record::Level;
 use stead_model::{OrderId, Span, Time, UtcMillis, VoterId};
 
+use super::causes::Causes;
 use super::{Cluster, Own, OwnReplica, Reporting, Start};
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::record;
@@ -66,9 +67,10 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         self_mail: VecDeque::new(),
         early_questions: BTreeMap::new(),
         heartbeat_at: now,
+        beats: false,
         pumped_at: now,
         records: 0,
-        cause: None,
+        causes: Causes::default(),
         counters: Counters::default(),
         had_lease: false,
         lost_since: None,

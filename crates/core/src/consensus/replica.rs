@@ -247,8 +247,7 @@ impl Replica {
         let ticks = if !self.is_leader() && self.is_behind() {
             self.ticks.election
         } else if self.is_leader() {
-            let beat = raft.heartbeat_timeout().saturating_sub(raft.heartbeat_elapsed());
-            beat.min(raft.election_timeout().saturating_sub(raft.election_elapsed))
+            raft.election_timeout().saturating_sub(raft.election_elapsed)
         } else if !raft.promotable() {
             self.ticks.election
         } else {
@@ -256,6 +255,11 @@ impl Replica {
             timeout.saturating_sub(raft.election_elapsed)
         };
         self.ticks.last + self.ticks.period * (ticks.max(1) as u64)
+    }
+
+    /// A leader's heartbeat, due at heartbeat rate; a read is one too.
+    pub(crate) fn beat(&mut self) {
+        self.raw.ping();
     }
 
     /// Starts an election at once.
@@ -622,7 +626,8 @@ fn config(setup: &Setup, ticks: &Ticks, applied: u64) -> Config {
     Config {
         id: setup.id.0,
         election_tick: ticks.election,
-        heartbeat_tick: 10,
+        // The owner of the replica beats by itself: see [`Replica::beat`].
+        heartbeat_tick: ticks.election - 1,
         min_election_tick: ticks.election,
         max_election_tick: ticks.longest,
         applied,

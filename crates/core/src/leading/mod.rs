@@ -56,6 +56,8 @@ pub(crate) struct Around<'a> {
     pub(crate) heard: &'a [NodeId],
     /// Largest database the quorum disk can hold.
     pub(crate) database_limit_bytes: u64,
+    /// Set when heartbeats of the engine were sent: they are not due for an interval.
+    pub(crate) beats: &'a mut bool,
     pub(crate) counters: &'a mut Counters,
     pub(crate) mail: &'a mut Vec<Mail>,
     pub(crate) notes: &'a mut Vec<Note>,
@@ -107,6 +109,7 @@ impl Leading {
                 self.confirmed(replica, context, around);
             } else {
                 replica.read(context);
+                *around.beats = true;
             }
         }
     }

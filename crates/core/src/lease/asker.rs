@@ -80,6 +80,13 @@ impl Asker {
         self.ask_at = self.ask_at.min(now);
     }
 
+    /// Asks now if a question is due within `soon` anyway.
+    pub(crate) fn hurry_if_soon(&mut self, now: Time, soon: Span) {
+        if self.ask_at <= now + soon {
+            self.hurry(now);
+        }
+    }
+
     /// The next question, if one is due.
     pub(crate) fn ask(&mut self, now: Time, renewal: Span) -> Option<LeaseQuestion> {
         if now < self.ask_at {
@@ -134,6 +141,8 @@ impl Asker {
     /// A hard stop began: no lease counts, and none will before it is finished (R8).
     pub(crate) fn stop_began(&mut self) {
         self.stopping = true;
+        // What was in force is over: the next lease has the wide barrier.
+        self.in_force = None;
         self.lease = None;
         self.answered.clear();
         self.asked.clear();

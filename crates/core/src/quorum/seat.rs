@@ -43,6 +43,8 @@ pub(crate) struct Seat {
     late: BTreeMap<Ticket, u32>,
     draws: u64,
     claim_began: Time,
+    /// Why the identity block cannot be read, as it was said.
+    unreadable: Option<String>,
     news: Vec<(&'static str, String)>,
     claims: u64,
     adoptions: u64,
@@ -157,6 +159,7 @@ impl Seat {
             late: BTreeMap::new(),
             draws: 0,
             claim_began: now,
+            unreadable: None,
             news: Vec::new(),
             claims: 0,
             adoptions: 0,
@@ -190,7 +193,10 @@ impl Seat {
     /// For people.
     pub(crate) fn describe(&self) -> String {
         match &self.state {
-            State::Blank(_) => "not read yet".into(),
+            State::Blank(_) => match &self.unreadable {
+                Some(why) => format!("unreadable: {why}"),
+                None => "not read yet".into(),
+            },
             State::Watching(_) if self.free => "let go: no leader was heard".into(),
             State::Watching(_) => "watched".into(),
             State::Reading(..) | State::WritingClaim(..) | State::ReadingAgain(..) => {

@@ -32,6 +32,8 @@ pub struct PeerFrame {
 /// A message between nodes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PeerMessage {
+    /// Several small messages in one datagram.
+    Bundle(Vec<PeerMessage>),
     /// A sign of life, at heartbeat rate, on every network.
     Heartbeat(Heartbeat),
     /// A message of the consensus engine between two voters or learners.
@@ -194,6 +196,11 @@ pub struct ResourceStatus {
 impl fmt::Display for PeerMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bundle(messages) => {
+                let mut words = messages.iter();
+                words.next().map_or(Ok(()), |first| write!(f, "{first}"))?;
+                words.try_for_each(|message| write!(f, " + {message}"))
+            }
             Self::Heartbeat(h) => write!(f, "heartbeat {} disk {:?}", h.term, h.disk),
             Self::Raft(m) => {
                 write!(f, "raft {}->{} {} bytes", m.from, m.to, m.bytes.len())?;

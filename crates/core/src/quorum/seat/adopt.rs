@@ -70,12 +70,18 @@ impl Seat {
                     return;
                 }
                 self.medium = Some(Medium { disk, key, geometry });
+                self.unreadable = None;
                 self.state = State::Watching(None);
                 self.poll_at = now;
             }
             Ok(_) => self.die("it is not this cluster's quorum disk".into()),
             Err(error) => {
-                self.news.push(("disk-unreadable", error.to_string()));
+                let why = error.to_string();
+                // It is read again and again; the same is said once.
+                if self.unreadable.as_ref() != Some(&why) {
+                    self.news.push(("disk-unreadable", why.clone()));
+                    self.unreadable = Some(why);
+                }
                 self.state = State::Blank(None);
                 self.poll_at = now + turn.setup.timing.election * 4;
             }
