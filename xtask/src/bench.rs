@@ -9,21 +9,36 @@ use std::process::Command;
 use crate::Failure;
 use crate::metadata::{Metadata, cargo};
 
-const PACKAGE: &str = "bench";
+pub(crate) const PACKAGE: &str = "bench";
+/// The package of the product.
+pub(crate) const PRODUCT: &str = "stead-cli";
 
 /// Forwards to the benchmark program, built for release.
 pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failure> {
     if metadata.member(PACKAGE).is_none() {
         return Err(Failure::Failed(format!("this workspace has no package `{PACKAGE}`")));
     }
+    // What is measured is the product as it is now, built by itself.
+    let product = ["build", "--quiet", "--release", "--locked", "-p", PRODUCT];
+    run_cargo(metadata, &product, &[], "cannot build the product to measure")?;
+    let program = ["run", "--quiet", "--release", "--locked", "-p", PACKAGE, "--"];
+    run_cargo(metadata, &program, arguments, &format!("benchmark `{}`", arguments.join(" ")))
+}
+
+fn run_cargo(
+    metadata: &Metadata,
+    words: &[&str],
+    arguments: &[String],
+    what: &str,
+) -> Result<(), Failure> {
     let status = Command::new(cargo())
-        .args(["run", "--quiet", "--release", "--locked", "-p", PACKAGE, "--"])
+        .args(words)
         .args(arguments)
         .current_dir(&metadata.root)
         .status()
-        .map_err(|error| Failure::Failed(format!("cannot run the benchmarks: {error}")))?;
+        .map_err(|error| Failure::Failed(format!("{what}: {error}")))?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::Failed(format!("benchmark `{}` failed: {status}", arguments.join(" "))))
+    Err(Failure::Failed(format!("{what} failed: {status}")))
 }

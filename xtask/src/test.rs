@@ -10,9 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::bench::PRODUCT;
 use crate::metadata::{Metadata, cargo_words};
 use crate::part::{Part, Ran, table};
-use crate::{Failure, check, debian, no_arguments, soak};
+use crate::{Failure, bench, check, debian, no_arguments, soak};
 
 /// The package of the rounds with real processes.
 const ROUNDS: &str = "e2e";
@@ -54,12 +55,7 @@ fn plan(metadata: &Metadata, scenarios: &[PathBuf]) -> Vec<Part> {
     let has_rounds = metadata.member(ROUNDS).is_some();
     let mut parts = check::parts();
     parts.push(tests(has_rounds));
-    parts.push(Part {
-        name: "release",
-        about: "the release build",
-        commands: vec![cargo_words(&["build", "--workspace", "--release", "--locked"])],
-        limit: Duration::from_mins(20),
-    });
+    parts.push(release(metadata));
     if metadata.member(soak::PACKAGE).is_some() {
         parts.push(soak::part(2));
         parts.push(mutants());
@@ -69,6 +65,20 @@ fn plan(metadata: &Metadata, scenarios: &[PathBuf]) -> Vec<Part> {
         parts.push(rounds());
     }
     parts
+}
+
+/// The programs, each by itself: built along with the simulator the product would carry the
+/// switches of the planted faults.
+fn release(metadata: &Metadata) -> Part {
+    let programs = [PRODUCT, soak::PACKAGE, bench::PACKAGE];
+    let there = programs.into_iter().filter(|name| metadata.member(name).is_some());
+    let build = |name| cargo_words(&["build", "--release", "--locked", "-p", name]);
+    Part {
+        name: "release",
+        about: "the release builds",
+        commands: there.map(build).collect(),
+        limit: Duration::from_mins(20),
+    }
 }
 
 /// Every test of every package, doc tests included; the rounds have a part of their own.

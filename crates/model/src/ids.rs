@@ -36,7 +36,8 @@ number!(
     NodeId, u16, "n"
 );
 number!(
-    /// A voter of the consensus: a node (same number) or a quorum disk (from [`VoterId::DISK_FIRST`]).
+    /// A voter of the consensus: a node (same number) or a quorum disk, from
+    /// [`VoterId::DISK_FIRST`] on.
     VoterId, u64, "v"
 );
 number!(

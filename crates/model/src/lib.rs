@@ -1,4 +1,4 @@
-//! The nouns of stead: what nodes, groups, resources and changes are, without IO and without policy.
+//! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
 //! `group`, `resource`, `resource_type`, `change`, `order`, `request`, `view`, `record`, `reason`,

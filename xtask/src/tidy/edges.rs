@@ -22,10 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "stead-node",
         &["stead-model", "stead-core", "stead-journal", "stead-api", "stead-guard", "stead-advise"],
     ),
-    (
-        "stead-lab",
-        &["stead-model", "stead-journal", "stead-core", "stead-netlink", "stead-api"],
-    ),
+    ("stead-lab", &["stead-model", "stead-journal", "stead-core", "stead-netlink", "stead-api"]),
     (
         "stead-cli",
         &[
@@ -39,7 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("stead-sim", &["stead-model", "stead-journal", "stead-core", "stead-guard"]),
-    ("e2e", &["stead-model", "stead-api", "stead-lab"]),
+    ("e2e", &["stead-model", "stead-api", "stead-lab", "stead-sim"]),
     ("bench", &["stead-model", "stead-api", "stead-lab"]),
     ("raft-proto", &["protobuf"]),
     ("protobuf", &[]),

@@ -1,8 +1,8 @@
 //! Consensus: one replicated log, by the raft engine behind this module and nowhere else.
 //!
 //! Reading order: [`replica`] (a voter or learner: the engine, its log in memory, its database),
-//! `store` (the log in memory), `ticks` (its clock), `record` (what goes into the journal), `age` (R6),
-//! `keeper` (how records become durable).
+//! `store` (the log in memory), `ticks` (its clock), `record` (what goes into the journal), `age`
+//! (R6), `keeper` (how records become durable).
 //!
 //! Not here: who may take over what (module `leading`), when leases count (module `lease`), how D
 //! is hosted (module `quorum`).
