@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use stead_core::Event;
 use stead_model::order::{GuardOrder, ResourceOrder};
 use stead_model::request::Answer;
-use stead_model::wire::guard::{InstanceId, MonitorId};
+use stead_model::wire::guard::{Claim, InstanceId, MonitorId, ThingKind};
 use stead_model::{NodeId, RequestId, ResourceId};
 
 use crate::clock::Instant;
@@ -84,6 +84,15 @@ pub enum Happening {
         /// Life of the guard.
         boot: u64,
     },
+    /// A monitor's question reaches the guard, whether or not the monitor still lives.
+    Asked {
+        /// Where.
+        node: NodeId,
+        /// Life of the guard.
+        boot: u64,
+        /// What.
+        question: Box<Question>,
+    },
     /// A killed thing is gone.
     Killed {
         /// Where.
@@ -143,13 +152,6 @@ pub enum MonitorStep {
         /// The order.
         order: Box<ResourceOrder>,
     },
-    /// Its question reaches the guard.
-    Ask {
-        /// For which resource.
-        resource: ResourceId,
-        /// Which operation.
-        operation: u64,
-    },
     /// An operation on a resource ends.
     Done {
         /// Which resource.
@@ -157,6 +159,19 @@ pub enum MonitorStep {
         /// Which operation.
         operation: u64,
     },
+}
+
+/// A monitor asks the guard whether something may run.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Which monitor asks.
+    pub monitor: MonitorId,
+    /// For which operation on the resource.
+    pub operation: u64,
+    /// For whom.
+    pub claim: Claim,
+    /// What.
+    pub kind: ThingKind,
 }
 
 /// What happens outside of the nodes.
@@ -201,6 +216,7 @@ impl Happening {
             Self::GuardTimer { node, .. }
             | Self::GuardOrder { node, .. }
             | Self::GraceOver { node, .. }
+            | Self::Asked { node, .. }
             | Self::Killed { node, .. }
             | Self::MonitorStarts { node, .. }
             | Self::MonitorExits { node, .. }

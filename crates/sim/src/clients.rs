@@ -201,7 +201,7 @@ impl Clients {
     /// Takes a vote or gives one; the core refuses what does not fit.
     fn wish_for_votes(&mut self, plan: &Plan) -> Request {
         let node = NodeId(self.rng.between(1, plan.nodes.into()) as u16);
-        Request::SetVote { node, votes: self.rng.chance(550) }
+        Request::SetVote { node, votes: self.rng.chance(plan.clients.votes_given) }
     }
 }
 

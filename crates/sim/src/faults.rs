@@ -61,6 +61,8 @@ pub enum Kind {
     SlowAndCut,
     /// A node is cut off from all networks and from the quorum disk, and lives on.
     CutOff,
+    /// A node is cut off and its service dies, or the machine loses power for a moment.
+    DieAndCut,
     /// The header of a slot of the quorum disk is damaged for good.
     SlotDamaged,
     /// A hypervisor pauses a machine and its clock (H14).
@@ -69,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// The faults of the ordinary soak.
-    pub const ORDINARY: [Self; 22] = [
+    pub const ORDINARY: [Self; 23] = [
         Self::Crash,
         Self::CrashAll,
         Self::Freeze,
@@ -91,6 +93,7 @@ impl Kind {
         Self::StallAndCut,
         Self::SlowAndCut,
         Self::CutOff,
+        Self::DieAndCut,
         Self::SlotDamaged,
     ];
 }
@@ -205,6 +208,17 @@ impl World {
                 self.cut(Kind::Isolate, node);
                 Some(Recovery::Mend)
             }
+            Kind::DieAndCut => {
+                if self.rng.chance(500) {
+                    self.if_running(node, Self::service_dies);
+                } else {
+                    self.power_off(node);
+                    let off = self.rng.wild(1_000_000, self.timing.heartbeat.0);
+                    self.recover_later(Recovery::PowerOn(node), off);
+                }
+                self.cut(Kind::Isolate, node);
+                Some(Recovery::Mend)
+            }
             Kind::SlotDamaged => {
                 self.damage_slot(node);
                 None
@@ -294,13 +308,13 @@ impl World {
         }
     }
 
-    /// Damages the header of one of a node's slots, where the nodes can do without D.
+    /// Damages the header of one of a node's slots. D is dead then (R2), so such a run is judged
+    /// for safety only.
     fn damage_slot(&mut self, node: NodeId) {
-        let spare = self.plan.mode == QuorumMode::NodeAndDiskMajority && self.plan.nodes >= 2;
-        let [.., votes, _] = self.plan.clients.weights;
-        if !spare || votes > 0 || self.plan.away != Away::None {
+        if self.plan.mode == QuorumMode::NodeMajority {
             return;
         }
+        self.disk_damaged = true;
         let slot = 2 * (u64::from(node.0) - 1) + self.rng.below(2);
         self.shared.damage((1 + slot) * 4096, SECTOR_BYTES, &mut self.rng);
         self.trace.milestone(self.now, || format!("slot {slot} of the quorum disk is damaged"));

@@ -117,6 +117,7 @@ impl World {
             places.insert("away".into(), Place::NotYet(text));
         }
         match self.checkers.converge.judge(self.now, places, limits) {
+            Err(_) if self.disk_damaged => self.close(),
             Err(violation) => self.verdict(Err(violation)),
             Ok(Judgement::Settled) => self.close(),
             Ok(Judgement::Wait) => {

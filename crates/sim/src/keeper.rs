@@ -295,8 +295,13 @@ impl World {
 
     /// A killed or undone thing is gone.
     pub fn killed(&mut self, node: NodeId, boot: u64, instance: InstanceId) {
-        if self.is_boot(node, boot) {
-            self.act_ends(node, instance);
+        if !self.is_boot(node, boot) {
+            return;
+        }
+        let resource = self.acts.find(node, instance).map(|act| act.resource.clone());
+        self.act_ends(node, instance);
+        if let Some(resource) = resource {
+            self.exit_is_seen(node, &resource, instance);
         }
     }
 

@@ -11,7 +11,7 @@ use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceRep
 use stead_model::wire::guard::{Claim, InstanceId, MonitorId, Refusal, ThingKind};
 use stead_model::{NodeId, ResourceId};
 
-use crate::agenda::{Happening, MonitorStep};
+use crate::agenda::{Happening, MonitorStep, Question};
 use crate::monitor::{Monitor, Phase, Readiness, Runner};
 use crate::world::World;
 
@@ -47,9 +47,6 @@ impl World {
                 }
             }
             MonitorStep::Order { service, order } => self.order_read(address, service, *order),
-            MonitorStep::Ask { resource, operation } => {
-                self.guard_is_asked(address, &resource, operation);
-            }
             MonitorStep::Done { resource, operation } => {
                 self.operation_ends(address, &resource, operation);
             }
@@ -89,27 +86,44 @@ impl World {
         let done = MonitorStep::Done { resource: resource.clone(), operation };
         let habits = self.plan.processes;
         let little = habits.effect_max_ns;
-        let (phase, step, most) = match (&order.action, running) {
-            (Action::Online(_) | Action::Adopt(_), Some(_)) => (Phase::Adopting, done, little),
-            (Action::Online(_), None) => {
-                let ask = MonitorStep::Ask { resource: resource.clone(), operation };
-                (Phase::Asking, ask, little)
+        let (phase, most) = match (&order.action, running) {
+            (Action::Online(_) | Action::Adopt(_), Some(_)) => (Phase::Adopting, little),
+            (Action::Online(spec), None) => {
+                self.ask(address, operation, (spec, &order));
+                (Phase::Asking, 0)
             }
-            (Action::Adopt(_), None) => (Phase::Adopting, done, little),
-            (Action::Offline, Some(_)) if self.rng.chance(habits.hangs) => {
-                (Phase::Hanging, done, little)
-            }
-            (Action::Offline, Some(_)) => (Phase::Stopping, done, habits.stop_max_ns),
-            (Action::Terminate, _) | (Action::Offline, None) => (Phase::Stopping, done, little),
+            (Action::Adopt(_), None) => (Phase::Adopting, little),
+            (Action::Offline, Some(_)) if self.rng.chance(habits.hangs) => (Phase::Hanging, 0),
+            (Action::Offline, Some(_)) => (Phase::Stopping, habits.stop_max_ns),
+            (Action::Terminate, _) | (Action::Offline, None) => (Phase::Stopping, little),
         };
-        self.go_on(address, (phase, step), most);
+        self.go_on(address, (phase, done), most);
         if let Some(runner) = self.runner(address, resource) {
             runner.phase = phase;
         }
     }
 
+    /// The monitor's question to the guard is on its way; it arrives whatever becomes of the
+    /// monitor.
+    fn ask(
+        &mut self,
+        (node, boot, monitor): Address,
+        operation: u64,
+        (spec, order): (&OnlineSpec, &ResourceOrder),
+    ) {
+        let claim = Claim {
+            group: order.group.clone(),
+            resource: order.resource.clone(),
+            epoch: order.epoch,
+            lease: order.lease,
+        };
+        let question = Box::new(Question { monitor, operation, claim, kind: kind(spec) });
+        let at = self.now + self.rng.wild(1_000, self.plan.processes.effect_max_ns);
+        self.agenda.put(at, Happening::Asked { node, boot, question });
+    }
+
     fn go_on(&mut self, address: Address, (phase, step): (Phase, MonitorStep), most: u64) {
-        if phase == Phase::Hanging {
+        if matches!(phase, Phase::Hanging | Phase::Asking) {
             return;
         }
         let (node, boot, monitor) = address;
@@ -134,33 +148,37 @@ impl World {
         if runner.operation == operation { runner.current.clone() } else { None }
     }
 
-    /// The question of a monitor that still lives, or of one that was killed meanwhile.
-    fn guard_is_asked(&mut self, address: Address, resource: &ResourceId, operation: u64) {
-        let Some((service, order)) = self.current(address, resource, operation) else { return };
-        let Action::Online(spec) = &order.action else { return };
-        let claim = Claim {
-            group: order.group.clone(),
-            resource: resource.clone(),
-            epoch: order.epoch,
-            lease: order.lease,
-        };
-        let admitted = self.admit(address.0, address.2, claim, kind(spec));
+    /// The guard answers a question, and its monitor goes on with the answer if it still lives.
+    pub fn guard_is_asked(&mut self, node: NodeId, boot: u64, question: Question) {
+        if !self.is_boot(node, boot) {
+            return;
+        }
+        let Question { monitor, operation, claim, kind } = question;
+        let (address, resource) = ((node, boot, monitor), claim.resource.clone());
+        let admitted = self.admit(node, monitor, claim, kind);
         let habits = self.plan.processes;
         let phase = match &admitted {
             Ok(_) if self.rng.chance(habits.hangs) => Phase::Hanging,
             Ok(_) => Phase::Starting,
             Err(_) => Phase::Idle,
         };
+        let Some((service, _)) = self.current(address, &resource, operation) else {
+            // Terminated meanwhile: a living monitor stops what it no longer wants.
+            if let (Ok(instance), true) = (&admitted, self.monitor(address).is_some()) {
+                self.act_ends(node, *instance);
+            }
+            return;
+        };
         let done = MonitorStep::Done { resource: resource.clone(), operation };
-        if let Some(runner) = self.runner(address, resource) {
+        if let Some(runner) = self.runner(address, &resource) {
             runner.phase = phase;
             runner.instance = admitted.as_ref().ok().copied();
         }
         match admitted {
             Ok(_) => self.go_on(address, (phase, done), habits.start_max_ns),
             Err(refusal) => {
-                self.refused(address.0, &refusal);
-                self.finish(address, resource, Outcome::Refused(refusal.to_string()), service);
+                self.refused(node, &refusal);
+                self.finish(address, &resource, Outcome::Refused(refusal.to_string()), service);
             }
         }
     }
@@ -228,15 +246,20 @@ impl World {
         let resource = act.resource.clone();
         self.trace.milestone(self.now, || format!("{node} {resource} fails"));
         self.act_ends(node, instance);
+        self.exit_is_seen(node, &resource, instance);
+    }
+
+    /// A monitor sees that something it watches is gone, whoever killed it.
+    pub fn exit_is_seen(&mut self, node: NodeId, resource: &ResourceId, instance: InstanceId) {
         let boot = self.node(node).boot;
-        let Some(id) = self.node(node).keeper.as_ref().and_then(|k| k.monitor.as_ref()) else {
-            return;
-        };
-        let address = (node, boot, id.id);
-        let Some(runner) = self.runner(address, &resource) else { return };
-        if runner.phase != Phase::Idle || runner.instance.take() != Some(instance) {
+        let monitor = self.node(node).keeper.as_ref().and_then(|k| k.monitor.as_ref());
+        let Some(monitor) = monitor.filter(|m| m.readiness == Readiness::Ready) else { return };
+        let address = (node, boot, monitor.id);
+        let Some(runner) = self.runner(address, resource) else { return };
+        if runner.phase != Phase::Idle || runner.instance != Some(instance) {
             return;
         }
+        runner.instance = None;
         if let Some((service, _, order)) = runner.last.clone() {
             self.report(node, service, &order, Outcome::Failed("it ended by itself".into()));
         }

@@ -114,6 +114,8 @@ pub struct ClientHabits {
     /// Weights of: set a key, move a group, group off or on, resource off or on, give or take
     /// a vote, rehearse a failure.
     pub weights: [u64; 6],
+    /// Votes that are given rather than taken, per mille.
+    pub votes_given: u64,
 }
 
 /// Which faults exist.
@@ -140,16 +142,16 @@ impl Plan {
         let profiles = [Profile::Fast, Profile::Standard, Profile::Relaxed];
         let profile = profiles[rng.weighted(&[30, 55, 15]).unwrap_or(1)];
         let timing = profile.timing();
-        let long = rng.chance(200);
+        let (long, quick) = (rng.chance(200), rng.chance(250));
         let beats = if long { rng.between(150, 400) } else { rng.between(50, 170) };
         Self {
             nodes,
             mode,
             profile,
             rates_ppm: (0..nodes).map(|_| rate(&mut rng)).collect(),
-            weather: weather(&timing, &mut rng),
+            weather: weather(&timing, quick, &mut rng),
             clients_only: vec![false, rng.chance(200)],
-            disks: disks(&timing, &mut rng),
+            disks: disks(&timing, quick, &mut rng),
             processes: processes(&timing, &mut rng),
             clients: clients(&timing, &mut rng),
             faults: faults(&timing, &mut rng),
@@ -213,6 +215,7 @@ impl Plan {
                 pause_ns: 0,
                 patience_ns: timing.heartbeat.0 * 2,
                 weights: [0; 6],
+                votes_given: 500,
             },
             faults: FaultHabits {
                 pause_ns: 0,
@@ -246,7 +249,7 @@ impl Plan {
 
 fn mode(nodes: u16, rng: &mut Rng) -> QuorumMode {
     let even = nodes.is_multiple_of(2);
-    let weights = if even { [70, 15, 15] } else { [25, 60, 15] };
+    let weights = if even { [68, 16, 16] } else { [40, 44, 16] };
     let modes = [QuorumMode::NodeAndDiskMajority, QuorumMode::NodeMajority, QuorumMode::DiskOnly];
     modes[rng.weighted(&weights).unwrap_or(0)]
 }
@@ -267,12 +270,16 @@ fn sometimes(per_mille_max: u64, rng: &mut Rng) -> u64 {
     if rng.chance(500) { 0 } else { rng.wild(1, per_mille_max) }
 }
 
-fn weather(timing: &Timing, rng: &mut Rng) -> Weather {
+/// In a quick world little lies between a decision and its effect.
+const QUICK_NS: u64 = 60_000;
+
+fn weather(timing: &Timing, quick: bool, rng: &mut Rng) -> Weather {
     let beat = timing.heartbeat.0;
-    let delay_min_ns = rng.wild(5_000, beat / 50);
+    let delay_min_ns = if quick { 5_000 } else { rng.wild(5_000, beat / 50) };
+    let spread = if quick { QUICK_NS } else { rng.wild(5_000, beat / 4) };
     Weather {
         delay_min_ns,
-        delay_max_ns: delay_min_ns + rng.wild(5_000, beat / 4),
+        delay_max_ns: delay_min_ns + spread,
         loss: sometimes(200, rng),
         duplicates: sometimes(100, rng),
         stragglers: sometimes(30, rng),
@@ -282,12 +289,13 @@ fn weather(timing: &Timing, rng: &mut Rng) -> Weather {
     }
 }
 
-fn disks(timing: &Timing, rng: &mut Rng) -> DiskHabits {
+fn disks(timing: &Timing, quick: bool, rng: &mut Rng) -> DiskHabits {
     let beat = timing.heartbeat.0;
-    let latency_min_ns = rng.wild(5_000, beat / 100);
+    let latency_min_ns = if quick { 5_000 } else { rng.wild(5_000, beat / 100) };
+    let spread = if quick { QUICK_NS } else { rng.wild(5_000, beat / 8) };
     DiskHabits {
         latency_min_ns,
-        latency_max_ns: latency_min_ns + rng.wild(5_000, beat / 8),
+        latency_max_ns: latency_min_ns + spread,
         interleaved: if rng.chance(400) { 0 } else { rng.between(50, 1000) },
         failing: if rng.chance(600) { 0 } else { rng.wild(1, 30) },
         late: rng.below(1001),
@@ -326,6 +334,7 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
         pause_ns: rng.wild(beat / 16, beat * 8),
         patience_ns: rng.wild(beat, beat * 30),
         weights,
+        votes_given: rng.between(300, 800),
     }
 }
 
@@ -336,16 +345,18 @@ fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
         (0..kinds).map(|_| if rng.chance(450) { 0 } else { rng.wild(1, 100) }).collect();
     // What makes an owner silent while it acts is the heart of the matter: often much of it.
     if rng.chance(600) {
-        for kind in [Kind::Isolate, Kind::CutOff, Kind::StallAndCut] {
+        for kind in
+            [Kind::Isolate, Kind::CutOff, Kind::StallAndCut, Kind::SlowAndCut, Kind::DieAndCut]
+        {
             let at = Kind::ORDINARY.iter().position(|k| *k == kind).unwrap_or(0);
-            weights[at] += rng.wild(1, 200);
+            weights[at] += rng.wild(1, 120);
         }
     }
     if weights.iter().all(|w| *w == 0) {
         weights[rng.below(kinds as u64) as usize] = 1;
     }
     FaultHabits {
-        pause_ns: rng.wild(beat, beat * 30),
+        pause_ns: rng.wild(beat, beat * 24),
         lasts_max_ns: rng.wild(beat * 3, beat * 80),
         weights,
         aimed: [rng.below(400), rng.below(300), rng.below(300)],

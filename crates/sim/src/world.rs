@@ -87,6 +87,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Faults that have not ended.
     pub recoveries: Vec<Recovery>,
+    /// Whether the quorum disk lost something for good.
+    pub disk_damaged: bool,
     /// The node that stays away for good.
     pub away: Option<NodeId>,
     /// Whether the second phase began.
@@ -138,6 +140,7 @@ impl World {
             violation: None,
             recoveries: Vec::new(),
             away: None,
+            disk_damaged: false,
             phase: Phase::Faults,
             planted,
             key,
@@ -252,6 +255,7 @@ impl World {
                 self.guard_ordered(node, boot, *order);
             }
             Happening::GraceOver { node, boot } => self.grace_is_over(node, boot),
+            Happening::Asked { node, boot, question } => self.guard_is_asked(node, boot, *question),
             Happening::Killed { node, boot, instance } => self.killed(node, boot, instance),
             Happening::MonitorStarts { node, boot } => self.monitor_starts(node, boot),
             Happening::MonitorExits { node, boot, monitor } => {
