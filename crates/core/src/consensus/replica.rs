@@ -257,6 +257,16 @@ impl Replica {
         self.ticks.last + self.ticks.period * (ticks.max(1) as u64)
     }
 
+    /// Whether it follows a leader and has nothing to persist: what it has to say are answers to
+    /// heartbeats, which may wait for one.
+    pub(crate) fn is_calm(&self, now: Time, limit: Span) -> bool {
+        let raft = &self.raw.raft;
+        let quiet = raft.raft_log.unstable_entries().is_empty()
+            && raft.raft_log.unstable_snapshot().is_none()
+            && raft.hard_state() == *self.raw.store().hard();
+        quiet && !self.is_leader() && self.hears_leader(now, limit)
+    }
+
     /// A leader's heartbeat, due at heartbeat rate; a read is one too.
     pub(crate) fn beat(&mut self) {
         self.raw.ping();

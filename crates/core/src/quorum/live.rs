@@ -5,7 +5,8 @@
 //! round covers is released. Whatever is produced meanwhile waits for the next round.
 
 use stead_journal::Header;
-use stead_model::{DiskEpoch, Time};
+use stead_model::profile::Timing;
+use stead_model::{DiskEpoch, Term, Time};
 
 use super::table::{Medium, Table};
 use crate::consensus::keeper::{IoDesk, Keeper};
@@ -29,6 +30,8 @@ pub(crate) struct Live {
     medium: Medium,
     round: Option<Round>,
     hangs: bool,
+    /// The term and since when it is known.
+    term_since: (Term, Time),
     beat_at: Time,
     planted: Planted,
 }
@@ -75,6 +78,7 @@ impl Live {
             medium,
             round: None,
             hangs: false,
+            term_since: (Term(0), Time(0)),
             beat_at: Time(0),
             planted,
         }
@@ -111,14 +115,18 @@ impl Live {
     pub(super) fn begin(
         &mut self,
         now: Time,
-        heartbeat: stead_model::Span,
+        timing: &Timing,
         io: &mut IoDesk,
     ) -> Option<Released> {
+        let heartbeat = timing.heartbeat;
         if let Some(round) = &self.round {
             self.hangs = now.since(round.began) > heartbeat * 4;
             return None;
         }
         self.hangs = false;
+        if now < self.beat_at && self.is_calm(now, timing) {
+            return None;
+        }
         let batch = self.replica.take(now);
         let recordless = batch.as_ref().is_some_and(|b| b.record.is_none() && b.install.is_none());
         if recordless && self.planted.has(Fault::UnguardedRecordless) {
@@ -150,6 +158,19 @@ impl Live {
         }
         self.round = Some(round);
         self.advance(io)
+    }
+
+    /// Whether what D has to say may wait for its next renewal: it only answers heartbeats of a
+    /// leader that has led for the length of a lease. Right after an election its answers
+    /// confirm the leases that are about to end.
+    fn is_calm(&mut self, now: Time, timing: &Timing) -> bool {
+        let term = self.replica.term();
+        if self.term_since.0 != term {
+            self.term_since = (term, now);
+        }
+        now.since(self.term_since.1) >= timing.lease
+            && self.outbox.is_empty()
+            && self.replica.is_calm(now, timing.election)
     }
 
     fn compact(&mut self, io: &mut IoDesk) {

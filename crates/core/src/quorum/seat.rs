@@ -271,7 +271,7 @@ impl Seat {
             }
             State::Live(live) => {
                 live.replica.tick(now);
-                return live.begin(now, around.timing.heartbeat, io);
+                return live.begin(now, &around.timing, io);
             }
             _ => {}
         }

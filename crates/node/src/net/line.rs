@@ -195,6 +195,7 @@ fn size(message: &PeerMessage) -> usize {
         PeerMessage::Raft(raft) => raft.bytes.len() + 64,
         PeerMessage::Report(report) => report.groups.len() * 256 + 64,
         PeerMessage::Forward(_) => 4096,
+        PeerMessage::Bundle(messages) => messages.iter().map(size).sum(),
         PeerMessage::Heartbeat(_)
         | PeerMessage::LeaseQuestion(_)
         | PeerMessage::LeaseAnswer(_)
