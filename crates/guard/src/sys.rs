@@ -215,6 +215,31 @@ pub(crate) fn real_time(priority: i32) -> io::Result<()> {
     check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })
 }
 
+/// Does something at ordinary priority and goes back to real time, if that was held.
+///
+/// Waiting for a child releases its `/proc` entries; while somebody reads them the kernel tries
+/// again and again, and at real-time priority the reader would never get to let go.
+pub(crate) fn at_ordinary_priority<T>(act: impl FnOnce() -> T) -> T {
+    let mut parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: plain system calls on the calling thread; `parameter` outlives them.
+    let policy = unsafe {
+        let policy = libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK;
+        libc::sched_getparam(0, &raw mut parameter);
+        policy
+    };
+    if policy != libc::SCHED_FIFO {
+        return act();
+    }
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    let calm = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: as above. Lowering the priority is always allowed.
+    unsafe { libc::sched_setscheduler(0, calm, &raw const ordinary) };
+    let outcome = act();
+    // What was allowed at the start is allowed again; if not, the guard goes on without.
+    let _ = real_time(parameter.sched_priority);
+    outcome
+}
+
 /// What a program's own process does directly before it is executed: its user, and that it dies
 /// with its init. For `pre_exec`: no allocation.
 pub(crate) fn settle_program(uid_gid: Option<(u32, u32)>, groups: &[u32]) -> io::Result<()> {

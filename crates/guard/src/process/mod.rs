@@ -255,7 +255,8 @@ impl GuardProcess {
 
     /// Waits for every child that ended, adopted orphans included.
     fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        let next = || sys::at_ordinary_priority(|| wait(WaitOptions::NOHANG));
+        while let Ok(Some((pid, status))) = next() {
             self.reaped(pid.as_raw_nonzero().get(), status);
         }
         if !self.leaving.is_empty() && self.kill_orphans() == 0 {

@@ -33,7 +33,7 @@ pub struct PeerFrame {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PeerMessage {
     /// Several small messages in one datagram.
-    Bundle(Vec<PeerMessage>),
+    Bundle(Vec<Self>),
     /// A sign of life, at heartbeat rate, on every network.
     Heartbeat(Heartbeat),
     /// A message of the consensus engine between two voters or learners.
