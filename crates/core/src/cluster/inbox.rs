@@ -129,8 +129,15 @@ impl Cluster {
             PeerMessage::Heartbeat(heartbeat) => self.links.announced(now, from, heartbeat.disk),
             PeerMessage::Raft(raft) => self.raft(from, raft),
             PeerMessage::LeaseQuestion(question) => {
-                if question.node == from && !self.question(now, question) {
+                if question.node != from {
+                    return;
+                }
+                if !self.question(now, question) {
                     self.early_questions.insert(from, (now, question));
+                } else if from != self.node {
+                    // One round answers both: the own question goes along.
+                    self.asker.hurry_if_soon(now, Span(self.timing.renewal.0 / 2));
+                    self.ask_lease(now);
                 }
             }
             PeerMessage::LeaseAnswer(answer) => self.asker.answer(now, answer),
