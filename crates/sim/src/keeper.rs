@@ -236,6 +236,15 @@ impl World {
             .milestone(self.now, || format!("{node} {} acts, {}", claim.resource, claim.epoch));
         self.trace.mix(claim.epoch.0 ^ (u64::from(node.0) << 40));
         self.tally.starts += 1;
+        if let Some((killed_on, at)) = self.killed_last.remove(&claim.resource)
+            && killed_on != node
+        {
+            let gap = self.now - at;
+            self.tally.takeovers_alive += 1;
+            self.tally.takeovers_close += u64::from(gap < self.timing.tick.0 * 4);
+            let permille = gap * 1_000 / self.timing.tick.0;
+            self.tally.came_close(permille);
+        }
         let verdict = self.checkers.stop_start.begins(node, claim, &self.acts);
         self.acts.begin(node, thing, claim, self.now);
         let own = self.checkers.own.judge(&self.acts);
@@ -300,6 +309,9 @@ impl World {
         }
         let resource = self.acts.find(node, instance).map(|act| act.resource.clone());
         self.act_ends(node, instance);
+        if let Some(resource) = &resource {
+            self.killed_last.insert(resource.clone(), (node, self.now));
+        }
         if let Some(resource) = resource {
             self.exit_is_seen(node, &resource, instance);
         }

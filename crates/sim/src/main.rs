@@ -16,7 +16,7 @@ usage: stead-sim COMMAND
 
   run [SCENARIO...] [--trace] [--story]  play scenarios (default: all below scenarios/) and compare
                                      their stories; UPDATE=1 rewrites expected.txt
-  soak [--seeds N | --minutes M] [--from SEED] [--keep-going] [--threads N]
+  soak [--seeds N | --minutes M] [--from SEED] [--keep-going] [--threads N] [--fault NAME]
                                      many seeds, every promise; M are CPU minutes
   replay SEED [--trace] [--fault NAME]
                                      one seed, with its story, and with everything
@@ -168,9 +168,10 @@ fn soak_command(arguments: &mut Arguments) -> Result<bool, String> {
     let from = arguments.number("--from")?;
     let keep_going = arguments.flag("--keep-going");
     let threads = arguments.threads()?;
+    let planted = fault(arguments)?;
     arguments.done()?;
     let first = if from.is_none() { soak::recorded() } else { Vec::new() };
-    let soak = Soak { from: from.unwrap_or(1), budget, planted: None, first, threads, keep_going };
+    let soak = Soak { from: from.unwrap_or(1), budget, planted, first, threads, keep_going };
     let result = soak::soak(&soak, &|_, _| {});
     let per_second = result.tally.runs as f64 / result.took.as_secs_f64();
     say::out(&format!("{}{per_second:>12.0} runs per second", result.tally));
@@ -178,7 +179,7 @@ fn soak_command(arguments: &mut Arguments) -> Result<bool, String> {
         say::out(&format!("seed {seed} breaks {violation}"));
     }
     if let Some((seed, _)) = result.broken.first() {
-        tell_violation(*seed, None);
+        tell_violation(*seed, planted);
         return Ok(false);
     }
     let missing = result.tally.missing();
@@ -197,12 +198,15 @@ fn tell_violation(seed: u64, planted: Option<Fault>) {
     say::out(&format!("again: cargo run --release -p stead-sim -- replay {seed} --trace{fault}"));
 }
 
+/// The fault to plant, if one is named.
+fn fault(arguments: &mut Arguments) -> Result<Option<Fault>, String> {
+    let Some(name) = arguments.value("--fault")? else { return Ok(None) };
+    Fault::parse(&name).map(Some).ok_or_else(|| format!("there is no fault {name}"))
+}
+
 fn replay_command(arguments: &mut Arguments) -> Result<bool, String> {
     let trace = arguments.flag("--trace");
-    let planted = match arguments.value("--fault")? {
-        Some(name) => Some(Fault::parse(&name).ok_or_else(|| format!("no fault {name}"))?),
-        None => None,
-    };
+    let planted = fault(arguments)?;
     let seed = arguments.words.pop().ok_or("replay needs a seed")?;
     let seed: u64 = seed.parse().map_err(|_| format!("{seed} is no seed"))?;
     arguments.done()?;

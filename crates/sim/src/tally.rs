@@ -31,6 +31,12 @@ pub struct Tally {
     pub hard_stops: u64,
     /// Things admitted.
     pub starts: u64,
+    /// Things started elsewhere after a guard killed them at the end of its lease.
+    pub takeovers_alive: u64,
+    /// Of those, within four timer ticks of the kill.
+    pub takeovers_close: u64,
+    /// The closest of them, in thousandths of a timer tick.
+    pub closest_permille: Option<u64>,
     /// Things refused by a guard.
     pub refusals: u64,
     /// Requests acknowledged.
@@ -48,6 +54,11 @@ impl Tally {
         self.adoptions_cut += u64::from(counters.claims > counters.adoptions + counters.disk_drops);
     }
 
+    /// A start elsewhere came this close to the kill before it, in thousandths of a tick.
+    pub fn came_close(&mut self, gap: u64) {
+        self.closest_permille = Some(self.closest_permille.map_or(gap, |least| least.min(gap)));
+    }
+
     /// Adds another run.
     pub fn add(&mut self, other: &Self) {
         self.cores.add(&other.cores);
@@ -62,6 +73,9 @@ impl Tally {
         self.late_writes += other.late_writes;
         self.hard_stops += other.hard_stops;
         self.starts += other.starts;
+        self.takeovers_alive += other.takeovers_alive;
+        self.takeovers_close += other.takeovers_close;
+        other.closest_permille.into_iter().for_each(|gap| self.came_close(gap));
         self.refusals += other.refusals;
         self.acknowledged += other.acknowledged;
         self.holes_frozen += other.holes_frozen;
@@ -111,6 +125,9 @@ impl fmt::Display for Tally {
             ("operations that hung", self.late_writes),
             ("hard stops", self.hard_stops),
             ("things started", self.starts),
+            ("starts elsewhere after a kill", self.takeovers_alive),
+            ("of those within four ticks", self.takeovers_close),
+            ("thousandths of a tick, the closest", self.closest_permille.unwrap_or(0)),
             ("starts refused by guards", self.refusals),
             ("leases gained", self.cores.leases),
             ("incarnations of D dropped", self.cores.disk_drops),

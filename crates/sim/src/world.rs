@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use stead_core::Event;
 use stead_core::planted::{Fault, Planted};
 use stead_model::profile::Timing;
-use stead_model::{NodeId, Time};
+use stead_model::{NodeId, ResourceId, Time};
 
 use crate::acts::Acts;
 use crate::agenda::{Agenda, Happening, Outside, Target};
@@ -87,6 +87,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Faults that have not ended.
     pub recoveries: Vec<Recovery>,
+    /// Where and when a guard last killed something of a resource.
+    pub killed_last: BTreeMap<ResourceId, (NodeId, Instant)>,
     /// Whether the quorum disk lost something for good.
     pub disk_damaged: bool,
     /// The node that stays away for good.
@@ -141,6 +143,7 @@ impl World {
             recoveries: Vec::new(),
             away: None,
             disk_damaged: false,
+            killed_last: BTreeMap::new(),
             phase: Phase::Faults,
             planted,
             key,
