@@ -79,7 +79,10 @@ pub fn run(args: &[String]) -> ExitCode {
 }
 
 fn serve() -> ExitCode {
-    let service = match bootstrap::settings().map_err(StartError::from).and_then(Service::start) {
+    let settings = bootstrap::settings();
+    // The guard kills a service that hangs up: its line is held until all is said.
+    let line = settings.as_ref().ok().and_then(|settings| settings.guard.try_clone().ok());
+    let service = match settings.map_err(StartError::from).and_then(Service::start) {
         Ok(service) => service,
         Err(error) => {
             say(&format!("error: {error}"));
@@ -89,6 +92,7 @@ fn serve() -> ExitCode {
             return REFUSED.into();
         }
     };
+    drop(line);
     match service.run() {
         Ending::Stopped => ExitCode::SUCCESS,
         Ending::Failed(why) => {

@@ -61,11 +61,7 @@ impl fmt::Display for WebServer {
 }
 
 /// Writes the pages of all nodes and creates the group: the address, and the server that needs it.
-pub fn create_group(
-    lab: &Lab,
-    cluster: &Cluster<'_>,
-    web: &WebServer,
-) -> Result<(), DemoError> {
+pub fn create_group(lab: &Lab, cluster: &Cluster<'_>, web: &WebServer) -> Result<(), DemoError> {
     for node in lab.record().node_ids() {
         write_pages(lab, Station::Node(node))?;
     }
