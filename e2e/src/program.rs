@@ -1,0 +1,55 @@
+//! The program under test: `stead` as a release build left it, beside the running test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// The program; built if it is not there.
+#[must_use]
+pub fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        // `target/release/deps/runs-…` beside `target/release/stead`.
+        let test = std::env::current_exe().unwrap();
+        let path = test.ancestors().nth(2).unwrap().join("stead");
+        if !path.exists() {
+            build(path.parent().and_then(Path::parent).unwrap());
+        }
+        assert!(path.exists(), "{} is missing: cargo build --release", path.display());
+        path
+    })
+}
+
+fn build(target_dir: &Path) {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--package", "stead-cli", "--target-dir"]).arg(target_dir);
+    assert!(cargo.current_dir(workspace).status().unwrap().success(), "stead does not build");
+}
+
+/// What a command of `stead` said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code.
+    pub code: i32,
+    /// What it printed as data.
+    pub out: String,
+    /// What it said to people.
+    pub err: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Self { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+/// Runs `stead` for labs under this home.
+#[must_use]
+pub fn stead(home: &Path, words: &[&str]) -> Said {
+    let mut command = Command::new(path());
+    command.args(words).env("STEAD_LAB_HOME", home).env_remove("STEAD_API");
+    Said::from(command.output().unwrap())
+}

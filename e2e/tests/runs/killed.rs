@@ -1,0 +1,101 @@
+//! Processes of a node are killed, one kind after the other.
+
+use e2e::processes::{self, Role};
+use e2e::{other, rounds, tell, until, wait, witness};
+use rustix::process::Signal;
+use stead_lab::boot_ns;
+use stead_model::group::GroupState;
+
+use crate::stage::{Place, Stage, failed};
+
+const WEB: Role<'static> = Role::Application("demo-web");
+const WITNESS: Role<'static> = Role::Application("lab-stamp");
+
+#[test]
+fn killed_application_is_restarted_in_place() {
+    let stage = Stage::set("killed-app");
+    let owner = other(stage.arrange(Place::Follower).leads);
+    let from_ns = boot_ns();
+    for _ in 0..rounds() {
+        let epoch = stage.epoch(owner);
+        let web = processes::find(&stage.world, owner, WEB);
+        let killed_ns = boot_ns();
+        processes::signal(web, Signal::KILL);
+        until("another web server", || {
+            processes::all(&stage.world, owner, WEB).first().is_some_and(|pid| *pid != web)
+        });
+        let answer = stage.answers(owner, killed_ns);
+        stage.world.online(&stage.site.group, owner);
+        assert_eq!(stage.epoch(owner), epoch, "a restart in place is no failover");
+        tell(&format!("answered {} µs after the kill", (answer.done_ns - killed_ns) / 1000));
+    }
+    let gap = witness::longest_gap_ns(&stage.world, &stage.site, from_ns) / 1_000_000;
+    tell(&format!("the witness beside it never paused longer than {gap} ms"));
+    let stays = witness::one_at_a_time(&stage.world, &stage.site, from_ns);
+    assert_eq!(stays.len(), 1, "what was not killed was restarted: {stays:?}");
+}
+
+#[test]
+fn killed_guard_takes_everything_with_it() {
+    let stage = Stage::set("killed-guard");
+    for round in 0..rounds() {
+        let place = if round % 2 == 0 { Place::Leader } else { Place::Follower };
+        let owner = place.of(stage.arrange(place));
+        let epoch = stage.epoch(owner);
+        let under: Vec<u32> = [WEB, WITNESS, Role::Monitor, Role::Service]
+            .map(|role| processes::find(&stage.world, owner, role))
+            .into();
+        let guard = processes::find(&stage.world, owner, Role::Guard);
+        let killed_ns = boot_ns();
+        processes::signal(guard, Signal::KILL);
+        until("nothing of the guard is left", || under.iter().all(|pid| !processes::lives(*pid)));
+        let stopped = (boot_ns() - killed_ns) / 1_000_000;
+        // A guard that is back proves that nothing of the former one runs: the group may stay.
+        let owner = wait("the group is online in a new epoch", || {
+            let group = stage.world.group(other(owner), &stage.site.group);
+            let online = group.state == GroupState::Online && group.epoch.0 > epoch;
+            if online { group.owner.ok_or_else(String::new) } else { Err(format!("{group:?}")) }
+        });
+        let answer = stage.answers(owner, killed_ns);
+        let served = (answer.done_ns - killed_ns) / 1_000_000;
+        tell(&format!("all ended within {stopped} ms, {owner} answered after {served} ms"));
+    }
+    witness::one_at_a_time(&stage.world, &stage.site, 0);
+}
+
+#[test]
+fn killed_monitor_leaves_applications_running() {
+    let stage = Stage::set("killed-monitor");
+    for round in 0..rounds() {
+        let place = if round % 2 == 0 { Place::Leader } else { Place::Follower };
+        let owner = place.of(stage.arrange(place));
+        let epoch = stage.epoch(owner);
+        let before = [WEB, WITNESS].map(|role| processes::find(&stage.world, owner, role));
+        let monitor = processes::find(&stage.world, owner, Role::Monitor);
+        let killed_ns = boot_ns();
+        processes::signal(monitor, Signal::KILL);
+        until("another monitor", || {
+            let found = processes::all(&stage.world, owner, Role::Monitor);
+            found.first().is_some_and(|pid| *pid != monitor)
+        });
+        adopted(&stage, owner);
+        let after = [WEB, WITNESS].map(|role| processes::find(&stage.world, owner, role));
+        assert_eq!(before, after, "applications were restarted");
+        assert_eq!(stage.epoch(owner), epoch, "the group moved");
+        let missed = failed(&stage.prober.attempts(), killed_ns);
+        assert!(missed.is_empty(), "{} answers missed: {:?}", missed.len(), missed.first());
+    }
+    witness::one_at_a_time(&stage.world, &stage.site, 0);
+}
+
+/// Every resource is online and was checked by the new monitor.
+fn adopted(stage: &Stage, owner: stead_model::NodeId) {
+    wait("all resources adopted and checked", || {
+        let group = stage.world.group(owner, &stage.site.group);
+        let bad = group.resources.iter().find(|resource| {
+            let health = resource.health != stead_model::resource::Health::Good;
+            health || resource.state != stead_model::resource::ResourceState::Online
+        });
+        bad.map_or(Ok(()), |r| Err(format!("{} {:?} {:?}", r.resource, r.state, r.health)))
+    });
+}

@@ -1,0 +1,16 @@
+//! The real runs: every one with real processes in a lab of its own, while a client writes.
+//!
+//! `cargo test --release -p e2e -- --test-threads 1`; `STEAD_ROUNDS=50` for the stated numbers. With
+//! `--nocapture` the figures that are told and not judged are seen as well.
+
+mod active_active;
+mod demo;
+mod freeze;
+mod killed;
+mod missed_changes;
+mod parity;
+mod split;
+mod stage;
+mod stalled_monitor;
+mod upkeep;
+mod user;

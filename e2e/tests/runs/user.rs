@@ -1,0 +1,53 @@
+//! The runs `demo` and `split` again as an ordinary user, who has nothing: no capability, no
+//! group, no directory but one.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use e2e::{World, program, rounds, tell};
+
+const UID: u32 = 54_321;
+
+#[test]
+fn user_sees_what_the_lab_goes_without() {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::up("without");
+    let missing = world.lab().status().unwrap().missing;
+    assert!(!missing.is_empty(), "an ordinary user lacks nothing?");
+    missing.iter().for_each(|missing| tell(&format!("skipped for this user: {missing}")));
+}
+
+#[test]
+fn user_runs_demo_and_split() {
+    if !rustix::process::geteuid().is_root() {
+        tell("this is an ordinary user already: all runs are");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let deps = dir.path().join("deps");
+    fs::create_dir(&deps).unwrap();
+    let runs = deps.join("runs");
+    fs::copy(std::env::current_exe().unwrap(), &runs).unwrap();
+    fs::copy(program::path(), dir.path().join("stead")).unwrap();
+    for path in [dir.path(), &deps] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        chown(path, Some(UID), Some(UID)).unwrap();
+    }
+    let mut command = Command::new(&runs);
+    command.args([
+        "demo::demo_owner",
+        "split::",
+        "user_sees",
+        "--test-threads",
+        "1",
+        "--nocapture",
+    ]);
+    command.env("STEAD_ROUNDS", rounds().div_ceil(3).to_string());
+    command.env("TMPDIR", dir.path()).env_remove("XDG_RUNTIME_DIR");
+    let ended = command.uid(UID).gid(UID).current_dir("/").status().unwrap();
+    assert!(ended.success(), "as an ordinary user: {ended}");
+}
