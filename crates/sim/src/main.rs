@@ -303,7 +303,8 @@ fn as_json(hunt: &Hunt) -> String {
         None => ("null".into(), "null".into()),
     };
     format!(
-        "{{\"name\":\"{}\",\"found\":{},\"seeds_needed\":{seeds},\"seed\":{seed},\"checker\":{checker}}}",
+        "{{\"name\":\"{}\",\"found\":{},\"seeds_needed\":{seeds},\"seed\":{seed},\
+         \"checker\":{checker}}}",
         fault.name(),
         found.is_some()
     )

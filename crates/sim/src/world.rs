@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   agenda ─► step ─► node service: Cluster::handle(now, event) ─► effects ─► agenda
-//!                └──► guard (the real machine), monitor, flights to disks, streams, clients, faults
+//!                └──► guard (the real machine), monitor, flights to disks, streams, clients
 //! ```
 //!
 //! The world decides nothing that the product decides. What it adds is delay, loss and disorder:

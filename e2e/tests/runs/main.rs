@@ -1,7 +1,7 @@
 //! The real runs: every one with real processes in a lab of its own, while a client writes.
 //!
-//! `cargo test --release -p e2e -- --test-threads 1`; `STEAD_ROUNDS=50` for the stated numbers. With
-//! `--nocapture` the figures that are told and not judged are seen as well.
+//! `cargo test --release -p e2e -- --test-threads 1`; `STEAD_ROUNDS=50` for the stated numbers.
+//! With `--nocapture` the figures that are told and not judged are seen as well.
 
 mod active_active;
 mod demo;

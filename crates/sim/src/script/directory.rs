@@ -40,7 +40,10 @@ pub enum ScenarioError {
         story: String,
     },
     /// The story is another one.
-    #[error("{} tells another story from line {line} on:\n  expected: {expected}\n  told:     {told}", path.display())]
+    #[error(
+        "{} tells another story from line {line} on:\n  expected: {expected}\n  told:     {told}",
+        path.display()
+    )]
     Story {
         /// Which.
         path: PathBuf,
