@@ -188,34 +188,8 @@ impl World {
                 self.some_resource_fails(node);
                 None
             }
-            Kind::StallAndCut => {
-                self.stop_processes(node, Power::ServiceStalled);
-                let stalled = self.rng.wild(self.timing.heartbeat.0, lasts);
-                self.recover_later(Recovery::Wake(node), stalled);
-                self.cut(Kind::Isolate, node);
-                Some(Recovery::Mend)
-            }
-            Kind::SlowAndCut => {
-                self.node_mut(node).disk_slow = self.rng.wild(2, 60);
-                self.recover_later(Recovery::DisksWork(node), lasts);
-                self.cut(Kind::Isolate, node);
-                Some(Recovery::Mend)
-            }
-            Kind::CutOff => {
-                let path = if self.rng.chance(500) { Path::Broken } else { Path::Hung };
-                self.set_path(node, path);
-                self.recover_later(Recovery::PathBack(node), lasts);
-                self.cut(Kind::Isolate, node);
-                Some(Recovery::Mend)
-            }
-            Kind::DieAndCut => {
-                if self.rng.chance(500) {
-                    self.if_running(node, Self::service_dies);
-                } else {
-                    self.power_off(node);
-                    let off = self.rng.wild(1_000_000, self.timing.heartbeat.0);
-                    self.recover_later(Recovery::PowerOn(node), off);
-                }
+            Kind::StallAndCut | Kind::SlowAndCut | Kind::CutOff | Kind::DieAndCut => {
+                self.fault_behind_cut(kind, node, lasts);
                 self.cut(Kind::Isolate, node);
                 Some(Recovery::Mend)
             }
@@ -244,6 +218,36 @@ impl World {
         };
         if let Some(open) = open {
             self.recover_later(open, lasts);
+        }
+    }
+
+    /// What goes wrong on a node while it is cut off as well.
+    fn fault_behind_cut(&mut self, kind: Kind, node: NodeId, lasts: u64) {
+        match kind {
+            Kind::StallAndCut => {
+                self.stop_processes(node, Power::ServiceStalled);
+                let stalled = self.rng.wild(self.timing.heartbeat.0, lasts);
+                self.recover_later(Recovery::Wake(node), stalled);
+            }
+            Kind::SlowAndCut => {
+                self.node_mut(node).disk_slow = self.rng.wild(2, 60);
+                self.recover_later(Recovery::DisksWork(node), lasts);
+            }
+            Kind::CutOff => {
+                let path = if self.rng.chance(500) { Path::Broken } else { Path::Hung };
+                self.set_path(node, path);
+                self.recover_later(Recovery::PathBack(node), lasts);
+            }
+            Kind::DieAndCut => {
+                if self.rng.chance(500) {
+                    self.if_running(node, Self::service_dies);
+                } else {
+                    self.power_off(node);
+                    let off = self.rng.wild(1_000_000, self.timing.heartbeat.0);
+                    self.recover_later(Recovery::PowerOn(node), off);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -66,7 +66,7 @@ impl World {
                 Path::Broken => (Fate::Failed, latency),
                 Path::Up | Path::Hung if !self.rng.chance(habits.failing) => (Fate::Done, latency),
                 Path::Up | Path::Hung if self.rng.chance(habits.late) => {
-                    let late = self.rng.wild(latency, self.timing.heartbeat.0 * 60);
+                    let late = self.rng.wild(latency, self.timing.heartbeat.0 * 40);
                     self.tally.late_writes += 1;
                     (Fate::Done, late)
                 }

@@ -297,8 +297,8 @@ fn disks(timing: &Timing, quick: bool, rng: &mut Rng) -> DiskHabits {
         latency_min_ns,
         latency_max_ns: latency_min_ns + spread,
         interleaved: if rng.chance(400) { 0 } else { rng.between(50, 1000) },
-        failing: if rng.chance(600) { 0 } else { rng.wild(1, 30) },
-        late: rng.below(1001),
+        failing: if rng.chance(450) { 0 } else { rng.wild(1, 80) },
+        late: if rng.chance(500) { 1000 } else { rng.below(1001) },
         ring_bytes: rng.wild(8, 64) * 4096,
     }
 }
