@@ -40,7 +40,8 @@ fn parity_of_simulator_and_lab() {
         let fault_ns = script.lines.iter().find(|line| is_fault(&line.verb)).map(|line| line.at);
         let simulated = Milestones::of(&told, fault_ns.unwrap_or(0));
         assert!(simulated.0.contains_key("web") || simulated.0.contains_key("left"), "{scenario}");
-        let mut play = Play::of(script);
+        let leads = leader_called(&script, &outcome.story);
+        let mut play = Play::of(script, leads);
         play.perform();
         wait(&format!("{scenario}: the lab tells the same story"), || {
             let lab = Milestones::of(&play.told(), play.fault_ns.unwrap_or(0));
@@ -102,6 +103,17 @@ impl Milestones {
     }
 }
 
+/// The node that a script called the leader when it was simulated.
+fn leader_called(script: &Script, story: &[String]) -> Option<NodeId> {
+    let name = script.lines.iter().find_map(|line| match &line.verb {
+        Verb::Call(name, Who::Leader) => Some(name),
+        _ => None,
+    })?;
+    let line = story.iter().find(|line| line.ends_with(&format!(" is called {name}")))?;
+    let node = line.split_whitespace().nth(1)?.strip_prefix('n')?;
+    node.parse().ok().map(NodeId)
+}
+
 /// Whether a line of a script breaks something.
 fn is_fault(verb: &Verb) -> bool {
     matches!(
@@ -118,6 +130,8 @@ fn is_fault(verb: &Verb) -> bool {
 struct Play {
     names: BTreeMap<String, NodeId>,
     script: Script,
+    /// Whether the two nodes stand for each other, because the other one leads here.
+    mirrored: bool,
     /// When the first fault was.
     fault_ns: Option<u64>,
     _writer: Writer,
@@ -125,15 +139,17 @@ struct Play {
 }
 
 impl Play {
-    fn of(script: Script) -> Self {
+    fn of(script: Script, simulated_leader: Option<NodeId>) -> Self {
         let world = World::with("parity", |options| {
             options.nodes = script.nodes;
             options.quorum = Some(script.mode);
             options.profile = script.profile;
         });
         let writer = Writer::start(&world);
-        let _ = Roles::settled(&world);
-        Self { names: BTreeMap::new(), script, fault_ns: None, _writer: writer, world }
+        let leads = Roles::settled(&world).leads;
+        let mirrored = simulated_leader.is_some_and(|simulated| simulated != leads);
+        let fault_ns = None;
+        Self { names: BTreeMap::new(), script, mirrored, fault_ns, _writer: writer, world }
     }
 
     fn perform(&mut self) {
@@ -142,7 +158,7 @@ impl Play {
                 Request::CreateGroup { group, .. } => Some(group.clone()),
                 _ => None,
             };
-            self.world.ask(&real(request));
+            self.world.ask(&self.real(request));
             if let Some(group) = created {
                 let desired = Desired::Offline;
                 self.world.ask(&Request::SetGroupDesired { group, desired });
@@ -226,7 +242,7 @@ impl Play {
 
     fn who(&self, who: &Who) -> NodeId {
         match who {
-            Who::Node(node) => *node,
+            Who::Node(node) => self.node(*node),
             Who::Named(name) => self.names[name],
             Who::Leader => Roles::settled(&self.world).leads,
             Who::Host => Roles::settled(&self.world).hosts.expect("a host of the disk"),
@@ -255,24 +271,35 @@ impl Play {
         let told = |Record { boot_ns: at_ns, code, text, .. }| Told { at_ns, code, text };
         records.into_iter().map(told).collect()
     }
+
+    fn node(&self, node: NodeId) -> NodeId {
+        if self.mirrored { other(node) } else { node }
+    }
+
+    /// What the simulator only plays is a real address and a real program here.
+    fn real(&self, request: Request) -> Request {
+        match request {
+            Request::CreateGroup { group, mut policy } => {
+                for owner in &mut policy.preferred_owners {
+                    *owner = self.node(*owner);
+                }
+                Request::CreateGroup { group, policy }
+            }
+            Request::CreateResource { group, resource, kind, mut properties } => {
+                if let Some(address) = properties.get_mut("address") {
+                    *address = format!("{}/24", Network::Public.address(120));
+                }
+                if let Some(command) = properties.get_mut("command") {
+                    *command =
+                        format!("/run/lab/bin/stead lab-stamp {}", stamps(resource.as_str()));
+                }
+                Request::CreateResource { group, resource, kind, properties }
+            }
+            other => other,
+        }
+    }
 }
 
 fn stamps(resource: &str) -> String {
     format!("/var/lib/stead-witness/{resource}-stamps")
-}
-
-/// What the simulator only plays is a real address and a real program here.
-fn real(request: Request) -> Request {
-    match request {
-        Request::CreateResource { group, resource, kind, mut properties } => {
-            if let Some(address) = properties.get_mut("address") {
-                *address = format!("{}/24", Network::Public.address(120));
-            }
-            if let Some(command) = properties.get_mut("command") {
-                *command = format!("/run/lab/bin/stead lab-stamp {}", stamps(resource.as_str()));
-            }
-            Request::CreateResource { group, resource, kind, properties }
-        }
-        other => other,
-    }
 }
