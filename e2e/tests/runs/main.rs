@@ -3,7 +3,6 @@
 //! `cargo test --release -p e2e -- --test-threads 1`; `STEAD_ROUNDS=50` for the stated numbers.
 //! With `--nocapture` the figures that are told and not judged are seen as well.
 #![expect(clippy::unwrap_used, reason = "runs panic as tests do, their parts included")]
-#![expect(clippy::unwrap_used, reason = "a run that cannot go on fails, with the place")]
 
 mod active_active;
 mod demo;
