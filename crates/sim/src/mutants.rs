@@ -120,6 +120,18 @@ pub fn recorded() -> Vec<Recorded> {
     lines.filter_map(parse).collect()
 }
 
+/// Faults that no seed of a hunt has found yet, with the size of that hunt: they are told and do
+/// not fail the replay, but every fault must stand in the list one way or the other.
+#[must_use]
+pub fn open() -> Vec<(Fault, u64)> {
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace();
+        let fault = Fault::parse(words.next()?)?;
+        (words.next()? == "open").then_some((fault, words.next()?.parse().ok()?))
+    };
+    RECORDED.lines().filter_map(parse).collect()
+}
+
 /// Replays a recorded seed with its fault and without.
 ///
 /// # Errors
