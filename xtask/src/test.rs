@@ -57,7 +57,7 @@ fn plan(metadata: &Metadata, scenarios: &[PathBuf]) -> Vec<Part> {
     parts.push(tests(has_rounds));
     parts.push(release(metadata));
     if metadata.member(soak::PACKAGE).is_some() {
-        parts.push(soak::part(2));
+        parts.push(soak::gate());
         parts.push(mutants());
         parts.extend(stories(scenarios));
     }
