@@ -28,17 +28,6 @@ pub(crate) fn part(minutes: u64) -> Part {
     }
 }
 
-/// The soak of the gate: a fixed number of seeds, the same in every run. Seeds beyond it still
-/// fail (docs/internals/testing.md, "Seeds that still fail"); `cargo xtask soak` runs into them.
-pub(crate) fn gate() -> Part {
-    Part {
-        name: "soak",
-        about: "no seed of the gate breaks an invariant",
-        commands: vec![simulator(&["soak", "--seeds", "450"])],
-        limit: Duration::from_mins(26),
-    }
-}
-
 /// The command that runs the simulator's program with these arguments.
 pub(crate) fn simulator(arguments: &[&str]) -> Vec<String> {
     let run = ["run", "--quiet", "--release", "--locked", "-p", PACKAGE, "--"];

@@ -18,6 +18,9 @@ use crate::{Failure, bench, check, debian, no_arguments, soak};
 /// The package of the rounds with real processes.
 const ROUNDS: &str = "e2e";
 
+/// Minutes of CPU that the soak of the gate takes.
+const GATE_SOAK_MINUTES: u64 = 2;
+
 /// Runs all of it.
 pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failure> {
     no_arguments("test", arguments)?;
@@ -57,7 +60,7 @@ fn plan(metadata: &Metadata, scenarios: &[PathBuf]) -> Vec<Part> {
     parts.push(tests(has_rounds));
     parts.push(release(metadata));
     if metadata.member(soak::PACKAGE).is_some() {
-        parts.push(soak::gate());
+        parts.push(soak::part(GATE_SOAK_MINUTES));
         parts.push(mutants());
         parts.extend(stories(scenarios));
     }

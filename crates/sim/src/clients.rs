@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use stead_core::Event;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::request::{Answer, Envelope, Request};
-use stead_model::{GroupId, NodeId, RequestId, ResourceId};
+use stead_model::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
 
 use crate::agenda::{Happening, Outside};
 use crate::checkers::ack::Kept;
@@ -309,7 +309,7 @@ impl World {
                 self.tally.acknowledged += 1;
                 self.trace.mix(index.0);
                 self.trace.line(self.now, || format!("client told {id} is done at {index}"));
-                self.declare(&request);
+                self.declare(index, &request);
                 let verdict = self.checkers.ack.acknowledged(index, kept(&request));
                 self.verdict(verdict);
             }
@@ -334,11 +334,11 @@ impl World {
         self.client_pauses(client);
     }
 
-    /// Dependencies are known to I-DEP from the moment they are asked for.
-    fn declare(&mut self, request: &Request) {
+    /// I-DEP holds on a node from the moment it has applied the entry.
+    fn declare(&mut self, index: LogIndex, request: &Request) {
         if let Request::SetDependencies { resource, depends_on } = request {
             let on = depends_on.iter().cloned().collect();
-            self.checkers.dep.declare(resource.clone(), on);
+            self.checkers.dep.declare(index, resource.clone(), on);
         }
     }
 }

@@ -136,7 +136,9 @@ impl World {
     }
 
     fn order_monitor(&mut self, node: NodeId, order: ResourceOrder, at: Instant) {
-        let verdict = self.checkers.dep.ordered(node, &order.resource, &order.action);
+        let applied = self.node(node).service.as_ref().map(|s| s.seen.applied).unwrap_or_default();
+        let who = (node, applied);
+        let verdict = self.checkers.dep.ordered(who, &order.resource, &order.action);
         self.verdict(verdict);
         let machine = self.node_mut(node);
         let boot = machine.boot;

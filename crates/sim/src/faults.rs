@@ -57,7 +57,7 @@ pub enum Kind {
     CrashLong,
     /// A node is cut off and its service gets no time for the beginning of it.
     StallAndCut,
-    /// A node is cut off and its disks are slow.
+    /// A node is cut off and its disks are slow, or those of all nodes.
     SlowAndCut,
     /// A node is cut off from all networks and from the quorum disk, and lives on.
     CutOff,
@@ -226,12 +226,20 @@ impl World {
         match kind {
             Kind::StallAndCut => {
                 self.stop_processes(node, Power::ServiceStalled);
-                let stalled = self.rng.wild(self.timing.heartbeat.0, lasts);
+                // As long as the others need to act, in half of the cases: it wakes just then.
+                let beat = self.timing.heartbeat.0;
+                let stalled = match self.rng.chance(500) {
+                    true => self.rng.between(beat * 2, beat * 10),
+                    false => self.rng.wild(beat, lasts),
+                };
                 self.recover_later(Recovery::Wake(node), stalled);
             }
             Kind::SlowAndCut => {
-                self.node_mut(node).disk_slow = self.rng.wild(2, 60);
-                self.recover_later(Recovery::DisksWork(node), lasts);
+                let whole_array = self.rng.chance(500);
+                for slow in self.node_ids().filter(|n| whole_array || *n == node) {
+                    self.node_mut(slow).disk_slow = self.rng.wild(2, 60);
+                    self.recover_later(Recovery::DisksWork(slow), lasts);
+                }
             }
             Kind::CutOff => {
                 let path = if self.rng.chance(500) { Path::Broken } else { Path::Hung };
@@ -299,6 +307,7 @@ impl World {
         let parked = std::mem::take(&mut monitor.parked);
         self.trace.milestone(self.now, || format!("{node} monitor goes on"));
         self.unpark(node, parked);
+        self.exits_are_read(node);
     }
 
     fn some_resource_fails(&mut self, node: NodeId) {
@@ -391,6 +400,7 @@ impl World {
             self.recover(recovery);
         }
         self.plan.disks.failing = 0;
+        self.plan.disks.slow.fill(1);
         self.plan.processes.start_fails = 0;
         self.plan.processes.hangs = 0;
         let weather = &mut self.net.weather;

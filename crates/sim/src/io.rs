@@ -38,14 +38,20 @@ impl World {
     }
 
     fn launch(&mut self, mut flight: Flight, at: Instant) {
-        let habits = self.plan.disks;
-        let slow = self.node(flight.node).disk_slow;
-        let latency = self.rng.between(habits.latency_min_ns, habits.latency_max_ns) * slow;
+        let habits = &self.plan.disks;
+        let usual = habits.slow[usize::from(flight.node.0) - 1];
+        let slow = self.node(flight.node).disk_slow * usual;
+        let latency = match slow {
+            1 => self.rng.between(habits.latency_min_ns, habits.latency_max_ns),
+            // A slow disk is not slow all the time: one operation overtakes another.
+            times => self.rng.wild(habits.latency_min_ns, habits.latency_max_ns * times),
+        };
         let (fate, latency) = self.fate(&flight, latency);
         flight.fate = fate;
         self.flight_last += 1;
         let id = self.flight_last;
-        if flight.device == Device::QuorumDisk && self.rng.chance(habits.interleaved) {
+        let interleaved = self.plan.disks.interleaved;
+        if flight.device == Device::QuorumDisk && self.rng.chance(interleaved) {
             let between = at + self.rng.below(latency + 1);
             self.agenda.put(between, Happening::Interleave { flight: id });
         }
@@ -58,7 +64,7 @@ impl World {
     fn fate(&mut self, flight: &Flight, latency: u64) -> (Fate, u64) {
         let node = self.node(flight.node);
         let (path, log_failing) = (node.path, node.log_failing);
-        let habits = self.plan.disks;
+        let habits = &self.plan.disks;
         match flight.device {
             Device::NodeLog if self.rng.chance(log_failing) => (Fate::Failed, latency),
             Device::NodeLog => (Fate::Done, latency),

@@ -157,8 +157,9 @@ impl World {
         let (address, resource) = ((node, boot, monitor), claim.resource.clone());
         let admitted = self.admit(node, monitor, claim, kind);
         let habits = self.plan.processes;
+        let hangs = admitted.is_ok() && self.rng.chance(habits.hangs);
         let phase = match &admitted {
-            Ok(_) if self.rng.chance(habits.hangs) => Phase::Hanging,
+            Ok(_) if hangs | self.hangs_next.remove(&resource) => Phase::Hanging,
             Ok(_) => Phase::Starting,
             Err(_) => Phase::Idle,
         };
@@ -247,6 +248,18 @@ impl World {
         self.trace.milestone(self.now, || format!("{node} {resource} fails"));
         self.act_ends(node, instance);
         self.exit_is_seen(node, &resource, instance);
+    }
+
+    /// A monitor that was stopped goes on and reads which of what it watches has ended meanwhile.
+    pub fn exits_are_read(&mut self, node: NodeId) {
+        let Some(keeper) = &self.node(node).keeper else { return };
+        let Some(monitor) = &keeper.monitor else { return };
+        let held: Vec<InstanceId> = keeper.guard.things().map(|(instance, ..)| instance).collect();
+        let watched = monitor.runners.iter().filter_map(|(r, of)| Some((r.clone(), of.instance?)));
+        let ended = watched.filter(|(_, instance)| !held.contains(instance));
+        for (resource, instance) in ended.collect::<Vec<_>>() {
+            self.exit_is_seen(node, &resource, instance);
+        }
     }
 
     /// A monitor sees that something it watches is gone, whoever killed it.

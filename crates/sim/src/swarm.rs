@@ -54,7 +54,7 @@ pub enum Away {
 }
 
 /// How disks behave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DiskHabits {
     /// Shortest time of a read or write.
     pub latency_min_ns: u64,
@@ -66,6 +66,8 @@ pub struct DiskHabits {
     pub failing: u64,
     /// Of those, operations that hang and end well, per mille.
     pub late: u64,
+    /// By node, how much slower than others its disks are.
+    pub slow: Vec<u64>,
     /// Size of the ring of every log: small ones are snapshotted often.
     pub ring_bytes: u64,
 }
@@ -151,7 +153,7 @@ impl Plan {
             rates_ppm: (0..nodes).map(|_| rate(&mut rng)).collect(),
             weather: weather(&timing, quick, &mut rng),
             clients_only: vec![false, rng.chance(200)],
-            disks: disks(&timing, quick, &mut rng),
+            disks: disks(&timing, (nodes, quick), &mut rng),
             processes: processes(&timing, &mut rng),
             clients: clients(&timing, &mut rng),
             faults: faults(&timing, &mut rng),
@@ -198,6 +200,7 @@ impl Plan {
                 interleaved: 0,
                 failing: 0,
                 late: 0,
+                slow: vec![1; usize::from(nodes)],
                 ring_bytes: 64 * 4096,
             },
             processes: ProcessHabits {
@@ -289,13 +292,15 @@ fn weather(timing: &Timing, quick: bool, rng: &mut Rng) -> Weather {
     }
 }
 
-fn disks(timing: &Timing, quick: bool, rng: &mut Rng) -> DiskHabits {
+fn disks(timing: &Timing, (nodes, quick): (u16, bool), rng: &mut Rng) -> DiskHabits {
     let beat = timing.heartbeat.0;
     let latency_min_ns = if quick { 5_000 } else { rng.wild(5_000, beat / 100) };
     let spread = if quick { QUICK_NS } else { rng.wild(5_000, beat / 8) };
+    let uneven = rng.chance(400);
     DiskHabits {
         latency_min_ns,
         latency_max_ns: latency_min_ns + spread,
+        slow: (0..nodes).map(|_| if uneven { rng.wild(1, 16) } else { 1 }).collect(),
         interleaved: if rng.chance(400) { 0 } else { rng.between(50, 1000) },
         failing: if rng.chance(450) { 0 } else { rng.wild(1, 80) },
         late: if rng.chance(500) { 1000 } else { rng.below(1001) },

@@ -9,7 +9,7 @@
 //! the effects of one call are shuffled and each takes its own time. Every change of what acts is
 //! shown to the checkers at once; the first broken promise ends the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stead_core::Event;
 use stead_core::planted::{Fault, Planted};
@@ -87,6 +87,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Faults that have not ended.
     pub recoveries: Vec<Recovery>,
+    /// Resources whose next start hangs, by a script.
+    pub hangs_next: BTreeSet<ResourceId>,
     /// Where and when a guard last killed something of a resource.
     pub killed_last: BTreeMap<ResourceId, (NodeId, Instant)>,
     /// Whether the quorum disk lost something for good.
@@ -143,6 +145,7 @@ impl World {
             recoveries: Vec::new(),
             away: None,
             disk_damaged: false,
+            hangs_next: BTreeSet::new(),
             killed_last: BTreeMap::new(),
             phase: Phase::Faults,
             planted,

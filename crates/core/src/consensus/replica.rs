@@ -31,6 +31,8 @@ pub(crate) struct Replica {
     waiting: Vec<LogEntry>,
     durable: Durable,
     answered: Answered,
+    /// What `answered` began with.
+    unknown: Answered,
     ballot: Ballot,
     ticks: Ticks,
     was: (StateRole, Term),
@@ -129,6 +131,7 @@ impl Replica {
             waiting: Vec::new(),
             durable: Durable { term: hard.term, commit: hard.commit, outstanding: 0 },
             answered: Answered::unknown_until(setup.answered),
+            unknown: Answered::unknown_until(setup.answered),
             ballot: Ballot::default(),
             ticks,
             transferred_term: None,
@@ -260,11 +263,15 @@ impl Replica {
     /// Whether it follows a leader and has nothing to persist: what it has to say are answers to
     /// heartbeats, which may wait for one.
     pub(crate) fn is_calm(&self, now: Time, limit: Span) -> bool {
+        self.is_recordless() && !self.is_leader() && self.hears_leader(now, limit)
+    }
+
+    /// Whether it has nothing to persist.
+    pub(crate) fn is_recordless(&self) -> bool {
         let raft = &self.raw.raft;
-        let quiet = raft.raft_log.unstable_entries().is_empty()
+        raft.raft_log.unstable_entries().is_empty()
             && raft.raft_log.unstable_snapshot().is_none()
-            && raft.hard_state() == *self.raw.store().hard();
-        quiet && !self.is_leader() && self.hears_leader(now, limit)
+            && raft.hard_state() == *self.raw.store().hard()
     }
 
     /// A leader's heartbeat, due at heartbeat rate; a read is one too.
@@ -314,13 +321,6 @@ impl Replica {
     fn note_vote(&mut self, raft: &Message, age: Option<Span>) {
         let granted = raft.get_msg_type() == MessageType::MsgRequestVoteResponse && !raft.reject;
         if granted && raft.term == self.raw.raft.term {
-            let unknown = age.is_none() || age == Some(Span::ZERO);
-            let age = match age {
-                Some(_) | None if unknown && self.planted.has(Fault::NoWaitAfterRestart) => {
-                    Some(Span(u64::MAX))
-                }
-                age => age,
-            };
             self.ballot.granted(raft.term, VoterId(raft.from), age);
         }
     }
@@ -482,7 +482,7 @@ impl Replica {
         let own = if self.planted.has(Fault::ExLeaderNotCounted) {
             Span(u64::MAX)
         } else {
-            self.answered.age(now)
+            self.age(now)
         };
         let by_transfer = self.transferred_term == Some(term.0);
         let mut smallest_age = self.ballot.smallest(term.0, own);
@@ -529,6 +529,13 @@ impl Replica {
     fn vote_age(&self, now: Time) -> Span {
         let equal_term = self.was.1 == self.term();
         if equal_term && self.planted.has(Fault::AgeOnlyForHigherTerms) {
+            return Span(u64::MAX);
+        }
+        self.age(now)
+    }
+
+    fn age(&self, now: Time) -> Span {
+        if self.answered == self.unknown && self.planted.has(Fault::NoWaitAfterRestart) {
             return Span(u64::MAX);
         }
         self.answered.age(now)

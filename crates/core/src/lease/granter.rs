@@ -164,6 +164,7 @@ impl Granter {
 
     /// When the node last asked.
     pub(crate) fn last_asked(&self, node: NodeId) -> Option<Time> {
-        self.nodes.get(&node).and_then(|a| a.last)
+        let asked = self.nodes.get(&node)?;
+        if self.planted.has(Fault::WaitFromLastAnswer) { asked.answered } else { asked.last }
     }
 }

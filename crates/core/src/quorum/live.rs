@@ -118,6 +118,9 @@ impl Live {
         timing: &Timing,
         io: &mut IoDesk,
     ) -> Option<Released> {
+        if let Some(unguarded) = self.unguarded(now) {
+            return Some(unguarded);
+        }
         let heartbeat = timing.heartbeat;
         if let Some(round) = &self.round {
             self.hangs = now.since(round.began) > heartbeat * 4;
@@ -128,10 +131,6 @@ impl Live {
             return None;
         }
         let batch = self.replica.take(now);
-        let recordless = batch.as_ref().is_some_and(|b| b.record.is_none() && b.install.is_none());
-        if recordless && self.planted.has(Fault::UnguardedRecordless) {
-            return Some(Released { batch, mail: std::mem::take(&mut self.outbox) });
-        }
         if batch.is_none() && self.outbox.is_empty() && now < self.beat_at {
             return None;
         }
@@ -158,6 +157,15 @@ impl Live {
         }
         self.round = Some(round);
         self.advance(io)
+    }
+
+    /// What leaves without a guard: nothing, unless a fault is planted.
+    fn unguarded(&mut self, now: Time) -> Option<Released> {
+        let may = self.planted.has(Fault::UnguardedRecordless)
+            && self.round.as_ref().is_none_or(|r| !r.has_batch)
+            && self.replica.is_recordless();
+        let batch = if may { self.replica.take(now) } else { None };
+        batch.map(|batch| Released { batch: Some(batch), mail: std::mem::take(&mut self.outbox) })
     }
 
     /// Whether what D has to say may wait for its next renewal: it only answers heartbeats of a

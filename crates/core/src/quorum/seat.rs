@@ -124,6 +124,8 @@ struct Claim {
     header: Header,
     /// When D may have answered a leader last (R5).
     answered: Time,
+    /// Newest slot of the first read and its epoch: only a planted fault goes by it.
+    newest_first: (u32, u64),
 }
 
 struct Copying {
@@ -388,7 +390,13 @@ impl Seat {
         self.claim_began = now;
         self.free = false;
         self.yielded = false;
-        let claim = Claim { slot, epoch: 0, header: Header::default(), answered: now };
+        let claim = Claim {
+            slot,
+            epoch: 0,
+            header: Header::default(),
+            answered: now,
+            newest_first: (0, 0),
+        };
         self.state = State::Reading(claim, ticket);
     }
 

@@ -137,8 +137,10 @@ impl Machine {
                 Happened::StopFailed(why)
             }
             State::Online(_) => {
+                let why = "no monitor could say in time whether it works".to_owned();
                 self.state = State::Online(Watch::Nobody);
-                Happened::Nothing
+                self.failing = Some(why.clone());
+                Happened::Unwell(why)
             }
             State::Offline | State::Stuck { .. } | State::Failed(_) => Happened::Nothing,
         }

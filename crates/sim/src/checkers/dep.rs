@@ -1,12 +1,12 @@
 //! I-DEP: a resource comes online after all it depends on and goes offline before any of them.
 //!
 //! Judged by what a node's core orders, against what it was told: a dependency that died a moment
-//! ago without a word is no mistake of the core.
+//! ago without a word is no mistake of the core, nor is a dependency of which it has not heard.
 
 use std::collections::BTreeMap;
 
 use stead_model::order::{Action, Outcome};
-use stead_model::{NodeId, ResourceId};
+use stead_model::{LogIndex, NodeId, ResourceId};
 
 use super::{Promise, Verdict, Violation};
 
@@ -23,17 +23,26 @@ enum Known {
     Going,
 }
 
+/// What a resource depends on.
+#[derive(Debug)]
+struct Declared {
+    /// The entry that says so.
+    index: LogIndex,
+    /// The others.
+    on: Vec<ResourceId>,
+}
+
 /// The checker.
 #[derive(Default, Debug)]
 pub struct Dep {
-    depends_on: BTreeMap<ResourceId, Vec<ResourceId>>,
+    depends_on: BTreeMap<ResourceId, Declared>,
     known: BTreeMap<(NodeId, ResourceId), Known>,
 }
 
 impl Dep {
-    /// Declares the dependencies of a resource.
-    pub fn declare(&mut self, resource: ResourceId, depends_on: Vec<ResourceId>) {
-        self.depends_on.insert(resource, depends_on);
+    /// Declares the dependencies of a resource, as committed at `index`.
+    pub fn declare(&mut self, index: LogIndex, resource: ResourceId, on: Vec<ResourceId>) {
+        self.depends_on.insert(resource, Declared { index, on });
     }
 
     fn known(&self, node: NodeId, resource: &ResourceId) -> Known {
@@ -59,12 +68,19 @@ impl Dep {
         self.known.retain(|(n, _), _| *n != node);
     }
 
-    /// Judges an order.
-    pub fn ordered(&mut self, node: NodeId, resource: &ResourceId, action: &Action) -> Verdict {
+    /// Judges an order of a node that had applied everything up to `applied` before.
+    pub fn ordered(
+        &mut self,
+        (node, applied): (NodeId, LogIndex),
+        resource: &ResourceId,
+        action: &Action,
+    ) -> Verdict {
+        let heard = |declared: &Declared| declared.index <= applied;
         match action {
             Action::Online(_) => {
-                let missing = (self.depends_on.get(resource).into_iter().flatten())
-                    .find(|on| self.known(node, on) != Known::Online);
+                let on = self.depends_on.get(resource).filter(|d| heard(d)).map(|d| &d.on);
+                let missing =
+                    (on.into_iter().flatten()).find(|on| self.known(node, on) != Known::Online);
                 if let Some(on) = missing {
                     let text = format!("{node} orders {resource} online before {on}");
                     return Err(Violation::new(Promise::Dep, text));
@@ -73,7 +89,7 @@ impl Dep {
             }
             Action::Offline | Action::Terminate => {
                 let left = (self.depends_on.iter())
-                    .filter(|(_, on)| on.contains(resource))
+                    .filter(|(_, declared)| heard(declared) && declared.on.contains(resource))
                     .find(|(dependent, _)| self.known(node, dependent) != Known::Down);
                 if let Some((dependent, _)) = left {
                     let text = format!("{node} orders {resource} offline before {dependent}");
@@ -119,16 +135,19 @@ mod tests {
 
     #[test]
     fn i_dep_sees_both_wrong_orders() {
-        let (n1, ip, web) = (NodeId(1), ResourceId::from("ip"), ResourceId::from("web"));
+        let (n1, at5, at4) = (NodeId(1), (NodeId(1), LogIndex(5)), (NodeId(1), LogIndex(4)));
+        let (ip, web) = (ResourceId::from("ip"), ResourceId::from("web"));
         let mut dep = Dep::default();
-        dep.declare(ip.clone(), vec![]);
-        dep.declare(web.clone(), vec![ip.clone()]);
-        assert!(dep.ordered(n1, &web, &online()).is_err());
-        assert_eq!(dep.ordered(n1, &ip, &online()), Ok(()));
+        dep.declare(LogIndex(4), ip.clone(), vec![]);
+        dep.declare(LogIndex(5), web.clone(), vec![ip.clone()]);
+        assert!(dep.ordered(at5, &web, &online()).is_err());
+        assert_eq!(dep.ordered(at4, &web, &online()), Ok(()), "not heard of yet");
+        dep.told(n1, &web, &Outcome::Offline);
+        assert_eq!(dep.ordered(at5, &ip, &online()), Ok(()));
         dep.told(n1, &ip, &Outcome::Online);
-        assert_eq!(dep.ordered(n1, &web, &online()), Ok(()));
-        assert!(dep.ordered(n1, &ip, &Action::Offline).is_err());
+        assert_eq!(dep.ordered(at5, &web, &online()), Ok(()));
+        assert!(dep.ordered(at5, &ip, &Action::Offline).is_err());
         dep.told(n1, &web, &Outcome::Failed(String::new()));
-        assert_eq!(dep.ordered(n1, &ip, &Action::Offline), Ok(()));
+        assert_eq!(dep.ordered(at5, &ip, &Action::Offline), Ok(()));
     }
 }

@@ -117,6 +117,8 @@ pub enum Verb {
     MonitorStops(Who),
     /// `monitor-goes-on WHO`
     MonitorGoesOn(Who),
+    /// The next start of a resource hangs in its monitor.
+    Hang(ResourceId),
     /// `fail RESOURCE`: it ends by itself.
     Fail(ResourceId),
     /// `move GROUP to WHO`

@@ -182,6 +182,7 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["monitor-dies", node] => Verb::MonitorDies(who(node)),
         ["monitor-stops", node] => Verb::MonitorStops(who(node)),
         ["monitor-goes-on", node] => Verb::MonitorGoesOn(who(node)),
+        ["hang", resource] => Verb::Hang(ResourceId::from(*resource)),
         ["fail", resource] => Verb::Fail(ResourceId::from(*resource)),
         ["move", name, "to", node] => Verb::Move(group(name), who(node)),
         ["vote", node, word @ ("on" | "off")] => Verb::Vote(who(node), *word == "on"),

@@ -143,6 +143,8 @@ impl Seat {
             counter: own.counter,
             incarnation: self.config.incarnation.0,
         };
+        let (newest, Header { active, .. }) = table.newest();
+        claim.newest_first = (newest, active);
         if self.config.planted.has(Fault::ClaimForgetsActive) {
             claim.header.active = 0;
         }
@@ -157,12 +159,16 @@ impl Seat {
         let (now, heartbeat) = (turn.now, turn.setup.timing.heartbeat);
         let Some(table) = self.table(bytes) else { return };
         let lost = table.highest_claim() > claim.epoch || table.header(claim.slot) != claim.header;
-        if lost && !self.config.planted.has(Fault::NoSecondRead) {
+        let first_only = self.config.planted.has(Fault::NoSecondRead);
+        if lost && !first_only {
             self.retreat(now, heartbeat, "another node claimed higher".into());
             self.watched(now, &table, heartbeat);
             return;
         }
-        let (source, header) = table.newest();
+        let (mut source, mut header) = table.newest();
+        if first_only {
+            (source, header.active) = claim.newest_first;
+        }
         if let Some(seen) = self.seen
             && (seen.slot, seen.active, seen.counter) == (source, header.active, header.counter)
         {
