@@ -6,7 +6,8 @@ use stead_model::wire::peer::{Heartbeat, PeerMessage, RaftMessage};
 use stead_model::{Span, Time, VoterId};
 
 use super::{Cluster, Own};
-use crate::consensus::replica::{Applied, Batch, Elected, Post, Replica};
+use crate::consensus::batch::{Applied, Batch, Elected, Post};
+use crate::consensus::replica::Replica;
 use crate::effect::{Channel, Effect};
 use crate::leading::{Around, Leading, Mail};
 use crate::quorum::{Released, Surroundings};

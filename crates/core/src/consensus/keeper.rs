@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use stead_journal::{AppendError, Journal, Write, WriteId};
 
+use super::batch::Batch;
 use super::record::SavedState;
-use super::replica::Batch;
 use crate::effect::{Device, Effect, Io, IoOp, Ticket};
 use crate::event::IoResult;
 

@@ -14,7 +14,8 @@ use stead_model::request::{Answer, Envelope};
 use stead_model::wire::peer::{GroupReport, LeaseQuestion, PeerMessage, Report};
 use stead_model::{GroupId, LogIndex, NodeId, RequestId, Time, UtcMillis};
 
-use crate::consensus::replica::{Elected, Replica};
+use crate::consensus::batch::Elected;
+use crate::consensus::replica::Replica;
 use crate::counters::Counters;
 use crate::db;
 use crate::effect::Channel;

@@ -9,7 +9,7 @@ use stead_model::profile::Timing;
 use stead_model::wire::peer::{LeaseAnswer, LeaseQuestion};
 use stead_model::{Incarnation, LeaseNumber, LogIndex, NodeId, Span, Time};
 
-use crate::consensus::replica::Elected;
+use crate::consensus::batch::Elected;
 use crate::planted::{Fault, Planted};
 
 /// What a leader knows of the leases it and its predecessors granted.

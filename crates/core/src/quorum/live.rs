@@ -9,8 +9,9 @@ use stead_model::profile::Timing;
 use stead_model::{DiskEpoch, Term, Time};
 
 use super::table::{Medium, Table};
+use crate::consensus::batch::Batch;
 use crate::consensus::keeper::{IoDesk, Keeper};
-use crate::consensus::replica::{Batch, Replica};
+use crate::consensus::replica::Replica;
 use crate::effect::{Device, Ticket};
 use crate::event::IoResult;
 use crate::leading::{Leading, Mail};
