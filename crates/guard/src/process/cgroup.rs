@@ -1,14 +1,20 @@
 //! Control groups: one per program, where a cgroup2 file system is found and may be written.
 //!
 //! On hybrid hosts it is not at `/sys/fs/cgroup`, so it is looked up in mountinfo. Without one
-//! the program's PID namespace is the kill switch; with one, it is killed both ways.
+//! the program's PID namespace is the kill switch; with one, it is killed both ways: frozen, so
+//! that nothing forks any more, and killed. Where there is no PID namespace the control group also
+//! says when nothing is left: `populated 0` in `cgroup.events`, told by the kernel.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use stead_model::Incarnation;
+
+use crate::sys;
 
 /// Names of the folders of guards begin so.
 const PREFIX: &str = "stead-guard-";
@@ -24,7 +30,10 @@ pub(super) struct CgroupTree {
 #[derive(Debug)]
 pub(super) struct Cgroup {
     folder: PathBuf,
-    kill: File,
+    freeze: File,
+    /// Kernels before 5.14 have none.
+    kill: Option<File>,
+    events: File,
     procs: File,
 }
 
@@ -54,8 +63,15 @@ impl CgroupTree {
         let folder = self.folder.join(name);
         fs::create_dir(&folder)?;
         let open = |file: &str| OpenOptions::new().write(true).open(folder.join(file));
-        let (kill, procs) = (open("cgroup.kill")?, open("cgroup.procs")?);
-        Ok(Cgroup { folder, kill, procs })
+        let files = || Ok((open("cgroup.freeze")?, open("cgroup.procs")?));
+        let (kill, events) = (open("cgroup.kill").ok(), File::open(folder.join("cgroup.events")));
+        match (files(), events) {
+            (Ok((freeze, procs)), Ok(events)) => Ok(Cgroup { folder, freeze, kill, events, procs }),
+            (Err(why), _) | (_, Err(why)) => {
+                drop(fs::remove_dir(&folder));
+                Err(why)
+            }
+        }
     }
 }
 
@@ -78,15 +94,46 @@ impl Cgroup {
         }
     }
 
-    /// Kills all processes in it.
+    /// Kills all processes in it. Frozen first, none of them begets another one meanwhile; a
+    /// frozen process dies as any other.
     pub(super) fn kill(&mut self) -> io::Result<()> {
-        self.kill.write_all(b"1")
+        drop(self.freeze.write_all(b"1"));
+        match &mut self.kill {
+            Some(kill) => kill.write_all(b"1"),
+            None => self.kill_each(),
+        }
+    }
+
+    fn kill_each(&self) -> io::Result<()> {
+        let all = fs::read_to_string(self.folder.join("cgroup.procs"))?;
+        for pid in all.lines().filter_map(|pid| pid.parse().ok()).filter(|pid: &i32| *pid > 0) {
+            drop(sys::kill(pid, libc::SIGKILL));
+        }
+        Ok(())
+    }
+
+    /// Whether no process lives in it. Until it is read again, the descriptor of
+    /// [`Cgroup::poll_for`] tells the next change.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        let mut bytes = [0; 128];
+        let got = self.events.read_at(&mut bytes, 0)?;
+        Ok(is_empty(&String::from_utf8_lossy(&bytes[..got])))
+    }
+
+    /// Exceptional (`PRI`) when a process entered it first or the last one is gone.
+    pub(super) fn poll_for(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
     }
 
     /// Removes it when it is empty.
     pub(super) fn remove(&self) -> io::Result<()> {
         fs::remove_dir(&self.folder)
     }
+}
+
+/// Whether `cgroup.events` says that nothing lives there.
+fn is_empty(events: &str) -> bool {
+    events.lines().any(|line| line == "populated 0")
 }
 
 /// Removes what dead guards left: folders nobody holds a lock on, as far as they are empty.
@@ -129,6 +176,13 @@ mod tests {
         let own = "4:pids:/x\n0::/system.slice/stead.service\n";
         let found = base_folder(HYBRID, own).unwrap();
         assert_eq!(found, Path::new("/sys/fs/cgroup/unified/system.slice/stead.service"));
+    }
+
+    #[test]
+    fn emptiness_is_what_the_kernel_says() {
+        assert!(is_empty("populated 0\nfrozen 1\n"));
+        assert!(!is_empty("populated 1\nfrozen 1\n"));
+        assert!(!is_empty(""), "no word is no proof");
     }
 
     #[test]

@@ -42,7 +42,7 @@ use child::Child;
 use clock::{Timer, boot_time};
 use link::LinkError;
 pub use options::{GuardOptions, OptionsError};
-use program::{Namespaces, Program, ProgramHost};
+use program::{Namespaces, Program, ProgramHost, Remains};
 use undo::Undoer;
 
 /// How long the node service may take to leave the cluster when the guard is told to end.
@@ -97,11 +97,19 @@ struct GuardProcess {
     monitor_id: MonitorId,
     programs: BTreeMap<InstanceId, Program>,
     /// Programs without namespaces whose init ended, until all they left behind is dead.
-    leaving: Vec<(InstanceId, ExitStatus)>,
+    leaving: Vec<Leaving>,
     addresses: BTreeMap<InstanceId, AddressUndo>,
     undo_again: BTreeSet<InstanceId>,
     notices: Vec<Notice>,
     ending: Ending,
+}
+
+/// A program whose init ended.
+#[derive(Debug)]
+struct Leaving {
+    instance: InstanceId,
+    status: ExitStatus,
+    remains: Remains,
 }
 
 /// Whether the guard ends.
@@ -202,6 +210,8 @@ impl GuardProcess {
         }
         let starting = self.programs.values().filter_map(Program::poll_for);
         fds.extend(starting.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let leaving = self.leaving.iter().filter_map(|left| left.remains.poll_for());
+        fds.extend(leaving.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         // An interrupted or failed wait only means to look earlier.
         let _ = poll(&mut fds, None);
         self.timer.clear();
@@ -259,10 +269,20 @@ impl GuardProcess {
         while let Ok(Some((pid, status))) = next() {
             self.reaped(pid.as_raw_nonzero().get(), status);
         }
-        if !self.leaving.is_empty() && self.kill_orphans() == 0 {
-            for (instance, status) in std::mem::take(&mut self.leaving) {
-                self.gone(instance, status);
-            }
+        self.see_off();
+    }
+
+    /// Tells of programs of which nothing is left any more.
+    fn see_off(&mut self) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let orphans = self.kill_orphans();
+        let all = std::mem::take(&mut self.leaving).into_iter();
+        let (gone, left) = all.partition(|left| left.remains.are_gone(orphans));
+        self.leaving = left;
+        for Leaving { instance, status, .. } in gone {
+            self.gone(instance, status);
         }
     }
 
@@ -312,12 +332,12 @@ impl GuardProcess {
 
     fn program_ended(&mut self, instance: InstanceId) {
         let Some(program) = self.programs.remove(&instance) else { return };
-        let alone = program.is_alone();
-        let status = program.ended();
-        if alone {
-            self.gone(instance, status);
-        } else {
-            self.leaving.push((instance, status));
+        let (status, remains) = program.ended();
+        match remains {
+            Remains::Nothing => self.gone(instance, status),
+            remains @ (Remains::InGroup(_) | Remains::Orphans) => {
+                self.leaving.push(Leaving { instance, status, remains });
+            }
         }
     }
 

@@ -60,6 +60,41 @@ pub(super) struct Program {
     hearing: Hearing,
 }
 
+/// What is left of a program whose init ended.
+#[derive(Debug)]
+pub(super) enum Remains {
+    /// Nothing: the kernel killed its whole PID namespace.
+    Nothing,
+    /// What lives in its control group, which is being killed.
+    InGroup(Cgroup),
+    /// What it left without namespaces and control group: children of the guard from now on.
+    Orphans,
+}
+
+impl Remains {
+    /// What to wait for until nothing is left.
+    pub(super) fn poll_for(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::InGroup(cgroup) => Some(cgroup.poll_for()),
+            Self::Nothing | Self::Orphans => None,
+        }
+    }
+
+    /// Whether nothing is left; `orphans` are those of the whole guard.
+    pub(super) fn are_gone(&self, orphans: usize) -> bool {
+        match self {
+            Self::Nothing => true,
+            // A group that cannot be read proves nothing.
+            Self::InGroup(cgroup) if cgroup.is_empty().unwrap_or(false) => {
+                drop(cgroup.remove());
+                true
+            }
+            Self::InGroup(_) => false,
+            Self::Orphans => orphans == 0,
+        }
+    }
+}
+
 /// What the guard still waits to hear from an init.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Hearing {
@@ -127,11 +162,6 @@ impl Program {
         self.init.pid
     }
 
-    /// Whether its init's end means that nothing of it is left: the kernel sees to that.
-    pub(super) fn is_alone(&self) -> bool {
-        self.place == Place::OwnNamespaces
-    }
-
     /// Sends a signal to the application, by way of its init.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
         sys::signal(&self.init.pidfd, signal)
@@ -150,12 +180,24 @@ impl Program {
         }
     }
 
-    /// After the init was waited for: how the application ended; nothing of it is left.
-    pub(super) fn ended(mut self) -> ExitStatus {
+    /// After the init was waited for: how the application ended, and what it may have left.
+    pub(super) fn ended(mut self) -> (ExitStatus, Remains) {
         if let Some(cgroup) = &mut self.cgroup {
             drop(cgroup.kill());
-            drop(cgroup.remove());
         }
+        let status = self.status();
+        let remains = match (self.place, self.cgroup) {
+            (Place::OwnNamespaces, cgroup) => {
+                drop(cgroup.map(|cgroup| cgroup.remove()));
+                Remains::Nothing
+            }
+            (Place::OwnGroup | Place::Beside, Some(cgroup)) => Remains::InGroup(cgroup),
+            (Place::OwnGroup | Place::Beside, None) => Remains::Orphans,
+        };
+        (status, remains)
+    }
+
+    fn status(&mut self) -> ExitStatus {
         let mut ended = ExitStatus::Unknown;
         while let Some(report) = self.next_report() {
             match report {

@@ -1,6 +1,7 @@
 //! What must be true of the guard, each with real processes.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, geteuid};
 use stead_model::order::GuardReport;
@@ -20,6 +21,7 @@ pub(crate) const ALL: &[Story] = stories![
     the_stop_signal_reaches_an_application,
     a_kill_reaches_what_left_the_session,
     a_program_has_a_control_group,
+    without_namespaces_a_control_group_proves_that_nothing_is_left,
     what_cannot_be_executed_says_why,
     output_is_kept,
     nothing_starts_without_a_lease,
@@ -89,6 +91,45 @@ fn a_program_has_a_control_group() {
         let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
         assert!(own.contains("/stead-guard-") && own.ends_with("/web.1"), "{own}");
     }
+}
+
+/// A storm of forks, each child in a session of its own, without a PID namespace: it is frozen,
+/// killed, and told as ended when the kernel says that the group is empty.
+fn without_namespaces_a_control_group_proves_that_nothing_is_left() {
+    const STORM: &str = "exec 9>$ROOT/life; echo >&9; \
+                         while :; do (trap '' TERM; setsid sleep 1000 &); done";
+    if !geteuid().is_root() {
+        println!("skipped: only root may write the control groups here");
+        return;
+    }
+    let mut world = World::start_without_namespaces();
+    if world.node_hello().0.iter().any(|code| code == "no-cgroups") {
+        println!("skipped: there is no cgroup2 file system to write to");
+        return;
+    }
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    let (instance, init) = world.admit("web", 1, STORM).unwrap();
+    assert!(world.node_hello().0.iter().any(|code| code == "no-namespaces"));
+    life.wait_for_life();
+    let group = control_group(init).expect("a control group");
+    let living = || fs::read_to_string(group.join("cgroup.procs")).unwrap().lines().count();
+    eventually("a storm", || living() > 50);
+    world.monitor.send(&MonitorToGuard::Kill { instance });
+    assert_eq!(world.exited(instance), ExitStatus::Unknown);
+    assert!(!life.lives(), "reported as ended while something of it lives");
+    assert!(!group.exists(), "its group is not empty");
+    assert!(world.status().admitted.is_empty());
+}
+
+/// The folder of a process's control group, where it is one of a guard.
+fn control_group(pid: i32) -> Option<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    let folder = Path::new(mount.split(' ').nth(4)?).join(own);
+    own.contains("stead-guard-").then_some(folder)
 }
 
 fn what_cannot_be_executed_says_why() {

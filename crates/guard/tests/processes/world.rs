@@ -94,7 +94,20 @@ impl World {
         world
     }
 
+    /// Starts a guard that may write control groups and gets no PID namespace from its kernel.
+    pub(crate) fn start_without_namespaces() -> Self {
+        let own = std::env::current_exe().unwrap();
+        let script = "echo 0 >/proc/sys/user/max_pid_namespaces; exec \"$0\" \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", script]).arg(own);
+        Self::start_with(command, |_| {})
+    }
+
     fn start_by(change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_with(Command::new(std::env::current_exe().unwrap()), change)
+    }
+
+    fn start_with(mut command: Command, change: impl FnOnce(&mut Command)) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let listen = |name: &str| {
@@ -104,7 +117,6 @@ impl World {
             listener
         };
         let (node, monitor) = (listen("node.sock"), listen("monitor.sock"));
-        let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("as-guard").arg(root.path());
         change(&mut command);
         let guard = Leash(command.spawn().unwrap());
