@@ -123,6 +123,18 @@ impl Station {
         format!("{}-{}", self.name(), network.name())
     }
 
+    /// The name of what is plugged in while its machine hangs.
+    #[must_use]
+    pub(crate) fn stand_in(self, network: Network) -> String {
+        format!("hold{}-{}", self.host(), network.name())
+    }
+
+    /// The other end of that, where its frames are kept.
+    #[must_use]
+    pub(crate) fn far_end(self, network: Network) -> String {
+        format!("held{}-{}", self.host(), network.name())
+    }
+
     /// The station with this MAC.
     #[must_use]
     pub fn with_mac(mac: Mac) -> Option<Self> {
@@ -214,7 +226,10 @@ mod tests {
         for station in nodes.chain([Station::Client]) {
             for network in station.networks() {
                 assert_eq!(Station::with_mac(station.mac(*network)), Some(station));
-                assert!(station.port(*network).len() <= 15, "{}", station.port(*network));
+                let names = [Station::port, Station::stand_in, Station::far_end];
+                for name in names.map(|name| name(station, *network)) {
+                    assert!(name.len() <= 15, "{name}");
+                }
             }
         }
         assert_eq!(Station::with_mac(Mac::BROADCAST), None);

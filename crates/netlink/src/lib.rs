@@ -22,6 +22,7 @@ mod packet;
 mod route;
 mod routing;
 mod sockets;
+mod tap;
 mod wait;
 
 pub use address::{
@@ -37,3 +38,4 @@ pub use neighbour::{NeighbourEntry, NeighbourState};
 pub use route::{ANSWER_LIMIT, IfIndex, Route, RouteError};
 pub use routing::{RouteChoice, RouteEntry, RouteSpec, TABLE_MAIN};
 pub use sockets::{DestroyError, Destroyed, destroy_sockets};
+pub use tap::{Frame, Tap};

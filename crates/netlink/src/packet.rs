@@ -69,20 +69,7 @@ impl PacketSocket {
     }
 
     fn bind(&self, ifindex: IfIndex, protocol: u16) -> io::Result<()> {
-        // SAFETY: all-zero bytes are a valid `sockaddr_ll`, a plain C structure of integers.
-        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = protocol.to_be();
-        address.sll_ifindex = signed(ifindex)?;
-        // SAFETY: the pointer and the length describe `address`, which lives through the call.
-        let result = unsafe {
-            libc::bind(
-                self.fd.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of_val(&address) as libc::socklen_t,
-            )
-        };
-        checked(result)
+        bind(&self.fd, ifindex, protocol)
     }
 
     fn attach(&self, program: &mut [libc::sock_filter]) -> io::Result<()> {
@@ -119,6 +106,24 @@ impl PacketSocket {
         };
         checked(result)
     }
+}
+
+/// Ties a packet socket to an interface and a protocol; then it receives.
+pub(crate) fn bind(fd: &OwnedFd, ifindex: IfIndex, protocol: u16) -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid `sockaddr_ll`, a plain C structure of integers.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = signed(ifindex)?;
+    // SAFETY: the pointer and the length describe `address`, which lives through the call.
+    let result = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    checked(result)
 }
 
 impl AsFd for PacketSocket {

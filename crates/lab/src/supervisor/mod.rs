@@ -11,6 +11,7 @@
 mod birth;
 mod cgroup;
 mod forward;
+mod held;
 mod machine;
 mod slot;
 mod switch;
@@ -166,13 +167,16 @@ impl Supervisor {
     /// Waits until somebody asks (`true`) or a machine has something to say.
     fn wait(&self) -> Result<bool, StepError> {
         let lives = self.slots.iter().filter_map(|slot| slot.life.as_ref());
-        let fds: Vec<BorrowedFd<'_>> =
-            std::iter::once(self.listener.as_fd()).chain(lives.flat_map(Life::watched)).collect();
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(self.listener.as_fd())
+            .chain(lives.flat_map(Life::watched))
+            .chain(self.switch.watched())
+            .collect();
         Ok(ready::any(&fds, IDLE_LIMIT).step("wait for", "requests")?[0])
     }
 
     /// Takes in reports and ends.
     fn look_after_machines(&mut self) {
+        self.switch.collect();
         for slot in &mut self.slots {
             if let Some(trouble) = slot.look() {
                 log(&format!("{}: {trouble}", slot.station));
@@ -218,10 +222,7 @@ impl Supervisor {
                 self.life(node, &running)?.stop()?;
             }
             Request::Freeze(node) => self.life(node, &[Power::On])?.freeze()?,
-            Request::Thaw(node) => {
-                self.life(node, &[Power::Frozen, Power::Hung])?.thaw()?;
-                self.apply_cuts()?;
-            }
+            Request::Thaw(node) => self.thaw(node)?,
             Request::Hang(node) => self.hang(node)?,
             Request::Cut(cut) => self.cut(cut)?,
             Request::Heal => {
@@ -260,7 +261,18 @@ impl Supervisor {
             life.freeze()?;
         }
         life.power = Power::Hung;
+        self.switch.hold(Station::Node(node))?;
         self.apply_cuts()
+    }
+
+    /// Its kernel gets what was kept for it before its processes go on.
+    fn thaw(&mut self, node: NodeId) -> Result<(), StepError> {
+        let hung = self.life(node, &[Power::Frozen, Power::Hung])?.power == Power::Hung;
+        if hung {
+            self.switch.release(Station::Node(node))?;
+            self.apply_cuts()?;
+        }
+        self.life(node, &[Power::Frozen, Power::Hung])?.thaw()
     }
 
     fn cut(&mut self, cut: CutSpec) -> Result<(), StepError> {
@@ -277,12 +289,8 @@ impl Supervisor {
         self.apply_cuts()
     }
 
-    /// The ordered cuts, and everything of a hung machine.
     fn apply_cuts(&self) -> Result<(), StepError> {
-        let hung = self.slots.iter().filter(|slot| slot.power() == Power::Hung);
-        let hung = hung.map(|slot| CutSpec::Station { station: slot.station, network: None });
-        let all: Vec<_> = self.cuts.iter().copied().chain(hung).collect();
-        let cuts: Vec<_> = all.iter().flat_map(CutSpec::cuts).collect();
+        let cuts: Vec<_> = self.cuts.iter().flat_map(CutSpec::cuts).collect();
         self.switch.set_cuts(&cuts)
     }
 

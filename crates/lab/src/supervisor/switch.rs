@@ -1,13 +1,15 @@
 //! The switch of a lab: a bridge per network, in a namespace of its own, and the cables into it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
-use stead_netlink::{BridgeCuts, Cut, IfIndex, Route};
+use stead_netlink::{BridgeCuts, Cut, IfIndex, Port, Route};
 
+use super::held::HeldCable;
 use crate::cabling::{Network, Station};
 use crate::step::{Step, StepError};
 
@@ -17,6 +19,8 @@ pub(crate) struct Switch {
     route: Route,
     cuts: BridgeCuts,
     bridges: Vec<(Network, IfIndex)>,
+    netns: File,
+    held: Vec<(Station, HeldCable)>,
 }
 
 impl Switch {
@@ -40,14 +44,73 @@ impl Switch {
             route.set_up(name).step("switch on the bridge", name)?;
             bridges.push((network, route.link(name).step("find the bridge", name)?.index));
         }
-        Ok(Self { route, cuts, bridges })
+        let own = "/proc/thread-self/ns/net";
+        let netns = File::open(own).step("open", own)?;
+        Ok(Self { route, cuts, bridges, netns, held: Vec::new() })
+    }
+
+    fn bridge(&self, network: Network) -> Option<IfIndex> {
+        self.bridges.iter().find(|(n, _)| *n == network).map(|(_, index)| *index)
+    }
+
+    /// Keeps all frames to and from a station from now on: its ports leave the bridges, and
+    /// stand-ins take their places.
+    pub(crate) fn hold(&mut self, station: Station) -> Result<(), StepError> {
+        for network in station.networks() {
+            let cable = self.hold_cable(station, *network)?;
+            self.held.push((station, cable));
+        }
+        Ok(())
+    }
+
+    fn hold_cable(&self, station: Station, network: Network) -> Result<HeldCable, StepError> {
+        let port = station.port(network);
+        let (stand_in, far) = (station.stand_in(network), station.far_end(network));
+        self.route.add_veth(&stand_in, &far, None).step("lay the cable", &stand_in)?;
+        for end in [&stand_in, &far] {
+            self.route.set_up(end).step("switch on", end)?;
+        }
+        let index = |name: &str| self.route.link(name).map(|link| link.index).step("find", name);
+        let (machine, switch) = (index(&port)?, index(&far)?);
+        let (ends, ours) = ((port.clone(), machine), (stand_in.clone(), switch));
+        let held = within(&self.netns, || HeldCable::begin(ends, ours))
+            .step("keep the frames of", &port)?;
+        self.route.set_master(&port, None).step("unplug", &port)?;
+        self.route.set_master(&stand_in, self.bridge(network)).step("plug in", &stand_in)?;
+        Ok(held)
+    }
+
+    /// Delivers what was kept, each way, and plugs the station in again.
+    pub(crate) fn release(&mut self, station: Station) -> Result<(), StepError> {
+        for network in station.networks() {
+            let port = station.port(*network);
+            let at = self.held.iter().position(|(_, cable)| cable.port == port);
+            let Some(at) = at else { continue };
+            let (_, mut cable) = self.held.remove(at);
+            cable.speak();
+            self.route.set_master(&cable.stand_in, None).step("unplug", &cable.stand_in)?;
+            self.route.set_master(&port, self.bridge(*network)).step("plug in", &port)?;
+            cable.deliver();
+            self.route.delete_link(&cable.stand_in).step("take away", &cable.stand_in)?;
+        }
+        Ok(())
+    }
+
+    /// Readable when frames wait to be kept.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.held.iter().flat_map(|(_, cable)| cable.watched())
+    }
+
+    /// Keeps the frames that came.
+    pub(crate) fn collect(&mut self) {
+        self.held.iter_mut().for_each(|(_, cable)| cable.collect());
     }
 
     /// Lays the station's cables to the machine whose network namespace this is.
     pub(crate) fn plug(&self, station: Station, netns: &File) -> Result<(), StepError> {
         for network in station.networks() {
             let port = station.port(*network);
-            let bridge = self.bridges.iter().find(|(n, _)| n == network).map(|(_, index)| *index);
+            let bridge = self.bridge(*network);
             self.route
                 .add_veth(&port, network.interface(), Some(netns.as_fd()))
                 .step("lay the cable", &port)?;
@@ -67,26 +130,48 @@ impl Switch {
         Ok(())
     }
 
-    /// Takes the station's cables away; they may be gone with its machine.
-    pub(crate) fn unplug(&self, station: Station) -> Result<(), StepError> {
+    /// Takes the station's cables away, and what was kept of them; they may be gone with its
+    /// machine.
+    pub(crate) fn unplug(&mut self, station: Station) -> Result<(), StepError> {
+        self.held.retain(|(held, _)| *held != station);
         for network in station.networks() {
-            let port = station.port(*network);
-            match self.route.delete_link(&port) {
-                Ok(()) => {}
-                Err(error) if error.not_found() => {}
-                Err(error) => return Err(StepError::new("take away the cable", &port, error)),
+            for end in [station.port(*network), station.stand_in(*network)] {
+                match self.route.delete_link(&end) {
+                    Ok(()) => {}
+                    Err(error) if error.not_found() => {}
+                    Err(error) => return Err(StepError::new("take away the cable", &end, error)),
+                }
             }
         }
         Ok(())
     }
 
-    /// Replaces all cuts.
+    /// Replaces all cuts. They hold for a stand-in as for the port it stands for.
     pub(crate) fn set_cuts(&self, cuts: &[Cut]) -> Result<(), StepError> {
         if cuts.is_empty() {
             return self.cuts.clear().step("heal", "the cables");
         }
-        self.cuts.set(cuts).step("cut", "the cables")
+        let plugged = |port: &Port| match port {
+            Port::Named(name) => {
+                let held = self.held.iter().find(|(_, cable)| cable.port == *name);
+                Port::Named(held.map_or(name, |(_, cable)| &cable.stand_in).clone())
+            }
+            Port::Any => Port::Any,
+        };
+        let mut all: BTreeSet<Cut> = cuts.iter().cloned().collect();
+        for Cut { from_port, to_port } in cuts {
+            all.insert(Cut { from_port: plugged(from_port), to_port: plugged(to_port) });
+        }
+        let all: Vec<Cut> = all.into_iter().collect();
+        self.cuts.set(&all).step("cut", "the cables")
     }
+}
+
+/// Does something on a thread in another network namespace.
+fn within<T: Send>(netns: &File, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let there = || enter_network(netns).and_then(|()| work());
+    let done = thread::scope(|scope| scope.spawn(there).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Moves the calling thread into another network namespace.

@@ -16,6 +16,10 @@ pub(crate) const CASES: &[Case] = &[
     ("a_clean_stop_ends_by_itself", a_clean_stop_ends_by_itself),
     ("a_frozen_machine_does_nothing", a_frozen_machine_does_nothing),
     ("a_hung_machine_answers_nothing", a_hung_machine_answers_nothing),
+    (
+        "a_hung_machine_gets_its_frames_when_it_goes_on",
+        a_hung_machine_gets_its_frames_when_it_goes_on,
+    ),
     ("pid_1_restarts_what_it_runs_but_not_for_ever", pid_1_restarts_what_it_runs_but_not_for_ever),
     ("commands_keep_their_exit_codes", commands_keep_their_exit_codes),
 ];
@@ -121,6 +125,35 @@ fn a_hung_machine_answers_nothing(world: &World) {
     lab.heal().unwrap();
     assert!(!lab.reaches(ONE, "10.77.1.2"), "heal is for cables");
     lab.thaw(TWO).unwrap();
+    until("node2 answers again", || lab.reaches(ONE, "10.77.1.2"));
+    lab.hang(TWO).unwrap();
+    lab.crash(TWO).unwrap();
+    lab.start(TWO).unwrap();
+    until("node2 is back after a crash while hung", || lab.reaches(ONE, "10.77.1.2"));
+}
+
+/// What was meant for a hung machine reaches it when it goes on, in its order; what a cut keeps
+/// away is not kept either.
+fn a_hung_machine_gets_its_frames_when_it_goes_on(world: &World) {
+    let lab = world.up("held");
+    let heard = || std::fs::read_to_string(lab.disk(TWO).join("witness/heard")).unwrap_or_default();
+    until("node1 knows node2", || lab.reaches(ONE, "10.77.1.2"));
+    lab.hang(TWO).unwrap();
+    for word in ["one", "two", "three"] {
+        assert!(lab.in_node(ONE, &["say", "10.77.1.2", word]));
+    }
+    let (from, to) = (Station::Node(ONE), Station::Node(TWO));
+    let direction = stead_lab::Direction::OneWay;
+    lab.cut(stead_lab::CutSpec::Pair { from, to, direction, network: None }).unwrap();
+    assert!(lab.in_node(ONE, &["say", "10.77.1.2", "cut"]));
+    lab.heal().unwrap();
+    assert!(lab.in_node(ONE, &["say", "10.77.1.2", "four"]));
+    assert!(!heard().contains("one"), "it heard while it hung");
+    lab.thaw(TWO).unwrap();
+    until("node2 heard all", || heard().contains("four"));
+    let words = heard();
+    let words: Vec<&str> = words.lines().filter(|word| *word != "?").collect();
+    assert_eq!(words, ["one", "two", "three", "four"]);
     until("node2 answers again", || lab.reaches(ONE, "10.77.1.2"));
 }
 
