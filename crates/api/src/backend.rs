@@ -42,7 +42,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// There is no such group.
-    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason>;
+    fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>>;
 
     /// All timeouts and where they come from.
     fn explain_timeouts(&self) -> Timeouts;

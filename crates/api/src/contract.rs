@@ -159,8 +159,57 @@ pub struct Explanation {
     pub epoch: Epoch,
     /// Why it is there.
     pub why: String,
+    /// Where else it may run.
+    pub placement: Placement,
     /// Records about the group on this node and what caused them, oldest first (I-WHY).
     pub chain: Vec<Record>,
+}
+
+/// Where a group may run, and what happens to it next.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Placement {
+    /// Whether the node that was asked leads: then this is how it decides. Another node says what
+    /// it sees itself.
+    pub decides: bool,
+    /// What is awaited or will be done next, one sentence each.
+    pub next: Vec<String>,
+    /// All nodes as places for the group, the best first; empty while the node reads its log.
+    pub places: Vec<Place>,
+}
+
+/// A node as a place for a group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Place {
+    /// The node.
+    pub node: NodeId,
+    /// Whether the group may go there now.
+    pub fit: Fit,
+    /// Why, or why not.
+    pub why: String,
+}
+
+/// Whether a group may go to a node now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fit {
+    /// It may.
+    Possible,
+    /// The node may own it, but is not available now.
+    Unavailable,
+    /// The node is not a possible owner.
+    Excluded,
+}
+
+impl Fit {
+    /// The word people read.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Unavailable => "unavailable",
+            Self::Excluded => "excluded",
+        }
+    }
 }
 
 /// All timeouts of a node and where they come from.

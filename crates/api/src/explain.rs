@@ -10,7 +10,7 @@ use stead_model::record::Record;
 use stead_model::view::View;
 use stead_model::{CauseId, GroupId, Span};
 
-use crate::contract::{Explanation, Timeout, Timeouts};
+use crate::contract::{Explanation, Placement, Timeout, Timeouts};
 
 /// Most records shown in one explanation.
 const CHAIN_MAX: usize = 100;
@@ -19,7 +19,12 @@ const CHAIN_MAX: usize = 100;
 ///
 /// # Errors
 /// There is no such group.
-pub fn group(view: &View, records: &[Record], group: &GroupId) -> Result<Explanation, Reason> {
+pub fn group(
+    view: &View,
+    records: &[Record],
+    placement: Placement,
+    group: &GroupId,
+) -> Result<Explanation, Reason> {
     let Some(seen) = view.groups.iter().find(|g| g.group == *group) else {
         return Err(Reason::new(Code::NotFound, format!("there is no group `{group}`"))
             .hint("`stead group list` shows all groups"));
@@ -42,6 +47,7 @@ pub fn group(view: &View, records: &[Record], group: &GroupId) -> Result<Explana
         owner: seen.owner,
         epoch: seen.epoch,
         why: seen.why.clone(),
+        placement,
         chain,
     })
 }
@@ -122,10 +128,10 @@ mod tests {
             record(4, Some("db"), Some(2)),
             record(5, Some("web"), Some(2)),
         ];
-        let told = group(&view, &records, &"web".into()).unwrap();
-        let numbers: Vec<u64> = told.chain.iter().map(|r| r.number).collect();
+        let told = |name: &str| group(&view, &records, Placement::default(), &name.into());
+        let numbers = told("web").unwrap().chain.iter().map(|r| r.number).collect::<Vec<_>>();
         assert_eq!(numbers, [1, 2, 5]);
-        assert_eq!(group(&view, &records, &"no".into()).unwrap_err().code, Code::NotFound);
+        assert_eq!(told("no").unwrap_err().code, Code::NotFound);
     }
 
     #[test]

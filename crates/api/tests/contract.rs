@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use stead_api::contract::{Events, Explanation, Logs, ResourceEntry, Timeouts};
+use stead_api::contract::{Events, Explanation, Logs, Placement, ResourceEntry, Timeouts};
 use stead_api::{Backend, Client, ClientError, Later, explain};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
@@ -112,8 +112,10 @@ impl Backend for Node {
         Box::pin(async move { Ok(Logs { lines: vec![format!("of {lines}")] }) })
     }
 
-    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason> {
-        explain::group(&self.view, &self.records.lock().unwrap(), group)
+    fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
+        let records = self.records.lock().unwrap();
+        let told = explain::group(&self.view, &records, Placement::default(), group);
+        Box::pin(std::future::ready(told))
     }
 
     fn explain_timeouts(&self) -> Timeouts {

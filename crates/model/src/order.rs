@@ -41,6 +41,9 @@ pub enum Action {
     Terminate,
     /// Look at a resource that the guard runs since before the monitor or service started.
     Adopt(OnlineSpec),
+    /// Look whether a stranger has what the resource would need here. It starts nothing, and the
+    /// resource may run elsewhere; answered by [`Outcome::Free`] or [`Outcome::Taken`].
+    Probe(OnlineSpec),
 }
 
 /// All the monitor needs to run a resource.
@@ -56,6 +59,9 @@ pub struct OnlineSpec {
     pub is_alive_ms: u64,
     /// How long the transition may take, milliseconds.
     pub pending_timeout_ms: u64,
+    /// An administrator has just put it in service: a type that can looks whether a stranger has
+    /// what it needs. Never in a failover.
+    pub first: bool,
 }
 
 /// What the monitor says of a resource.
@@ -90,6 +96,10 @@ pub enum Outcome {
     Health(Health, String),
     /// Something worth an event, without a change of state.
     Notice(String),
+    /// A probe: no stranger has what the resource needs, as far as this node can tell.
+    Free,
+    /// A probe: a stranger has it; one sentence that names it.
+    Taken(String),
 }
 
 /// An order to the guard.
@@ -173,6 +183,7 @@ impl fmt::Display for ResourceOrder {
             Action::Offline => "offline",
             Action::Terminate => "terminate",
             Action::Adopt(_) => "adopt",
+            Action::Probe(_) => "probe",
         };
         let Self { order, group, resource, epoch, lease, .. } = self;
         write!(f, "{order} {verb} {group}/{resource} {epoch} {lease}")

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::group::Desired;
-use crate::ids::{NodeId, ResourceId};
+use crate::ids::{Epoch, NodeId, ResourceId};
 
 /// The five states of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -95,4 +95,7 @@ pub struct ResourceConfig {
     pub desired: Desired,
     /// Its policy.
     pub policy: ResourcePolicy,
+    /// Epoch of its group in which an administrator put it in service last: made it, gave it
+    /// other properties or switched it on. A start in this epoch is no failover.
+    pub new_in: Epoch,
 }

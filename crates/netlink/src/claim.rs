@@ -5,6 +5,7 @@
 //! instead of finding out. Probing is for the first start of an address and never part of a
 //! failover, where the old owner is known to be gone and 50 ms count.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -38,6 +39,12 @@ pub enum Occupancy {
     Taken { mac: Mac },
 }
 
+/// Whether a probe has heard enough.
+enum Listening {
+    GoesOn,
+    Ends,
+}
+
 impl Claim {
     /// Tells all neighbours that the address is here: for IPv4 a gratuitous ARP request and reply,
     /// for IPv6 an unsolicited advertisement with the override flag.
@@ -48,7 +55,29 @@ impl Claim {
     /// Asks who has the address, and listens for `wait` at most ([`PROBE_WAIT`]). Asks a second
     /// time half way, in case the first frame was lost.
     pub fn probe(&self, wait: Duration) -> Result<Occupancy, ClaimError> {
-        self.probe_inner(wait).map_err(|cause| self.failed("probe for", cause))
+        let first = self.listen(wait, |_| Listening::Ends);
+        let first = first.map_err(|cause| self.failed("probe for", cause))?;
+        Ok(first.map_or(Occupancy::Free, |mac| Occupancy::Taken { mac }))
+    }
+
+    /// As [`Claim::probe`], but listens for the whole time and gives all that have the address: an
+    /// owner that is known may answer before a stranger does.
+    pub fn claimants(&self, wait: Duration) -> Result<BTreeSet<Mac>, ClaimError> {
+        let mut all = BTreeSet::new();
+        let all_heard = self.listen(wait, |mac| {
+            all.insert(mac);
+            Listening::GoesOn
+        });
+        all_heard.map_err(|cause| self.failed("probe for", cause))?;
+        Ok(all)
+    }
+
+    /// Asks who has the address without waiting; a [`ConflictWatch`] hears the answers.
+    pub fn ask(&self) -> Result<(), ClaimError> {
+        let socket = PacketSocket::sender(self.ifindex);
+        socket
+            .and_then(|socket| socket.send(&frame::probe(self.mac, self.address)))
+            .map_err(|cause| self.failed("ask for", cause))
     }
 
     fn announce_inner(&self) -> io::Result<()> {
@@ -56,7 +85,12 @@ impl Claim {
         frame::announcements(self.mac, self.address).iter().try_for_each(|f| socket.send(f))
     }
 
-    fn probe_inner(&self, wait: Duration) -> io::Result<Occupancy> {
+    /// Asks and listens; gives the station after which it did not want to listen any more.
+    fn listen(
+        &self,
+        wait: Duration,
+        mut heard: impl FnMut(Mac) -> Listening,
+    ) -> io::Result<Option<Mac>> {
         let socket = PacketSocket::about(self.address, self.ifindex)?;
         let question = frame::probe(self.mac, self.address);
         let end = Deadline::after(wait);
@@ -65,13 +99,16 @@ impl Claim {
             while let Some(frame) = socket.receive_before(deadline)? {
                 match frame::statement(&frame, self.address) {
                     Some(Statement::Owns(mac) | Statement::WantsIt(mac)) if mac != self.mac => {
-                        return Ok(Occupancy::Taken { mac });
+                        match heard(mac) {
+                            Listening::GoesOn => {}
+                            Listening::Ends => return Ok(Some(mac)),
+                        }
                     }
                     Some(Statement::Owns(_) | Statement::WantsIt(_)) | None => {}
                 }
             }
         }
-        Ok(Occupancy::Free)
+        Ok(None)
     }
 
     fn failed(&self, operation: &'static str, cause: io::Error) -> ClaimError {

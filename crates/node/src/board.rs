@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stead_api::contract::{Events, Explanation, Logs, Timeouts};
+use stead_api::contract::{Events, Explanation, Fit, Logs, Place, Placement, Timeouts};
 use stead_api::{Backend, Later, explain};
-use stead_core::Event;
+use stead_core::{Event, groups};
 use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope};
 use stead_model::view::View;
 use stead_model::{GroupId, RequestId, ResourceId};
 use tokio::sync::oneshot;
 
-use crate::inbox::{Inbox, Item, LogWish};
+use crate::inbox::{ExplainWish, Inbox, Item, LogWish};
 use crate::records::Records;
 
 /// Requests under way at once; more are refused.
@@ -151,9 +151,14 @@ impl Backend for Board {
         })
     }
 
-    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason> {
-        let records = self.records.since(0, usize::MAX).records;
-        explain::group(&self.view(), &records, group)
+    fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
+        Box::pin(async move {
+            let (answer, receiver) = oneshot::channel();
+            self.inbox.push(Item::Explain(ExplainWish { group: group.clone(), answer }));
+            let placement = receiver.await.ok().flatten().map(placement).unwrap_or_default();
+            let records = self.records.since(0, usize::MAX).records;
+            explain::group(&self.view(), &records, placement, group)
+        })
     }
 
     fn explain_timeouts(&self) -> Timeouts {
@@ -164,6 +169,20 @@ impl Backend for Board {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         RequestId { client: self.client, number }
     }
+}
+
+fn placement(told: groups::Explanation) -> Placement {
+    let place = |candidate: groups::Candidate| Place {
+        node: candidate.node,
+        fit: match candidate.fit {
+            groups::Fit::Possible => Fit::Possible,
+            groups::Fit::Unavailable => Fit::Unavailable,
+            groups::Fit::Excluded => Fit::Excluded,
+        },
+        why: candidate.why,
+    };
+    let places = told.nodes.into_iter().map(place).collect();
+    Placement { decides: told.decides, next: told.next, places }
 }
 
 fn last_lines(bytes: &[u8], lines: usize) -> Logs {

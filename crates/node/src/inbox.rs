@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use stead_core::Event;
-use stead_model::ResourceId;
+use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
 
 /// Something for the core thread.
@@ -15,8 +15,12 @@ use tokio::sync::oneshot;
 pub(crate) enum Item {
     /// An event for the core.
     Event(Event),
+    /// Another node says which MAC addresses its interfaces have.
+    Macs(NodeId, Vec<[u8; 6]>),
     /// Somebody wants the output of a resource's program.
     Logs(LogWish),
+    /// Somebody wants to know where a group may run.
+    Explain(ExplainWish),
     /// The service shall end in order.
     Stop,
     /// A thread cannot go on, and so cannot the service.
@@ -32,6 +36,15 @@ pub(crate) struct LogWish {
     pub(crate) bytes_max: u32,
     /// Where the output goes, or why there is none.
     pub(crate) answer: oneshot::Sender<Result<Vec<u8>, String>>,
+}
+
+/// A wish to know where a group may run. The core answers between two events, as it is.
+#[derive(Debug)]
+pub(crate) struct ExplainWish {
+    /// The group.
+    pub(crate) group: GroupId,
+    /// Where the answer goes; `None`: there is no such group, or the log is being read.
+    pub(crate) answer: oneshot::Sender<Option<stead_core::groups::Explanation>>,
 }
 
 /// Items that senders from the network may have waiting before they are made to wait.

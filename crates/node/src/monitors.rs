@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use stead_model::order::{Outcome, ResourceOrder, ResourceReport};
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, VERSION};
-use stead_model::{Incarnation, OrderId, Span, Time};
+use stead_model::{Incarnation, NodeId, OrderId, Span, Time};
 use tokio::sync::oneshot;
 
 use crate::frames::{FrameLink, LinkError};
@@ -36,6 +36,8 @@ pub(crate) struct Monitor {
     open: BTreeMap<OrderId, ResourceOrder>,
     logs: BTreeMap<u64, oneshot::Sender<Result<Vec<u8>, String>>>,
     wishes: u64,
+    /// What the nodes say of their interfaces.
+    macs: BTreeMap<NodeId, Vec<[u8; 6]>>,
     /// Whether the core knows of this monitor life.
     told: bool,
 }
@@ -68,6 +70,7 @@ impl Monitor {
             open: BTreeMap::new(),
             logs: BTreeMap::new(),
             wishes: 0,
+            macs: BTreeMap::new(),
             told: false,
         }
     }
@@ -147,6 +150,22 @@ impl Monitor {
         self.send(&NodeToMonitor::Logs { request: self.wishes, resource, bytes_max }, now);
     }
 
+    /// A node says which MAC addresses its interfaces have.
+    pub(crate) fn macs(&mut self, node: NodeId, macs: Vec<[u8; 6]>, now: Time) {
+        if self.macs.get(&node) != Some(&macs) {
+            self.macs.insert(node, macs);
+            self.tell_macs(now);
+        }
+    }
+
+    fn tell_macs(&mut self, now: Time) {
+        if self.macs.is_empty() {
+            return;
+        }
+        let all = self.macs.values().flatten().copied().collect();
+        self.send(&NodeToMonitor::ClusterMacs(all), now);
+    }
+
     fn send(&mut self, message: &NodeToMonitor, now: Time) {
         if let State::Ready(link) = &mut self.state
             && link.send(message).is_err()
@@ -217,6 +236,7 @@ impl Monitor {
             State::Greeting(link) => State::Ready(link),
             other @ (State::Away { .. } | State::Ready(_)) => other,
         };
+        self.tell_macs(now);
         if self.told {
             let open: Vec<ResourceOrder> = self.open.values().cloned().collect();
             for order in open {
@@ -256,7 +276,9 @@ const fn is_last(outcome: &Outcome) -> bool {
         | Outcome::Offline
         | Outcome::Failed(_)
         | Outcome::StopFailed(_)
-        | Outcome::Refused(_) => true,
+        | Outcome::Refused(_)
+        | Outcome::Free
+        | Outcome::Taken(_) => true,
         Outcome::Health(..) | Outcome::Notice(_) => false,
     }
 }
@@ -331,6 +353,30 @@ mod tests {
         assert!(monitor.connect(Time(5)));
         let _fourth = accept(&listener);
         assert_eq!(monitor.receive(Time(5)), FromMonitor::Ready);
+    }
+
+    #[test]
+    fn every_monitor_is_told_the_macs_of_all_nodes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor.sock");
+        let mut monitor = Monitor::new(path.clone(), Incarnation(5));
+        monitor.macs(NodeId(1), vec![[1; 6]], Time(0));
+        let listener = UnixListener::bind(path).unwrap();
+        for now in [Time(1), Time(2)] {
+            assert!(monitor.connect(now));
+            let mut other = accept(&listener);
+            assert_eq!(monitor.receive(now), FromMonitor::Ready);
+            let told = |macs: &[[u8; 6]]| Some(NodeToMonitor::ClusterMacs(macs.to_vec()));
+            let before: &[[u8; 6]] = if now == Time(1) { &[[1; 6]] } else { &[[1; 6], [3; 6]] };
+            assert_eq!(other.receive().unwrap(), told(before));
+            monitor.macs(NodeId(2), vec![[2; 6]], now);
+            assert_eq!(other.receive().unwrap(), told(&[[1; 6], [2; 6]]));
+            monitor.macs(NodeId(2), vec![[2; 6]], now);
+            assert_eq!(other.receive::<NodeToMonitor>().unwrap(), None, "nothing new");
+            monitor.macs(NodeId(2), vec![[3; 6]], now);
+            assert_eq!(other.receive().unwrap(), told(&[[1; 6], [3; 6]]), "it has other ones");
+            monitor.has_died();
+        }
     }
 
     #[test]

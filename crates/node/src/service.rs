@@ -221,6 +221,14 @@ impl Service {
                     self.monitor.logs(wish, clock::now());
                     self.want_monitor_room()?;
                 }
+                Some(Item::Macs(node, macs)) => {
+                    self.monitor.macs(node, macs, clock::now());
+                    self.want_monitor_room()?;
+                }
+                Some(Item::Explain(wish)) => {
+                    // Who asked may have gone.
+                    let _ = wish.answer.send(self.cluster.explain(clock::now(), &wish.group));
+                }
                 Some(Item::Stop) => return Err(Ending::Stopped),
                 Some(Item::Fatal(why)) => return Err(Ending::Failed(why)),
             }

@@ -19,7 +19,7 @@ use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
 use crate::monitors::Monitor;
 use crate::net::priority::{self, Priority};
-use crate::net::{Datagrams, Peers, Reach, Streams, is_here};
+use crate::net::{Datagrams, Peers, Reach, Streams, is_here, macs};
 use crate::records::Records;
 use crate::service::{Ending, Pace, Service};
 use crate::wakers::{Waker, Wakers};
@@ -108,19 +108,22 @@ impl Service {
         let (datagrams, streams) =
             transport(Peers::new(&config, service), &config, surroundings, running.subscribe())?;
         note_start(&records, &config, &priority);
+        let node = config.node;
         let (seed, planted) = (random(), Planted::default());
         let start = Start { config, service, guard: status, key, seed, planted };
         let now = clock::now();
         let (cluster, effects) = Cluster::start(start, now);
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
         let board = Board::new(cluster.view(now), surroundings, priority.to_string(), random());
+        let mut monitor = Monitor::new(paths.monitor(), service);
+        monitor.macs(node, macs::own(), now);
         let mut service = Self {
             cluster,
             datagrams,
             streams,
             disks,
             guard,
-            monitor: Monitor::new(paths.monitor(), service),
+            monitor,
             records,
             inbox,
             answers: Vec::new(),

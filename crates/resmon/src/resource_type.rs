@@ -48,6 +48,13 @@ pub trait ResourceType: Send + Sync {
     /// The thorough check.
     fn is_alive(&self, call: &Call) -> Checked;
 
+    /// Looks whether a stranger has what it would need here, before a planned move: one sentence
+    /// that names it. It runs elsewhere meanwhile and is not started by this. By default there is
+    /// nothing to look at.
+    fn probe(&self) -> Option<String> {
+        None
+    }
+
     /// From now on it begins nothing any more; ends its own threads. After this returned, what
     /// the guard runs for it is ended.
     fn close(&self);
@@ -59,6 +66,8 @@ pub type Checked = (Health, String);
 /// One call: for whom, and how it is told to return early.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Whether an administrator has just put it in service; see `OnlineSpec::first`.
+    pub first: bool,
     /// For whom and by which right.
     pub claim: Claim,
     /// Asked when it shall return early.
@@ -103,9 +112,17 @@ pub enum Pushed {
     Notice(String),
 }
 
-/// MAC addresses of the cluster's nodes, as far as told by the node service.
+/// MAC addresses of the cluster's nodes.
 #[derive(Debug, Default)]
-pub struct ClusterMacs(Mutex<BTreeSet<Mac>>);
+pub struct ClusterMacs(Mutex<KnownMacs>);
+
+#[derive(Debug, Default)]
+struct KnownMacs {
+    /// As the nodes said themselves.
+    told: BTreeSet<Mac>,
+    /// As the neighbour table had them at some time.
+    seen: BTreeSet<Mac>,
+}
 
 impl Context {
     /// A [`Cancel`] for a thread of the type's own.
@@ -142,12 +159,19 @@ impl ClusterMacs {
     /// Whether a node of the cluster has this MAC address.
     #[must_use]
     pub fn contains(&self, mac: Mac) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&mac)
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.told.contains(&mac) || known.seen.contains(&mac)
+    }
+
+    /// Takes what the nodes say, in the place of what they said before.
+    pub fn tell(&self, macs: impl IntoIterator<Item = Mac>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.told = macs.into_iter().collect();
     }
 
     /// Adds what was learned.
     pub fn learn(&self, macs: impl IntoIterator<Item = Mac>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(macs);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).seen.extend(macs);
     }
 }
 

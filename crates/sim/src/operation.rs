@@ -59,6 +59,10 @@ impl World {
             return;
         }
         self.trace.line(self.now, || format!("{} monitor <- {order}", address.0));
+        if matches!(order.action, Action::Probe(_)) {
+            self.report(address.0, service, &order, Outcome::Free);
+            return;
+        }
         let resource = order.resource.clone();
         let terminate = matches!(order.action, Action::Terminate);
         let Some(runner) = self.runner(address, &resource) else { return };
@@ -96,6 +100,8 @@ impl World {
             (Action::Offline, Some(_)) if self.rng.chance(habits.hangs) => (Phase::Hanging, 0),
             (Action::Offline, Some(_)) => (Phase::Stopping, habits.stop_max_ns),
             (Action::Terminate, _) | (Action::Offline, None) => (Phase::Stopping, little),
+            // Answered when it was read.
+            (Action::Probe(_), _) => (Phase::Idle, 0),
         };
         self.go_on(address, (phase, done), most);
         if let Some(runner) = self.runner(address, resource) {
@@ -207,6 +213,7 @@ impl World {
                 Outcome::Offline
             }
             (Action::Offline | Action::Terminate, None) => Outcome::Offline,
+            (Action::Probe(_), _) => Outcome::Free,
         };
         if let Some(runner) = self.runner(address, resource) {
             runner.instance = if outcome == Outcome::Online { running } else { None };

@@ -13,5 +13,6 @@ mod parity;
 mod split;
 mod stage;
 mod stalled_monitor;
+mod strangers;
 mod upkeep;
 mod user;

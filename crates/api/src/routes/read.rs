@@ -193,14 +193,14 @@ pub(super) async fn events(
     Json(backend.events(since, limit)).into_response()
 }
 
-/// Why a group is where it is, with the chain of causes.
+/// Why a group is where it is and why not elsewhere, with the chain of causes.
 #[utoipa::path(get, path = "/v1/explain/groups/{group}", params(("group" = String, Path)),
     responses((status = 200, body = Explanation), (status = "default", body = Problem)))]
 pub(super) async fn explain_group(
     State(backend): State<Shared>,
     Path(group): Path<String>,
 ) -> Read<Explanation> {
-    Ok(Json(backend.explain_group(&group_id(&group)?)?))
+    Ok(Json(backend.explain_group(&group_id(&group)?).await?))
 }
 
 /// All timeouts and how each is derived.

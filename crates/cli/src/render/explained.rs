@@ -1,6 +1,6 @@
 //! Explanations.
 
-use stead_api::contract::{Explanation, Timeouts};
+use stead_api::contract::{Explanation, Placement, Timeouts};
 
 use super::{Table, facts, records};
 
@@ -13,8 +13,35 @@ pub(crate) fn explanation(told: &Explanation) -> String {
         ("owner", format!("{owner}, epoch {}", told.epoch)),
         ("why", told.why.clone()),
     ]);
+    text.push_str(&placement(told));
     text.push_str("\nwhat led to it, as this node recorded it:\n\n");
     text.push_str(&records(&told.chain));
+    text
+}
+
+/// Why not elsewhere, and what happens next.
+fn placement(told: &Explanation) -> String {
+    let Placement { decides, next, places } = &told.placement;
+    let mut text = String::new();
+    for sentence in next {
+        text.push_str(&format!("\nnext: {sentence}\n"));
+    }
+    if places.is_empty() {
+        return text;
+    }
+    text.push_str(match decides {
+        true => "\nwhere it may run, as the leader decides it, the best first:\n\n",
+        false => {
+            "\nwhere it may run, as this node sees it (the leader decides), the best first:\n\n"
+        }
+    });
+    let mut table = Table::new(&["NODE", "PLACE", "WHY"]);
+    for place in places {
+        let owns = told.owner == Some(place.node);
+        let fit = if owns { "owner".to_owned() } else { place.fit.word().to_owned() };
+        table.row(vec![place.node.to_string(), fit, place.why.clone()]);
+    }
+    text.push_str(&table.text());
     text
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use stead_api::contract::{Events, Explanation, Logs, Timeouts};
+use stead_api::contract::{Events, Explanation, Fit, Logs, Place, Placement, Timeouts};
 use stead_api::{Backend, Later, explain};
 use stead_model::group::{Desired, GroupState};
 use stead_model::profile::Profile;
@@ -26,6 +26,7 @@ pub(crate) struct FakeNode {
     views: Mutex<VecDeque<View>>,
     records: Mutex<Vec<Record>>,
     written: watch::Sender<u64>,
+    placement: Placement,
     /// What it was asked, as it arrived.
     pub(crate) asked: Mutex<Vec<Request>>,
 }
@@ -36,6 +37,7 @@ impl FakeNode {
             views: Mutex::new(VecDeque::from([view])),
             records: Mutex::default(),
             written: watch::Sender::new(0),
+            placement: placement(),
             asked: Mutex::default(),
         })
     }
@@ -94,6 +96,16 @@ impl FakeNode {
         step(&view);
         self.views.lock().unwrap().extend(steps);
     }
+}
+
+/// What a leader says of group `web` with its second node down.
+fn placement() -> Placement {
+    let place = |node, fit, why: &str| Place { node: NodeId(node), fit, why: why.into() };
+    let places = vec![
+        place(1, Fit::Possible, "preferred owner number 1, owns 1 group"),
+        place(2, Fit::Unavailable, "n2 is not up or may not be given groups"),
+    ];
+    Placement { decides: true, next: Vec::new(), places }
 }
 
 fn set(view: &mut View, group: GroupState, resource: ResourceState) {
@@ -171,8 +183,10 @@ impl Backend for FakeNode {
         Box::pin(async { Ok(Logs { lines }) })
     }
 
-    fn explain_group(&self, group: &GroupId) -> Result<Explanation, Reason> {
-        explain::group(&self.now(), &self.records.lock().unwrap(), group)
+    fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
+        let records = self.records.lock().unwrap();
+        let told = explain::group(&self.now(), &records, self.placement.clone(), group);
+        Box::pin(std::future::ready(told))
     }
 
     fn explain_timeouts(&self) -> Timeouts {

@@ -157,6 +157,18 @@ impl Cluster {
             PeerMessage::FailResource { group, resource, epoch } => {
                 self.with_holdings(|h| h.fail(now, (&group, epoch), &resource));
             }
+            PeerMessage::Probe { id, group } => {
+                if let Own::Running(own) = &mut self.own {
+                    let asked = crate::resources::Asked { by: from, request: id };
+                    let group = own.replica.db.group(&group);
+                    self.wanted.extend(own.holdings.probe(asked, group));
+                }
+            }
+            PeerMessage::ProbeAnswer { id, taken } => {
+                self.with_leader(now, |leading, _, around| {
+                    leading.probed(from, (id, taken), around);
+                });
+            }
         }
     }
 

@@ -12,9 +12,9 @@ use stead_model::{GroupId, Time, UtcMillis, VoterId};
 
 use super::{Cluster, Own, OwnReplica};
 use crate::effect::Channel;
-use crate::groups::{self, Answering};
+use crate::groups::{self, Answering, NodeLive, PlanInput};
 use crate::leading::Mail;
-use crate::resources::{Note, Output};
+use crate::resources::{Found, Note, Output};
 
 impl Cluster {
     /// What this node knows of the cluster, for API and command line.
@@ -96,13 +96,26 @@ impl Cluster {
         groups::group_views(&own.replica.db, &nodes, at)
     }
 
-    /// Why a group is where it is and why not elsewhere; only where the leader runs.
+    /// Why a group is where it is and why not elsewhere: as the leader decides where it runs here,
+    /// else as this node sees it. `None`: there is no such group, or the log is being read.
     pub fn explain(&mut self, now: Time, group: &GroupId) -> Option<groups::Explanation> {
         let mut explanation = None;
         self.with_leader(now, |leading, replica, around| {
             explanation = leading.explain(replica, around, group);
         });
-        explanation
+        explanation.or_else(|| self.see(now, group))
+    }
+
+    fn see(&self, now: Time, group: &GroupId) -> Option<groups::Explanation> {
+        let db = &self.running()?.replica.db;
+        let nodes = self.config.nodes.iter().map(|entry| {
+            let own = entry.id == self.node && self.asker.lease(now).is_some();
+            let eligible = own || self.links.is_heard(entry.id);
+            let report = self.reporting.latest.get(&entry.id);
+            (entry.id, NodeLive { eligible, stopped: false, report })
+        });
+        let (at, nodes) = (self.utc_now(now).max(db.at()), nodes.collect());
+        groups::see(&PlanInput { db, at, nodes, planted: self.planted }, group)
     }
 
     /// The owner's side: what the database and the lease mean for what runs here.
@@ -134,6 +147,10 @@ impl Cluster {
             Output::Record(note) => {
                 let Note { level, code, group, resource, text } = note;
                 self.record_about(now, (level, code), text, (Some(group), resource));
+            }
+            Output::Probed(Found { asked, taken }) => {
+                let message = PeerMessage::ProbeAnswer { id: asked.request, taken };
+                self.mail(Mail { to: asked.by, channel: Channel::Stream, message });
             }
             Output::SelfFence(why) => {
                 let order = stead_model::order::GuardOrder::HardStop { why: why.clone() };

@@ -113,10 +113,20 @@ impl Db {
             Change::CreateResource { group, resource } => self.create_resource(group, resource),
             Change::DeleteResource { resource } => self.delete_resource(resource),
             Change::SetResourceDesired { resource, desired } => {
-                self.resource_mut(resource).map(|r| r.desired = *desired)
+                let new_in = self.next_start(resource);
+                self.resource_mut(resource).map(|r| {
+                    if *desired == Desired::Online && r.desired != Desired::Online {
+                        r.new_in = new_in;
+                    }
+                    r.desired = *desired;
+                })
             }
             Change::SetResource { resource, properties, policy, possible_owners } => {
+                let new_in = self.next_start(resource);
                 self.resource_mut(resource).map(|r| {
+                    if r.properties != *properties {
+                        r.new_in = new_in;
+                    }
                     r.properties.clone_from(properties);
                     r.policy = policy.clone();
                     r.possible_owners.clone_from(possible_owners);
@@ -201,7 +211,8 @@ impl Db {
         if !resource.depends_on.iter().all(|d| group.resources.contains_key(d)) {
             return Err(Skip::BadDependency(resource.id.clone()));
         }
-        group.resources.insert(resource.id.clone(), resource.clone());
+        let new_in = epoch_of_next_start(group);
+        group.resources.insert(resource.id.clone(), ResourceConfig { new_in, ..resource.clone() });
         self.homes.insert(resource.id.clone(), id.clone());
         Ok(())
     }
@@ -355,10 +366,23 @@ impl Db {
         owned.ok_or_else(|| Skip::NotOwned { group: id.clone(), epoch })
     }
 
+    fn next_start(&self, id: &ResourceId) -> Epoch {
+        self.resource(id).map_or(Epoch(0), |(group, _)| epoch_of_next_start(group))
+    }
+
     fn resource_mut(&mut self, id: &ResourceId) -> Result<&mut ResourceConfig, Skip> {
         let home = self.homes.get(id).and_then(|home| self.groups.get_mut(home));
         let resource = home.and_then(|g| g.resources.get_mut(id));
         resource.ok_or_else(|| Skip::NoResource(id.clone()))
+    }
+}
+
+/// The epoch in which a resource that is put in service now is started, unless its node fails
+/// first.
+fn epoch_of_next_start(group: &Group) -> Epoch {
+    match &group.ownership {
+        Some(owned) if owned.release.is_none() => owned.epoch,
+        Some(_) | None => group.epoch_last.next(),
     }
 }
 

@@ -14,7 +14,7 @@ use stead_model::group::{Desired, Group, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
 use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
-use stead_model::{GroupId, NodeId, ResourceId};
+use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::properties::{self, Settings};
 use super::{Db, size, tree};
@@ -120,6 +120,7 @@ pub(crate) fn create_resource(
             Desired::Offline => Desired::Online,
         },
         policy: ResourcePolicy::default(),
+        new_in: Epoch(0),
     };
     let settings: Settings =
         new.properties.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
@@ -298,6 +299,7 @@ pub(crate) mod tests {
             possible_owners: None,
             desired: Desired::Online,
             policy: ResourcePolicy::default(),
+            new_in: Epoch(0),
         }
     }
 }

@@ -19,15 +19,28 @@ pub struct Explanation {
     pub epoch: Epoch,
     /// Why it is where it is.
     pub why: String,
+    /// Whether a leader says so; another node says what it sees itself.
+    pub decides: bool,
     /// What is awaited or will be done next, one sentence each.
     pub next: Vec<String>,
     /// All nodes as places for it, the best first.
     pub nodes: Vec<Candidate>,
 }
 
-/// Explains a group; `None` if there is no such group.
+/// Explains a group as the leader sees it; `None` if there is no such group.
 #[must_use]
 pub fn explain(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
+    let group = input.db.group(id)?;
+    let planned = plan(input).changes.into_iter();
+    let planned = planned.filter(|c| c.group() == Some(&group.id)).map(|c| c.to_string());
+    let mut told = see(input, id)?;
+    told.next.extend(planned);
+    Some(Explanation { decides: true, ..told })
+}
+
+/// Explains a group as a node sees it that does not lead: it plans nothing.
+#[must_use]
+pub fn see(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
     let group = input.db.group(id)?;
     let owned = group.ownership.as_ref();
     Some(Explanation {
@@ -35,7 +48,8 @@ pub fn explain(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
         owner: owned.map(|o| o.node),
         epoch: owned.map_or(group.epoch_last, |o| o.epoch),
         why: why(group),
-        next: next(input, group),
+        decides: false,
+        next: awaited(input, group).into_iter().collect(),
         nodes: candidates(input, group, &input.db.owned_counts()),
     })
 }
@@ -51,13 +65,6 @@ pub fn why(group: &Group) -> String {
         (None, Desired::Offline) => "nobody owns it: it shall be offline".to_owned(),
         (None, Desired::Online) => "nobody owns it: no node may take it now".to_owned(),
     }
-}
-
-fn next(input: &PlanInput<'_>, group: &Group) -> Vec<String> {
-    let mut next: Vec<String> = awaited(input, group).into_iter().collect();
-    let planned = plan(input).changes.into_iter();
-    next.extend(planned.filter(|c| c.group() == Some(&group.id)).map(|c| c.to_string()));
-    next
 }
 
 fn awaited(input: &PlanInput<'_>, group: &Group) -> Option<String> {

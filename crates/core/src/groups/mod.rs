@@ -33,7 +33,7 @@ use stead_model::change::Change;
 use stead_model::wire::peer::{GroupReport, Report, Standing};
 use stead_model::{Epoch, GroupId, NodeId, UtcMillis};
 
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, explain, see};
 pub use placement::{Candidate, Fit, candidates};
 pub use plan::plan;
 pub use requests::{Decision, decide};

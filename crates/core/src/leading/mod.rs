@@ -3,6 +3,7 @@
 //! It grants leases, takes reports and requests, watches who is silent, and plans. It decides
 //! nothing that it does not propose; what it proposes counts when it is applied.
 
+mod probing;
 mod requests;
 mod takeover;
 
@@ -30,6 +31,8 @@ pub(crate) struct Leading {
     reports: BTreeMap<NodeId, Report>,
     /// Requests whose entry is proposed, with the nodes that wait for the answer.
     requests: BTreeMap<RequestId, Vec<NodeId>>,
+    /// Planned moves whose target looks first.
+    probing: BTreeMap<RequestId, probing::Probing>,
     /// Last index proposed by the planner: the next plan waits until it is applied.
     planned: LogIndex,
     handed_over: bool,
@@ -77,6 +80,7 @@ impl Leading {
             granter: Granter::new(elected, planted),
             reports: BTreeMap::new(),
             requests: BTreeMap::new(),
+            probing: BTreeMap::new(),
             planned: LogIndex(0),
             handed_over: false,
             planted,
@@ -145,13 +149,18 @@ impl Leading {
     pub(crate) fn deadline(&self, replica: &Replica, timing: &Timing, now: Time) -> Option<Time> {
         let round = self.granter.deadline(timing.heartbeat * 2);
         let takeover = takeover::next(self, replica, timing, now);
-        round.into_iter().chain(takeover).min()
+        let probed = self.probing.values().map(|p| p.until).min();
+        round.into_iter().chain(takeover).chain(probed).min()
     }
 
     /// Everything a leader does of its own accord: plan, change lease lengths, hand over.
     pub(crate) fn act(&mut self, replica: &mut Replica, around: &mut Around<'_>) {
         self.start_round(replica, around);
         if !replica.is_settled() || replica.is_transferring() || replica.applied() < self.planned {
+            return;
+        }
+        self.move_on(replica, around);
+        if !replica.is_settled() {
             return;
         }
         let groups::Plan { mut changes, why } = self.plan(replica, around);

@@ -7,7 +7,7 @@ use stead_model::request::{Answer, Envelope, Request};
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{NodeId, VoterId};
 
-use super::{Around, Leading, Mail, cluster_time};
+use super::{Around, Leading, Mail, cluster_time, probing};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
 use crate::groups::{self, Decision};
@@ -39,6 +39,9 @@ impl Leading {
             }
             return Taken::Waits;
         }
+        if self.is_probing(envelope.id, from) {
+            return Taken::Waits;
+        }
         // Validation needs to know everything that is in the log: it looks at what is applied.
         if !replica.is_settled() && !is_independent(&envelope.request) {
             return Taken::NotNow;
@@ -47,7 +50,15 @@ impl Leading {
         if !replica.has_applied_own_term() {
             return Taken::NotNow;
         }
-        match self.propose_now(replica, envelope, around) {
+        let decision = match self.decide(replica, envelope, around) {
+            Ok(decision) => decision,
+            Err(reason) => return Taken::Answered(Answer::Refused(reason)),
+        };
+        if let Some(planned) = probing::planned_move(&decision) {
+            self.probe((from, envelope), planned, around);
+            return Taken::Waits;
+        }
+        match self.carry_out(replica, envelope, decision, around) {
             Ok(true) => {
                 self.requests.insert(envelope.id, vec![from]);
                 Taken::Waits
@@ -57,17 +68,24 @@ impl Leading {
         }
     }
 
+    pub(super) fn decide(
+        &self,
+        replica: &Replica,
+        envelope: &Envelope,
+        around: &Around<'_>,
+    ) -> Result<Decision, Reason> {
+        let input = self.input(replica, around);
+        groups::decide(&envelope.request, &input, around.database_limit_bytes)
+    }
+
     /// Whether the request was proposed.
-    fn propose_now(
+    pub(super) fn carry_out(
         &self,
         replica: &mut Replica,
         envelope: &Envelope,
+        decision: Decision,
         around: &mut Around<'_>,
     ) -> Result<bool, Reason> {
-        let decision = {
-            let input = self.input(replica, around);
-            groups::decide(&envelope.request, &input, around.database_limit_bytes)?
-        };
         let at = cluster_time(replica, around.utc);
         let why = format!("request of {}", envelope.who);
         let mut entry = Entry { at, request: Some(envelope.id), why, changes: Vec::new() };

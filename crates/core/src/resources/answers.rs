@@ -21,6 +21,8 @@ impl Machine {
             Outcome::Refused(why) => self.said_refused(why),
             Outcome::Health(health, text) => self.said_health(health, text),
             Outcome::Notice(text) => Happened::Notice(text),
+            // The answer to a probe, which is no call to this resource.
+            Outcome::Free | Outcome::Taken(_) => Happened::Nothing,
         }
     }
 

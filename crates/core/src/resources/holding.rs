@@ -233,7 +233,12 @@ impl Holding {
     ) {
         let (level, code, text) = match happened {
             Happened::Nothing | Happened::TimedOut(_) => return,
-            Happened::CameOnline => (Level::Info, "resource-online", "it is online".to_owned()),
+            Happened::CameOnline => {
+                if let Some(machine) = self.machines.get_mut(id) {
+                    machine.served = machine.running.as_ref().map(|r| r.properties.clone());
+                }
+                (Level::Info, "resource-online", "it is online".to_owned())
+            }
             Happened::Adopted => {
                 (Level::Info, "resource-adopted", "it runs and is watched again".to_owned())
             }

@@ -17,6 +17,8 @@
 //!
 //! Invariants: a resource that could not be stopped is never treated as stopped (I-STOP-START).
 
+use std::collections::BTreeMap;
+
 use stead_model::order::{Action, OnlineSpec};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
 use stead_model::{Epoch, LeaseNumber, OrderId, Span, Time};
@@ -141,6 +143,8 @@ pub struct Machine {
     pub failing: Option<String>,
     /// What it was started with; `None` until it is started or adopted by this service.
     pub running: Option<ResourceConfig>,
+    /// The properties with which it was online here last: a restart in place is no first start.
+    pub served: Option<BTreeMap<String, String>>,
     /// Restarts in place within the window.
     pub restarts: Vec<Time>,
     /// Orders under this lease were refused: only a newer one counts.
@@ -157,6 +161,7 @@ impl Machine {
             detail: None,
             failing: None,
             running: None,
+            served: None,
             restarts: Vec::new(),
             refused: None,
         }
@@ -233,7 +238,8 @@ impl Machine {
 
     /// It was ordered to start.
     pub fn started(&mut self, call: Call, config: ResourceConfig) -> Action {
-        let action = Action::Online(spec(&config));
+        let first = call.epoch <= config.new_in && self.served.as_ref() != Some(&config.properties);
+        let action = Action::Online(OnlineSpec { first, ..spec(&config) });
         self.state = State::Starting(Some(call));
         self.health = Health::Unknown;
         self.failing = None;
@@ -301,5 +307,6 @@ pub fn spec(config: &ResourceConfig) -> OnlineSpec {
         looks_alive_ms: config.policy.looks_alive_ms,
         is_alive_ms: config.policy.is_alive_ms,
         pending_timeout_ms: config.policy.pending_timeout_ms,
+        first: false,
     }
 }

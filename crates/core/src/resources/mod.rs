@@ -6,8 +6,9 @@
 //! ```
 //!
 //! `machine` and `answers` are one resource, `holding` one group in its epoch, `orders` what to
-//! order in which sequence, `gate` when orders may be given at all. Everything is a function of
-//! the last inputs: an order that could not be given is found again at the next input.
+//! order in which sequence, `probes` the look before a planned move, `gate` when orders may be
+//! given at all. Everything is a function of the last inputs: an order that could not be given is
+//! found again at the next input.
 //!
 //! Invariants
 //! - I-DEP: a resource is started after all it depends on is online and stopped when nothing that
@@ -23,18 +24,21 @@ pub mod gate;
 pub mod holding;
 pub mod machine;
 pub mod orders;
+pub mod probes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stead_model::order::{GuardStatus, ResourceOrder, ResourceReport};
+use stead_model::group::Group;
+use stead_model::order::{Action, GuardStatus, Outcome, ResourceOrder, ResourceReport};
 use stead_model::record::Level;
 use stead_model::wire::peer::GroupReport;
 use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, NodeId, OrderId, ResourceId, Time};
 
 pub use gate::Gate;
 pub use holding::Holding;
+pub use probes::{Asked, Found, Probes};
 
-use crate::db::Db;
+use crate::db::{Db, shall_run, tree};
 use crate::planted::{Fault, Planted};
 use holding::Ownership;
 use orders::Desk;
@@ -51,6 +55,8 @@ pub enum Output {
     SelfFence(String),
     /// [`Holdings::report`] says something new.
     ReportChanged,
+    /// A probe is answered.
+    Probed(Found),
 }
 
 /// A record without its number, time and cause.
@@ -96,6 +102,7 @@ pub struct Holdings {
     old_until: LogIndex,
     seen: Option<LogIndex>,
     reported: Vec<GroupReport>,
+    probes: Probes,
     out: Vec<Output>,
 }
 
@@ -120,6 +127,7 @@ impl Holdings {
             old_until: begin.log_end,
             seen: None,
             reported: Vec::new(),
+            probes: Probes::default(),
             out: Vec::new(),
         };
         holdings.reported = holdings.report();
@@ -149,6 +157,9 @@ impl Holdings {
 
     /// The monitor said something.
     pub fn reported(&mut self, now: Time, report: ResourceReport) -> Vec<Output> {
+        if matches!(report.outcome, Outcome::Free | Outcome::Taken(_)) {
+            return self.probes.reported(&report).map(Output::Probed).into_iter().collect();
+        }
         if let Some(holding) = self.groups.get_mut(&report.group) {
             holding.reported(now, report, &mut self.out);
         }
@@ -200,6 +211,30 @@ impl Holdings {
             holding.rehearse(resource, &mut self.out);
         }
         self.settle(now)
+    }
+
+    /// Looks whether a stranger has what a group needs here, before it comes in a planned move.
+    /// Where no order can be given now nobody is known to have it.
+    pub fn probe(&mut self, asked: Asked, group: Option<&Group>) -> Vec<Output> {
+        let mut out = Vec::new();
+        let mut orders = BTreeSet::new();
+        if let (Some(group), Some(lease)) = (group.filter(|g| shall_run(g)), self.gate.open()) {
+            let wanted = tree::wanted(&group.resources);
+            for config in group.resources.values().filter(|r| wanted.contains(&r.id)) {
+                self.order_last = self.order_last.next();
+                orders.insert(self.order_last);
+                out.push(Output::Order(ResourceOrder {
+                    order: self.order_last,
+                    group: group.id.clone(),
+                    resource: config.id.clone(),
+                    epoch: group.epoch_last,
+                    lease,
+                    action: Action::Probe(machine::spec(config)),
+                }));
+            }
+        }
+        out.extend(self.probes.begin(asked, orders).map(Output::Probed));
+        out
     }
 
     /// When [`Holdings::deadline`] wants to be called; `None` while nothing could be done then.

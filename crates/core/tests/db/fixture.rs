@@ -52,6 +52,7 @@ pub(crate) fn resource(id: &str) -> ResourceConfig {
         possible_owners: None,
         desired: Desired::Online,
         policy: ResourcePolicy::default(),
+        new_in: Epoch(0),
     }
 }
 

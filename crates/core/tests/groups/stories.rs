@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stead_core::groups::{Fit, explain};
+use stead_core::groups::{Fit, explain, see};
 use stead_core::planted::Planted;
 use stead_model::change::Change;
 use stead_model::group::Desired;
@@ -343,4 +343,8 @@ fn the_explanation_says_why_here_and_why_not_there() {
     let explained = explain(&world.input(), &"web".into()).unwrap();
     assert_eq!(explained.next, ["n1 is to stop it, because an administrator moved it"]);
     assert!(explain(&world.input(), &"none".into()).is_none());
+    // Who does not lead plans nothing, and says so.
+    let seen = see(&world.input(), &"web".into()).unwrap();
+    assert!(explained.decides && !seen.decides);
+    assert_eq!((seen.nodes, seen.why), (explained.nodes, explained.why));
 }

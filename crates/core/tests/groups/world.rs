@@ -407,6 +407,7 @@ impl World {
                 }
                 Output::Record(note) => node.notes.push(note),
                 Output::SelfFence(why) => node.fences.push(why),
+                Output::Probed(_) => {}
                 Output::ReportChanged => {
                     node.report_number += 1;
                     node.reports.push_back(Report {
@@ -477,6 +478,7 @@ fn check_order(holdings: &Holdings, order: &ResourceOrder) {
             assert!(above.next().is_none(), "I-DEP: {order} before what depends on it is down");
         }
         Action::Adopt(_) => assert!(online(&order.resource)),
+        Action::Probe(_) => {}
     }
 }
 
@@ -574,6 +576,7 @@ impl Guard {
                 self.admitted.remove(&key);
                 Outcome::Offline
             }
+            Action::Probe(_) => Outcome::Free,
         }
     }
 }

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stead_core::db::{Applied, Db};
 use stead_core::planted::Planted;
-use stead_core::resources::{Beginning, Holdings, Note, Output};
+use stead_core::resources::{Asked, Beginning, Found, Holdings, Note, Output};
 use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::order::{Action, Admitted, GuardStatus, Outcome, ResourceOrder, ResourceReport};
 use stead_model::resource::{ResourceConfig, ResourcePolicy, ResourceState};
 use stead_model::wire::peer::{GroupReport, Standing};
 use stead_model::{
-    Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, OrderId, ResourceId, Span, Time,
-    UtcMillis,
+    Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, OrderId, RequestId, ResourceId,
+    Span, Time, UtcMillis,
 };
 
 pub(crate) const ME: NodeId = NodeId(1);
@@ -28,6 +28,7 @@ pub(crate) struct Bench {
     pub(crate) orders: Vec<ResourceOrder>,
     pub(crate) notes: Vec<Note>,
     pub(crate) fences: usize,
+    pub(crate) found: Vec<Found>,
 }
 
 pub(crate) fn config(id: &str, on: &[&str]) -> ResourceConfig {
@@ -39,6 +40,7 @@ pub(crate) fn config(id: &str, on: &[&str]) -> ResourceConfig {
         possible_owners: None,
         desired: Desired::Online,
         policy: ResourcePolicy::default(),
+        new_in: Epoch(0),
     }
 }
 
@@ -83,6 +85,7 @@ impl Bench {
             orders: Vec::new(),
             notes: Vec::new(),
             fences: 0,
+            found: Vec::new(),
         }
     }
 
@@ -167,6 +170,24 @@ impl Bench {
         self.take(outputs);
     }
 
+    /// The leader asks to look before a planned move to this node.
+    pub(crate) fn probe(&mut self, request: u64) -> Asked {
+        let request = RequestId { client: 7, number: request };
+        let asked = Asked { by: NodeId(9), request };
+        let outputs = self.holdings.probe(asked, self.db.group(&GROUP.into()));
+        self.take(outputs);
+        asked
+    }
+
+    /// Whether the waiting order to start a resource says that it is its first start.
+    pub(crate) fn is_first(&self, resource: &str) -> bool {
+        let order = self.orders.iter().find(|o| o.resource.as_str() == resource);
+        match &order.expect("an order").action {
+            Action::Online(spec) => spec.first,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Answers an order.
     pub(crate) fn answer(&mut self, order: &ResourceOrder, outcome: Outcome) {
         let ResourceOrder { order, group, resource, epoch, .. } = order.clone();
@@ -232,6 +253,7 @@ impl Bench {
                 Output::Order(order) => self.orders.push(order),
                 Output::Record(note) => self.notes.push(note),
                 Output::SelfFence(_) => self.fences += 1,
+                Output::Probed(found) => self.found.push(found),
                 Output::ReportChanged => {}
             }
         }
@@ -265,6 +287,7 @@ pub(crate) fn verb(action: &Action) -> &'static str {
         Action::Offline => "offline",
         Action::Terminate => "terminate",
         Action::Adopt(_) => "adopt",
+        Action::Probe(_) => "probe",
     }
 }
 
@@ -272,6 +295,7 @@ pub(crate) fn done(action: &Action) -> Outcome {
     match action {
         Action::Online(_) | Action::Adopt(_) => Outcome::Online,
         Action::Offline | Action::Terminate => Outcome::Offline,
+        Action::Probe(_) => Outcome::Free,
     }
 }
 

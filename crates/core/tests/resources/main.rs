@@ -5,6 +5,8 @@ mod bench;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod stories;

@@ -67,6 +67,21 @@ pub enum PeerMessage {
         /// The epoch it is meant for.
         epoch: Epoch,
     },
+    /// Before a planned move the leader asks the target whether a stranger has what the group
+    /// needs there.
+    Probe {
+        /// The request for the move.
+        id: RequestId,
+        /// The group.
+        group: GroupId,
+    },
+    /// The target has looked.
+    ProbeAnswer {
+        /// The request for the move.
+        id: RequestId,
+        /// Who has what; `None`: nobody, or the target cannot tell.
+        taken: Option<String>,
+    },
 }
 
 /// A sign of life.
@@ -226,6 +241,8 @@ impl fmt::Display for PeerMessage {
             Self::FailResource { group, resource, epoch } => {
                 write!(f, "fail {group}/{resource} {epoch}")
             }
+            Self::Probe { id, group } => write!(f, "probe for {group} {id}"),
+            Self::ProbeAnswer { id, taken } => write!(f, "probed {id} {taken:?}"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use stead_model::{Incarnation, NodeId};
 
-use super::Peers;
+use super::{Peers, macs};
 
 /// Version of what follows the hello.
 pub(super) const PROTOCOL: u16 = 1;
@@ -20,6 +20,8 @@ pub(super) struct Hello {
     pub(super) incarnation: Incarnation,
     pub(super) protocol: u16,
     pub(super) version: String,
+    /// MAC addresses of the caller's interfaces.
+    pub(super) macs: Vec<[u8; 6]>,
 }
 
 /// The answer.
@@ -44,6 +46,7 @@ impl Hello {
             incarnation: peers.incarnation,
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").into(),
+            macs: macs::own(),
         }
     }
 

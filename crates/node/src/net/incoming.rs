@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use super::Peers;
 use super::hello::{Greeting, HELLO_BYTES_MAX, Hello};
+use super::macs::MACS_MAX;
 use super::udp::allow_absent;
 use crate::inbox::{Inbox, Item};
 
@@ -100,6 +101,8 @@ impl Incoming {
         }
         let welcome = Greeting::Welcome { incarnation: self.peers.incarnation };
         stream.write_all(&codec::encode(&welcome)).await?;
+        let macs = hello.macs.iter().copied().take(MACS_MAX).collect();
+        self.inbox.push(Item::Macs(hello.from, macs));
         buffer.drain(..used);
         Ok((stream, hello, buffer))
     }

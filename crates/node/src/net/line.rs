@@ -201,7 +201,9 @@ fn size(message: &PeerMessage) -> usize {
         | PeerMessage::LeaseAnswer(_)
         | PeerMessage::ReportSeen { .. }
         | PeerMessage::ForwardAnswer { .. }
-        | PeerMessage::FailResource { .. } => 256,
+        | PeerMessage::FailResource { .. }
+        | PeerMessage::Probe { .. }
+        | PeerMessage::ProbeAnswer { .. } => 256,
     }
 }
 

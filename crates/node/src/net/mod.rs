@@ -16,6 +16,7 @@ mod hello;
 mod incoming;
 pub(crate) mod inherited;
 mod line;
+pub(crate) mod macs;
 mod peers;
 pub(crate) mod priority;
 mod reach;

@@ -142,6 +142,10 @@ mod tests {
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).unwrap();
         match inbox.pop() {
             Some(Item::Event(event)) => Some(event),
+            Some(Item::Macs(from, macs)) => {
+                assert_eq!((from, macs), (NodeId(1), crate::net::macs::own()));
+                next(inbox)
+            }
             None => None,
             other => panic!("{other:?}"),
         }

@@ -10,6 +10,7 @@
 
 mod node_port;
 mod output;
+mod probe;
 mod seat;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use stead_model::order::Action;
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, VERSION};
 use stead_model::{Incarnation, ResourceId};
 use stead_netlink::Mac;
@@ -190,6 +192,11 @@ impl Monitor {
                     self.feed(&resource, input);
                 }
             }
+            NodeToMonitor::Order(order) if matches!(order.action, Action::Probe(_)) => {
+                if let Some(link) = &self.node {
+                    probe::begin(&self.desk, order, link.clone());
+                }
+            }
             NodeToMonitor::Order(order) => {
                 let resource = order.resource.clone();
                 self.seats.entry(resource.clone()).or_insert_with(|| {
@@ -198,7 +205,7 @@ impl Monitor {
                 self.feed(&resource, Input::Order(order));
             }
             NodeToMonitor::ClusterMacs(macs) => {
-                self.desk.nodes.learn(macs.into_iter().map(Mac));
+                self.desk.nodes.tell(macs.into_iter().map(Mac));
             }
             NodeToMonitor::Logs { request, resource, bytes_max } => {
                 if let Some(link) = &self.node {

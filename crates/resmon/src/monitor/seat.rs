@@ -85,7 +85,7 @@ impl Seat {
                 let cancel = Cancel::new(Arc::clone(&desk.bell));
                 self.running.push((call, cancel.clone()));
                 let guard = Arc::clone(&desk.guard);
-                let context = Call { claim, cancel };
+                let context = Call { first: is_first(&verb), claim, cancel };
                 Ok(move || perform(&*kind, &verb, &context, &guard))
             }
             Err(fault) => Err(fault.into()),
@@ -162,7 +162,7 @@ impl Seat {
 }
 
 /// Runs something in a new thread and tells how it went.
-fn in_thread<T: Troubled + 'static>(
+pub(super) fn in_thread<T: Troubled + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     tell: impl Fn(T) + Send + Clone + 'static,
 ) {
@@ -178,7 +178,7 @@ fn in_thread<T: Troubled + 'static>(
 }
 
 /// What can also say that it did not come about.
-trait Troubled: Send {
+pub(super) trait Troubled: Send {
     fn trouble(why: String) -> Self;
 }
 
@@ -214,6 +214,14 @@ fn perform(kind: &dyn ResourceType, verb: &Verb, call: &Call, guard: &GuardPort)
         Verb::Offline => done(kind.offline(call)),
         Verb::LooksAlive => health(kind.looks_alive(call)),
         Verb::IsAlive => health(kind.is_alive(call)),
+    }
+}
+
+/// Whether an administrator has just put it in service.
+fn is_first(verb: &Verb) -> bool {
+    match verb {
+        Verb::Online(_, spec) => spec.first,
+        Verb::Adopt(..) | Verb::Offline | Verb::LooksAlive | Verb::IsAlive => false,
     }
 }
 

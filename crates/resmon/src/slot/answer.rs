@@ -23,6 +23,8 @@ impl Slot {
                 self.follow(&order);
                 self.terminate(now, Outcome::Offline, out);
             }
+            // Starts and stops nothing: it is carried out beside the slots.
+            Action::Probe(_) => {}
         }
     }
 
@@ -64,7 +66,7 @@ impl Slot {
         let (verb, spec) = match order.action {
             Action::Online(spec) => (Verb::Online(who, spec.clone()), spec),
             Action::Adopt(spec) => (Verb::Adopt(who, spec.clone()), spec),
-            Action::Offline | Action::Terminate => return,
+            Action::Offline | Action::Terminate | Action::Probe(_) => return,
         };
         let call = self.call(verb, out);
         let until = now + Span::from_millis(spec.pending_timeout_ms);
@@ -144,7 +146,9 @@ impl Slot {
             | Outcome::Offline
             | Outcome::Failed(_)
             | Outcome::StopFailed(_)
-            | Outcome::Refused(_) => true,
+            | Outcome::Refused(_)
+            | Outcome::Free
+            | Outcome::Taken(_) => true,
         };
         let report = self.written(order, outcome);
         if answers {

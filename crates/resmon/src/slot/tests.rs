@@ -13,6 +13,7 @@ fn spec() -> OnlineSpec {
         looks_alive_ms: 5_000,
         is_alive_ms: 60_000,
         pending_timeout_ms: 1_000,
+        first: false,
     }
 }
 
@@ -66,6 +67,8 @@ fn words(out: &[Output]) -> String {
                 Outcome::Refused(why) => format!("refused: {why}"),
                 Outcome::Health(health, _) => format!("{health:?}"),
                 Outcome::Notice(text) => format!("notice: {text}"),
+                Outcome::Free => "free".into(),
+                Outcome::Taken(by) => format!("taken: {by}"),
             };
             format!("{} {} {outcome}", report.order, report.epoch)
         }

@@ -36,9 +36,6 @@ pub(crate) const LONG: Span = Span::from_secs(600);
 pub(crate) fn be_guard(args: &[String]) -> ExitCode {
     let own = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let root = PathBuf::from(&args[0]);
-    if args.get(1).is_some_and(|a| a == "with-wire") {
-        crate::wire::build();
-    }
     let socket = root.join("node.sock").to_string_lossy().into_owned();
     run_with(GuardOptions {
         node: vec![own.clone(), "as-body".into(), socket],
@@ -73,14 +70,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn start() -> Self {
-        Self::start_by(Command::new(std::env::current_exe().unwrap()), &[])
+        Self::start_by(Command::new(std::env::current_exe().unwrap()))
     }
 
-    /// Starts the guard by this command, with these further arguments.
-    pub(crate) fn start_by(mut command: Command, args: &[&str]) -> Self {
+    /// Starts the guard by this command.
+    pub(crate) fn start_by(mut command: Command) -> Self {
         let root = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(root.path().join("node.sock")).unwrap();
-        command.arg("as-guard").arg(root.path()).args(args).env("STEAD_ROOT", root.path());
+        command.arg("as-guard").arg(root.path()).env("STEAD_ROOT", root.path());
         let guard = Leash(command.spawn().unwrap());
         let to_guard = Talk::new(accept(&listener));
         let to_monitor = connect(&root);
@@ -227,7 +224,7 @@ impl World {
 }
 
 /// A process that does not outlive its story.
-pub(crate) struct Leash(Child);
+pub(crate) struct Leash(pub(crate) Child);
 
 impl Leash {
     /// Its number.
@@ -251,6 +248,7 @@ pub(crate) fn spec(kind: &str, properties: &[(&str, &str)]) -> OnlineSpec {
         looks_alive_ms: 5_000,
         is_alive_ms: 60_000,
         pending_timeout_ms: 180_000,
+        first: false,
     }
 }
 

@@ -101,6 +101,7 @@ impl Dep {
             }
             Action::Adopt(_) if self.known(node, resource) == Known::Online => {}
             Action::Adopt(_) => self.set(node, resource, Known::Coming),
+            Action::Probe(_) => {}
         }
         Ok(())
     }
@@ -113,6 +114,7 @@ impl Dep {
                 self.set(node, resource, Known::Down);
             }
             Outcome::StopFailed(_) | Outcome::Health(..) | Outcome::Notice(_) => {}
+            Outcome::Free | Outcome::Taken(_) => {}
         }
     }
 }
@@ -130,6 +132,7 @@ mod tests {
             looks_alive_ms: 1,
             is_alive_ms: 1,
             pending_timeout_ms: 1,
+            first: false,
         })
     }
 

@@ -1,9 +1,10 @@
 //! What keeps an address in service: announcements, and an eye on who else claims it.
 //!
 //! Announced at once, after 50, 200 and 1000 ms, then every minute: a neighbour that missed one
-//! hears the next. A conflict is judged by the MAC: a node of the cluster is a stale owner whose
-//! kernel still answers (frozen, or its stop is under way), so the address stays and is announced
-//! again; a stranger makes the resource fail.
+//! hears the next. From the second on the wire is asked, too, who else has it. A conflict is
+//! judged by the MAC: a node of the cluster is a stale owner whose kernel still answers (frozen, or
+//! its stop is under way), so the address stays and is announced again; a stranger makes the
+//! resource fail.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -64,12 +65,27 @@ impl Keeper {
     }
 }
 
-/// Whether a node of the cluster has this MAC: told by the node service, or seen as neighbour.
-pub(super) fn is_node(context: &Context, route: &Route, mac: Mac) -> bool {
+/// Whose a MAC is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    /// Another interface of this node: its kernel answers there, too.
+    Ours,
+    /// A node of the cluster: told by the node service, or seen as neighbour.
+    Node,
+    /// Nobody knows.
+    Stranger,
+}
+
+/// Judges a station by its MAC.
+pub(super) fn whose(context: &Context, route: &Route, mac: Mac) -> Whose {
+    let links = route.links().unwrap_or_default();
+    if links.iter().any(|link| link.mac == Some(mac)) {
+        return Whose::Ours;
+    }
     if !context.nodes.contains(mac) {
         context.nodes.learn(interface::node_macs(route, &context.root));
     }
-    context.nodes.contains(mac)
+    if context.nodes.contains(mac) { Whose::Node } else { Whose::Stranger }
 }
 
 impl Keeping {
@@ -80,7 +96,7 @@ impl Keeping {
         while self.wait() {
             if Instant::now() >= self.next_announcement() {
                 self.announcements += 1;
-                self.announce();
+                self.announce_and_ask();
             }
             if !self.look_for_conflicts() || !self.look_for_changes() {
                 return;
@@ -114,6 +130,14 @@ impl Keeping {
         }
     }
 
+    /// Tells everybody, and asks who else has it: a stale owner or a stranger whose kernel only
+    /// answers is found by that, and this is no part of the outage.
+    fn announce_and_ask(&self) {
+        self.announce();
+        // What keeps the question from being sent keeps the announcement, which is told.
+        drop(self.wire.ask());
+    }
+
     fn announce(&self) {
         if let Err(error) = self.wire.announce() {
             self.context.push.notice(format!("not announced: {error}"));
@@ -123,12 +147,16 @@ impl Keeping {
     /// False when the address cannot stay.
     fn look_for_conflicts(&mut self) -> bool {
         while let Ok(Some(mac)) = self.watch.next(Duration::ZERO) {
-            let node = Route::open().is_ok_and(|route| is_node(&self.context, &route, mac));
-            if !node {
-                let address = self.wire.address;
-                let why = format!("{address} is also claimed by a stranger with MAC {mac}");
-                self.context.push.failed(why);
-                return false;
+            let whose = Route::open().map(|route| whose(&self.context, &route, mac));
+            match whose.unwrap_or(Whose::Stranger) {
+                Whose::Ours => continue,
+                Whose::Node => {}
+                Whose::Stranger => {
+                    let address = self.wire.address;
+                    let why = format!("{address} is also claimed by a stranger with MAC {mac}");
+                    self.context.push.failed(why);
+                    return false;
+                }
             }
             if over(&mut self.answered, ANSWER_EVERY) {
                 self.announce();

@@ -3,25 +3,25 @@
 //! It is added as a host address without a route of its own and never chosen as source, so the
 //! node's own traffic does not change when it comes and goes; the configured prefix only chooses
 //! the interface. In a failover nobody is asked before it is added: the old owner is known to be
-//! stopped and every millisecond counts. Only the very first start of a group probes the wire.
+//! stopped and every millisecond counts. The wire is asked before a first start and, while the old
+//! owner still serves, before a planned move.
 
 mod keeper;
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use stead_model::Epoch;
 use stead_model::resource::Health;
 use stead_model::resource_type::parse_address;
 use stead_model::wire::guard::{AddressUndo, InstanceId, Thing};
 use stead_netlink::{
-    AddressSpec, Claim, Destroyed, Occupancy, PROBE_WAIT, Route, destroy_sockets,
+    AddressSpec, Claim, ClaimError, Destroyed, Mac, PROBE_WAIT, Route, destroy_sockets,
     encode_delete_address,
 };
 
 use crate::host::interface;
 use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType};
-use keeper::Keeper;
+use keeper::{Keeper, Whose};
 
 /// A virtual address.
 #[derive(Debug)]
@@ -31,6 +31,12 @@ pub(super) struct IpAddress {
     interface: Option<String>,
     context: Context,
     acting: Mutex<Acting>,
+}
+
+/// Who else says that the address is his.
+struct Claimants {
+    nodes: Vec<Mac>,
+    stranger: Option<Mac>,
 }
 
 /// What it does on the wire. Adding the address and closing exclude each other by this lock: after
@@ -57,18 +63,31 @@ impl IpAddress {
     }
 
     /// Whether somebody has the address before it is started for the first time.
-    fn probe(&self, route: &Route, wire: &Claim) -> Result<(), Fault> {
-        match wire.probe(PROBE_WAIT).map_err(failed)? {
-            Occupancy::Free => Ok(()),
-            Occupancy::Taken { mac } if keeper::is_node(&self.context, route, mac) => {
-                self.context.push.notice(format!("stale owner {mac} still answers"));
-                Ok(())
-            }
-            Occupancy::Taken { mac } => {
-                let address = self.address;
-                Err(Fault::Failed(format!("{address} is in use by a stranger with MAC {mac}")))
+    fn look(&self, route: &Route, wire: &Claim) -> Result<(), Fault> {
+        let found = self.claimants(route, wire).map_err(failed)?;
+        if let Some(mac) = found.stranger {
+            return Err(Fault::Failed(self.taken_by(mac)));
+        }
+        for mac in found.nodes {
+            self.context.push.notice(format!("stale owner {mac} still answers"));
+        }
+        Ok(())
+    }
+
+    fn claimants(&self, route: &Route, wire: &Claim) -> Result<Claimants, ClaimError> {
+        let mut found = Claimants { nodes: Vec::new(), stranger: None };
+        for mac in wire.claimants(PROBE_WAIT)? {
+            match keeper::whose(&self.context, route, mac) {
+                Whose::Ours => {}
+                Whose::Node => found.nodes.push(mac),
+                Whose::Stranger => found.stranger = Some(mac),
             }
         }
+        Ok(found)
+    }
+
+    fn taken_by(&self, mac: Mac) -> String {
+        format!("{} is in use by a stranger with MAC {mac}", self.address)
     }
 
     fn bring_up(&self, route: &Route, wire: Claim, instance: InstanceId) -> Result<(), Fault> {
@@ -127,8 +146,8 @@ impl ResourceType for IpAddress {
     fn online(&self, call: &Call) -> Result<(), Fault> {
         let route = Route::open().map_err(failed)?;
         let wire = self.choose(&route)?;
-        if call.claim.epoch <= Epoch(1) {
-            self.probe(&route, &wire)?;
+        if call.first {
+            self.look(&route, &wire)?;
         }
         let undo = AddressUndo {
             what: format!("address {} on interface {}", wire.address, wire.ifindex),
@@ -174,6 +193,14 @@ impl ResourceType for IpAddress {
 
     fn is_alive(&self, _call: &Call) -> Checked {
         self.check()
+    }
+
+    /// The owner that is to leave answers, too: it is a node of the cluster.
+    fn probe(&self) -> Option<String> {
+        let route = Route::open().ok()?;
+        let wire = self.choose(&route).ok()?;
+        let found = self.claimants(&route, &wire).ok()?;
+        found.stranger.map(|mac| self.taken_by(mac))
     }
 
     fn close(&self) {
