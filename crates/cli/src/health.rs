@@ -14,7 +14,9 @@ pub(crate) fn troubles(view: &View) -> Vec<String> {
         return vec!["no quorum".into()];
     }
     let nodes = view.nodes.iter().flat_map(|node| of_node(view, node));
-    nodes.chain(of_disk(&view.quorum)).chain(view.groups.iter().flat_map(of_group)).collect()
+    let own = view.troubles.iter().cloned();
+    let groups = view.groups.iter().flat_map(of_group);
+    own.chain(nodes).chain(of_disk(&view.quorum)).chain(groups).collect()
 }
 
 fn of_node(view: &View, node: &NodeView) -> Vec<String> {

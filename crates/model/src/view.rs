@@ -34,6 +34,10 @@ pub struct View {
     pub groups: Vec<GroupView>,
     /// Index of the last applied entry.
     pub applied: LogIndex,
+    /// What is wrong on this node itself, one sentence each: a guard or a monitor that does not
+    /// answer, a disk that is full.
+    #[serde(default)]
+    pub troubles: Vec<String>,
 }
 
 /// Quorum as one node sees it.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use stead_api::contract::{Events, Explanation, Fit, Logs, Place, Placement, Timeouts};
 use stead_api::{Backend, Later, explain};
@@ -23,6 +24,8 @@ use crate::records::Records;
 const REQUESTS_MAX: usize = 1000;
 /// About how long a line of output is, for asking the monitor for bytes.
 const LINE_BYTES: usize = 200;
+/// A monitor that works answers at once.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(5);
 /// Most output asked for.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
@@ -137,8 +140,11 @@ impl Backend for Board {
             let bytes_max = (lines * LINE_BYTES).clamp(64 << 10, OUTPUT_BYTES_MAX) as u32;
             let wish = LogWish { resource: resource.clone(), bytes_max, answer };
             self.inbox.push(Item::Logs(wish));
-            let output =
-                receiver.await.unwrap_or_else(|_| Err("the node service is ending".into()));
+            let output = match tokio::time::timeout(OUTPUT_PATIENCE, receiver).await {
+                Ok(Ok(output)) => output,
+                Ok(Err(_)) => Err("the node service is ending".into()),
+                Err(_) => Err("the resource monitor does not answer".into()),
+            };
             match output {
                 Ok(bytes) => Ok(last_lines(&bytes, lines)),
                 Err(why) => Err(Reason::new(

@@ -21,7 +21,7 @@ impl Service {
                 }
                 Effect::Io(io) => self.disks.begin(io),
                 Effect::Guard(order) => {
-                    self.guard.order(order).map_err(lost)?;
+                    self.guard.order(order, now).map_err(lost)?;
                     if self.guard.has_unsent() {
                         self.want_guard_room()?;
                     }

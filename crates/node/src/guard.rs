@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stead_model::order::{GuardOrder, GuardReport, GuardStatus};
 use stead_model::record::Level;
 use stead_model::wire::guard::{GuardToNode, NodeToGuard, VERSION};
+use stead_model::{Span, Time};
 use thiserror::Error;
 
 use crate::frames::{FrameLink, LinkError};
@@ -29,10 +30,15 @@ pub(crate) enum GuardError {
     Silent,
 }
 
+/// A guard answers an order about the lease in microseconds; this is no busy machine any more.
+const PATIENCE: Span = Span::from_secs(1);
+
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct Guard {
     link: FrameLink,
+    /// Since when orders wait for an answer.
+    waits_since: Option<Time>,
 }
 
 impl Guard {
@@ -41,7 +47,7 @@ impl Guard {
         stream: UnixStream,
         records: &Records,
     ) -> Result<(Self, GuardStatus, Vec<GuardReport>), GuardError> {
-        let mut guard = Self { link: FrameLink::new(stream)? };
+        let mut guard = Self { link: FrameLink::new(stream)?, waits_since: None };
         guard.link.send(&NodeToGuard::Hello { version: VERSION })?;
         let until = Instant::now() + HELLO_TIMEOUT;
         let mut reports = Vec::new();
@@ -69,8 +75,16 @@ impl Guard {
     }
 
     /// Sends an order.
-    pub(crate) fn order(&mut self, order: GuardOrder) -> Result<(), GuardError> {
+    pub(crate) fn order(&mut self, order: GuardOrder, now: Time) -> Result<(), GuardError> {
+        self.waits_since = self.waits_since.or(Some(now));
         Ok(self.link.send(&NodeToGuard::Order(order))?)
+    }
+
+    /// How long it has not answered, if that is too long: it may be stopped, and could then stop
+    /// nothing at the end of the lease.
+    pub(crate) fn silence(&self, now: Time) -> Option<Span> {
+        let silence = now.since(self.waits_since?);
+        (silence >= PATIENCE).then_some(silence)
     }
 
     /// Sends what the guard could not take before.
@@ -87,7 +101,10 @@ impl Guard {
     pub(crate) fn report(&mut self, records: &Records) -> Result<Option<GuardReport>, GuardError> {
         loop {
             match self.link.receive()? {
-                Some(GuardToNode::Report(report)) => return Ok(Some(report)),
+                Some(GuardToNode::Report(report)) => {
+                    self.waits_since = None;
+                    return Ok(Some(report));
+                }
                 Some(GuardToNode::Notice { warning, code, text }) => {
                     note(records, warning, &code, &text);
                 }
@@ -113,7 +130,7 @@ impl AsFd for Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stead_model::{Incarnation, LeaseNumber, NodeId, Time};
+    use stead_model::{Incarnation, LeaseNumber, NodeId};
 
     #[test]
     fn what_the_guard_said_before_its_status_is_kept() {
@@ -137,8 +154,15 @@ mod tests {
         let hello = theirs.receive::<NodeToGuard>().unwrap();
         assert_eq!(hello, Some(NodeToGuard::Hello { version: VERSION }));
         let order = GuardOrder::HardStop { why: "test".into() };
-        guard.order(order.clone()).unwrap();
+        guard.order(order.clone(), Time(1)).unwrap();
+        assert_eq!(theirs.receive().unwrap(), Some(NodeToGuard::Order(order.clone())));
+        guard.order(order.clone(), Time(2)).unwrap();
         assert_eq!(theirs.receive().unwrap(), Some(NodeToGuard::Order(order)));
+        assert_eq!(guard.silence(Time(2)), None);
+        assert_eq!(guard.silence(Time(1) + PATIENCE), Some(PATIENCE));
+        theirs.send(&GuardToNode::Report(GuardReport::MonitorReady)).unwrap();
+        assert!(guard.report(&records).unwrap().is_some());
+        assert_eq!(guard.silence(Time(1) + PATIENCE), None);
         assert_eq!(guard.report(&records).unwrap(), None);
         drop(theirs);
         assert!(matches!(guard.report(&records), Err(GuardError::Link(LinkError::Ended))));

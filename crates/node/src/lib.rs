@@ -31,6 +31,7 @@ mod records;
 mod service;
 mod start;
 mod threads;
+mod troubles;
 mod wakers;
 
 use std::io::Write;

@@ -25,6 +25,8 @@ use crate::inbox::LogWish;
 
 /// Pause between two attempts to connect.
 const PAUSE: Span = Span::from_millis(100);
+/// A monitor is asked this often whether it works, and answers within this time.
+const PING_EVERY: Span = Span::from_secs(5);
 
 /// The monitor.
 #[derive(Debug)]
@@ -40,6 +42,9 @@ pub(crate) struct Monitor {
     macs: BTreeMap<NodeId, Vec<[u8; 6]>>,
     /// Whether the core knows of this monitor life.
     told: bool,
+    /// When it was asked last, or connected, and since when no answer came.
+    pinged_at: Time,
+    waits_since: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,8 @@ impl Monitor {
             wishes: 0,
             macs: BTreeMap::new(),
             told: false,
+            pinged_at: Time(0),
+            waits_since: None,
         }
     }
 
@@ -103,6 +110,7 @@ impl Monitor {
 
     fn is_gone(&mut self, again: Time) {
         self.open.clear();
+        self.waits_since = None;
         self.told = false;
         self.state = State::Away { again };
         self.forget_wishes("the resource monitor died");
@@ -156,6 +164,22 @@ impl Monitor {
             self.macs.insert(node, macs);
             self.tell_macs(now);
         }
+    }
+
+    /// Asks it from time to time whether it works.
+    pub(crate) fn ping(&mut self, now: Time) {
+        let due = now.since(self.pinged_at) >= PING_EVERY && self.waits_since.is_none();
+        if due && matches!(self.state, State::Ready(_)) {
+            (self.pinged_at, self.waits_since) = (now, Some(now));
+            self.send(&NodeToMonitor::Ping, now);
+        }
+    }
+
+    /// How long it has not answered, if that is too long. Orders wait meanwhile, and what the
+    /// checks said is old.
+    pub(crate) fn silence(&self, now: Time) -> Option<Span> {
+        let silence = now.since(self.waits_since?);
+        (silence >= PING_EVERY).then_some(silence)
     }
 
     fn tell_macs(&mut self, now: Time) {
@@ -215,6 +239,10 @@ impl Monitor {
     fn take(&mut self, message: MonitorToNode, now: Time) -> FromMonitor {
         match message {
             MonitorToNode::Hello { .. } => self.welcome(now),
+            MonitorToNode::Pong => {
+                self.waits_since = None;
+                FromMonitor::Nothing
+            }
             MonitorToNode::Report(report) => {
                 if is_last(&report.outcome) {
                     self.open.remove(&report.order);
@@ -232,6 +260,7 @@ impl Monitor {
     }
 
     fn welcome(&mut self, now: Time) -> FromMonitor {
+        (self.pinged_at, self.waits_since) = (now, None);
         self.state = match std::mem::replace(&mut self.state, State::Away { again: now }) {
             State::Greeting(link) => State::Ready(link),
             other @ (State::Away { .. } | State::Ready(_)) => other,
@@ -353,6 +382,31 @@ mod tests {
         assert!(monitor.connect(Time(5)));
         let _fourth = accept(&listener);
         assert_eq!(monitor.receive(Time(5)), FromMonitor::Ready);
+    }
+
+    #[test]
+    fn a_monitor_that_does_not_answer_is_noticed_until_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor.sock");
+        let mut monitor = Monitor::new(path.clone(), Incarnation(5));
+        let listener = UnixListener::bind(path).unwrap();
+        let mut now = Time(1);
+        assert!(monitor.connect(now));
+        let mut other = accept(&listener);
+        assert_eq!(monitor.receive(now), FromMonitor::Ready);
+        monitor.ping(now);
+        assert_eq!(other.receive::<NodeToMonitor>().unwrap(), None, "it has just answered");
+        now += PING_EVERY;
+        monitor.ping(now);
+        assert_eq!(other.receive().unwrap(), Some(NodeToMonitor::Ping));
+        assert_eq!(monitor.silence(now), None);
+        now += PING_EVERY;
+        monitor.ping(now);
+        assert_eq!(other.receive::<NodeToMonitor>().unwrap(), None, "one question at a time");
+        assert_eq!(monitor.silence(now), Some(PING_EVERY));
+        other.send(&MonitorToNode::Pong).unwrap();
+        assert_eq!(monitor.receive(now), FromMonitor::Nothing);
+        assert_eq!(monitor.silence(now), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Records {
     kept: Mutex<Kept>,
     last: watch::Sender<u64>,
     file: Option<Sender<Order>>,
+    /// Why the file does not get the records, if it does not.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// What the writer is told.
@@ -65,8 +67,10 @@ impl Records {
         }
         let (file, orders) = channel();
         let path = path.to_owned();
-        threads::start("records", inbox, move || Writer::new(path).run(&orders))?;
-        Ok(Self::new(node, kept, Some(file)))
+        let records = Self::new(node, kept, Some(file));
+        let writer = Writer::new(path, Arc::clone(&records.trouble));
+        threads::start("records", inbox, move || writer.run(&orders))?;
+        Ok(records)
     }
 
     /// A log without a file.
@@ -77,7 +81,7 @@ impl Records {
 
     fn new(node: NodeId, kept: Kept, file: Option<Sender<Order>>) -> Self {
         let last = watch::Sender::new(kept.number);
-        Self { node, kept: Mutex::new(kept), last, file }
+        Self { node, kept: Mutex::new(kept), last, file, trouble: Arc::default() }
     }
 
     /// Adds a record of the core.
@@ -150,6 +154,11 @@ impl Records {
         }
     }
 
+    /// Why the file does not get the records, if it does not: readers still do.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Tells the number of the last record.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
@@ -187,12 +196,12 @@ struct Writer {
     path: PathBuf,
     file: Option<File>,
     bytes: u64,
-    told: bool,
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Writer {
-    const fn new(path: PathBuf) -> Self {
-        Self { path, file: None, bytes: 0, told: false }
+    const fn new(path: PathBuf, trouble: Arc<Mutex<Option<String>>>) -> Self {
+        Self { path, file: None, bytes: 0, trouble }
     }
 
     fn run(mut self, orders: &Receiver<Order>) {
@@ -205,16 +214,17 @@ impl Writer {
                     continue;
                 }
             };
-            match self.append(&record) {
-                Ok(()) => self.told = false,
-                Err(error) if !self.told => {
-                    self.told = true;
-                    self.file = None;
-                    let path = self.path.display();
-                    crate::say(&format!("warning: cannot write records to `{path}`: {error}"));
-                }
-                Err(_) => self.file = None,
+            let result = self.append(&record);
+            let path = self.path.display();
+            let why = result.err().map(|e| format!("cannot write records to `{path}`: {e}"));
+            if why.is_some() {
+                self.file = None;
             }
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            if let (None, Some(why)) = (&*trouble, &why) {
+                crate::say(&format!("warning: {why}"));
+            }
+            *trouble = why;
         }
     }
 
@@ -308,6 +318,23 @@ mod tests {
         assert_eq!((told.records.len(), told.records[0].number), (KEPT, 2000 - KEPT as u64 + 1));
         assert_eq!(records.since(1999, 1).next, 2000);
         assert_eq!(records.since(2001, 9).records, []);
+    }
+
+    #[test]
+    fn a_file_that_takes_nothing_is_a_trouble_until_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        std::fs::create_dir(&path).unwrap();
+        let records = open(&path);
+        records.write(record(1, None, "a"));
+        records.flush(WAIT);
+        let why = records.trouble().unwrap();
+        assert!(why.contains("cannot write records to") && why.contains("events.jsonl"), "{why}");
+        assert_eq!(records.since(0, 9).records.len(), 1, "readers still see it");
+        std::fs::remove_dir(&path).unwrap();
+        records.write(record(2, None, "b"));
+        records.flush(WAIT);
+        assert_eq!(records.trouble(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One thread owns the core. Whatever could make it wait lives on another thread and comes back
 //! as an event.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use stead_core::{Arrival, Cluster, Event};
 use stead_model::order::GuardReport;
 use stead_model::record::Level;
 use stead_model::request::Answer;
-use stead_model::{LogIndex, RequestId, Span, Time};
+use stead_model::{LogIndex, NodeId, RequestId, Span, Time};
 use tokio::sync::watch;
 
 use crate::board::Board;
@@ -23,6 +24,7 @@ use crate::inbox::{Inbox, Item};
 use crate::monitors::{FromMonitor, Monitor};
 use crate::net::{Datagrams, Streams, Taken};
 use crate::records::Records;
+use crate::troubles::Trouble;
 use crate::wakers::{Waker, Wakers};
 
 /// The core is told the wall clock this often.
@@ -77,6 +79,9 @@ pub struct Service {
     pub(crate) early: Vec<GuardReport>,
     pub(crate) api_path: PathBuf,
     pub(crate) pace: Pace,
+    pub(crate) node: NodeId,
+    /// What is wrong on this node and recorded.
+    pub(crate) known_troubles: BTreeSet<Trouble>,
     /// Dropped with the service: ends the threads `streams` and `api`.
     pub(crate) running: watch::Sender<()>,
 }
@@ -151,6 +156,7 @@ impl Service {
             self.pace.wall_clock_at = now + WALL_CLOCK;
             self.happen(Event::WallClock(clock::utc()))?;
         }
+        self.monitor.ping(now);
         if self.monitor.connect(now)
             && let Some(link) = self.monitor.link()
         {
@@ -261,7 +267,9 @@ impl Service {
         let applied = self.cluster.applied();
         let due = self.is_news || applied != self.pace.published;
         if due || now.since(self.pace.published_at) >= VIEW_PAUSE {
-            self.board.publish(self.cluster.view(now));
+            let mut view = self.cluster.view(now);
+            view.troubles = self.troubles(now);
+            self.board.publish(view);
             (self.pace.published_at, self.pace.published, self.is_news) = (now, applied, false);
         }
         for (id, answer) in self.answers.drain(..) {

@@ -1,5 +1,6 @@
 //! Starting a node service: everything is opened, greeted and wired before the first event.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -133,6 +134,8 @@ impl Service {
             early,
             api_path: paths.api(),
             pace: Pace::default(),
+            node,
+            known_troubles: BTreeSet::new(),
             running,
         };
         service.watch().map_err(system("waiting"))?;

@@ -13,6 +13,7 @@ mod parity;
 mod split;
 mod stage;
 mod stalled_monitor;
+mod stopped;
 mod strangers;
 mod upkeep;
 mod user;

@@ -170,6 +170,7 @@ fn healthy(seen_from: u16) -> View {
         node: NodeId(seen_from),
         version: "0.1.0".into(),
         at: NOON,
+        troubles: Vec::new(),
         quorum: QuorumView {
             mode: Some(QuorumMode::NodeAndDiskMajority),
             has_quorum: true,
@@ -210,6 +211,7 @@ fn trouble() -> View {
     view.nodes[2].links[0].up = false;
     view.quorum.disk_host = None;
     view.quorum.disk_state = Some("`disk` is empty: it is not formatted".into());
+    view.troubles = vec!["the guard of n1 does not answer".into()];
     let web = &mut view.groups[0];
     web.state = GroupState::Failed;
     web.failed = Some("6 failovers within 10 h".into());

@@ -31,6 +31,7 @@ impl Cluster {
             nodes: self.config.nodes.iter().map(|n| self.node_view(now, n)).collect(),
             groups: self.group_views(at),
             applied: self.applied(),
+            troubles: Vec::new(),
         }
     }
 

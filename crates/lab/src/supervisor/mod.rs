@@ -280,6 +280,11 @@ impl Supervisor {
         if let Some(stranger) = cut.stations().into_iter().find(|station| !known(*station)) {
             return Err(StepError::new("cut off", stranger, "the lab has no such node"));
         }
+        if let [from, to] = cut.stations()[..]
+            && from == to
+        {
+            return Err(StepError::new("cut", cut, "a machine has no cable to itself"));
+        }
         if cut.cuts().is_empty() {
             return Err(StepError::new("cut", cut, "there is no such cable"));
         }

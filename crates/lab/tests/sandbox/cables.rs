@@ -48,6 +48,8 @@ fn one_way_leaves_the_other(world: &World) {
     assert!(lab.in_node(ONE, &["say", "10.77.2.2", "public-from-1"]));
     until("node2 hears node1 in the other network", || lab.heard(TWO, "public-from-1"));
     assert!(!lab.heard(TWO, "from-1"), "node2 heard node1");
+    let same = lab.cut(CutSpec::Pair { from: A, to: A, direction, network }).unwrap_err();
+    assert!(same.to_string().contains("no cable to itself"), "{same}");
 }
 
 fn a_node_is_cut_off_in_one_network(world: &World) {

@@ -26,6 +26,8 @@ pub enum NodeToMonitor {
     Order(ResourceOrder),
     /// Which MAC addresses belong to nodes of the cluster, for judging address conflicts.
     ClusterMacs(Vec<[u8; 6]>),
+    /// Asks whether it still works; answered at once by [`MonitorToNode::Pong`].
+    Ping,
     /// Asks for the last output of a resource's program; answered by [`MonitorToNode::Logs`].
     Logs {
         /// Comes back with the answer.
@@ -47,6 +49,8 @@ pub enum MonitorToNode {
     },
     /// A resource reports.
     Report(ResourceReport),
+    /// It works.
+    Pong,
     /// The output asked for.
     Logs {
         /// The request.

@@ -79,6 +79,17 @@ struct Monitor {
     heard: Receiver<Heard>,
     node: Option<NodeLink>,
     service: Option<Incarnation>,
+    /// Whether the guard has said what runs; before that no node service is welcome, for it might
+    /// ask to adopt what is not known yet.
+    inventory: Inventory,
+}
+
+/// What is known of what the guard runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Inventory {
+    /// Nothing yet; this node service has said hello meanwhile.
+    Awaited(Option<Incarnation>),
+    Known,
 }
 
 fn start(root: PathBuf) -> io::Result<Monitor> {
@@ -96,7 +107,8 @@ fn start(root: PathBuf) -> io::Result<Monitor> {
     guard.hello()?;
     let nodes = Arc::new(ClusterMacs::default());
     let desk = Desk { guard, nodes, root, bell, sender };
-    Ok(Monitor { seats: BTreeMap::new(), desk, heard, node: None, service: None })
+    let inventory = Inventory::Awaited(None);
+    Ok(Monitor { seats: BTreeMap::new(), desk, heard, node: None, service: None, inventory })
 }
 
 impl Monitor {
@@ -166,11 +178,29 @@ impl Monitor {
             let slot = Slot::running(claim.group, claim.resource.clone(), claim.epoch);
             self.seats.entry(claim.resource).or_insert_with(|| Seat::new(slot));
         }
+        match std::mem::replace(&mut self.inventory, Inventory::Known) {
+            Inventory::Awaited(Some(service)) => self.welcome(service),
+            Inventory::Awaited(None) | Inventory::Known => {}
+        }
+    }
+
+    fn welcome(&mut self, service: Incarnation) {
+        let same = self.service.replace(service) == Some(service);
+        self.tell_node(MonitorToNode::Hello { version: VERSION });
+        for resource in self.seats.keys().cloned().collect::<Vec<_>>() {
+            let input = if same { Input::Reconnected } else { Input::NewService };
+            self.feed(&resource, input);
+        }
     }
 
     fn hear_node(&mut self, event: NodeEvent) {
         match event {
-            NodeEvent::Connected(link) => self.node = Some(link),
+            NodeEvent::Connected(link) => {
+                self.node = Some(link);
+                if let Inventory::Awaited(hello) = &mut self.inventory {
+                    *hello = None;
+                }
+            }
             NodeEvent::Gone(connection) => {
                 self.node = self.node.take().filter(|link| link.connection != connection);
             }
@@ -184,14 +214,10 @@ impl Monitor {
 
     fn node_said(&mut self, message: NodeToMonitor) {
         match message {
-            NodeToMonitor::Hello { service, .. } => {
-                let same = self.service.replace(service) == Some(service);
-                self.tell_node(MonitorToNode::Hello { version: VERSION });
-                for resource in self.seats.keys().cloned().collect::<Vec<_>>() {
-                    let input = if same { Input::Reconnected } else { Input::NewService };
-                    self.feed(&resource, input);
-                }
-            }
+            NodeToMonitor::Hello { service, .. } => match &mut self.inventory {
+                Inventory::Awaited(hello) => *hello = Some(service),
+                Inventory::Known => self.welcome(service),
+            },
             NodeToMonitor::Order(order) if matches!(order.action, Action::Probe(_)) => {
                 if let Some(link) = &self.node {
                     probe::begin(&self.desk, order, link.clone());
@@ -207,6 +233,7 @@ impl Monitor {
             NodeToMonitor::ClusterMacs(macs) => {
                 self.desk.nodes.tell(macs.into_iter().map(Mac));
             }
+            NodeToMonitor::Ping => self.tell_node(MonitorToNode::Pong),
             NodeToMonitor::Logs { request, resource, bytes_max } => {
                 if let Some(link) = &self.node {
                     output::read(&self.desk.root, &resource, bytes_max, request, link.clone());

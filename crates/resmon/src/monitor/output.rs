@@ -24,7 +24,10 @@ pub(super) fn read(
     let answer = link.clone();
     let work = move || {
         let output = last(&folder, &name, bytes_max as usize);
-        let output = output.map_err(|e| format!("no output of `{name}`: {e}"));
+        let output = output.map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => "no program of it has written anything here".to_owned(),
+            _ => format!("no output of `{name}`: {e}"),
+        });
         link.send(MonitorToNode::Logs { request, output });
     };
     if let Err(why) = thread::Builder::new().stack_size(STACK_BYTES).spawn(work) {

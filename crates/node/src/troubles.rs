@@ -1,0 +1,89 @@
+//! What is wrong on this node itself, for its view and its records.
+//!
+//! The core judges the cluster; whether the processes beside it still answer and the disk takes
+//! what it is given only the node service sees. It cannot heal them: it says so.
+
+use stead_model::Time;
+use stead_model::record::Level;
+
+use crate::service::Service;
+
+/// One kind of trouble, in the order in which they are told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Trouble {
+    /// The guard does not answer.
+    Guard,
+    /// The resource monitor does not answer.
+    Monitor,
+    /// Records are not written.
+    Records,
+}
+
+impl Trouble {
+    const ALL: [Self; 3] = [Self::Guard, Self::Monitor, Self::Records];
+
+    /// Code and level of the record when it begins.
+    const fn begins(self) -> (Level, &'static str) {
+        match self {
+            Self::Guard => (Level::Error, "guard-silent"),
+            Self::Monitor => (Level::Warning, "monitor-silent"),
+            Self::Records => (Level::Warning, "records-not-written"),
+        }
+    }
+
+    /// Code and text of the record when it is over.
+    const fn ends(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Guard => ("guard-answers", "the guard answers again"),
+            Self::Monitor => ("monitor-answers", "the resource monitor answers again"),
+            Self::Records => ("records-written", "records are written to the disk again"),
+        }
+    }
+}
+
+impl Service {
+    /// What is wrong now, one sentence each; what began or ended is recorded.
+    pub(crate) fn troubles(&mut self, now: Time) -> Vec<String> {
+        let mut all = Vec::new();
+        for trouble in Trouble::ALL {
+            let said = self.trouble(trouble, now);
+            let known = self.known_troubles.contains(&trouble);
+            match &said {
+                Some(text) if !known => {
+                    let (level, code) = trouble.begins();
+                    self.known_troubles.insert(trouble);
+                    self.records.note(level, code, text);
+                }
+                None if known => {
+                    let (code, text) = trouble.ends();
+                    self.known_troubles.remove(&trouble);
+                    self.records.note(Level::Info, code, text);
+                }
+                Some(_) | None => {}
+            }
+            all.extend(said);
+        }
+        all
+    }
+
+    fn trouble(&self, trouble: Trouble, now: Time) -> Option<String> {
+        let node = self.node;
+        match trouble {
+            Trouble::Guard => self.guard.silence(now).map(|_| {
+                format!(
+                    "the guard of {node} does not answer: it could stop nothing at the end of \
+                     the lease; look whether the process is stopped"
+                )
+            }),
+            Trouble::Monitor => self.monitor.silence(now).map(|_| {
+                format!(
+                    "the resource monitor of {node} does not answer: its resources run \
+                     unwatched and orders wait; look whether the process is stopped"
+                )
+            }),
+            Trouble::Records => self.records.trouble().map(|why| {
+                format!("{node} {why}; readers still see the last ones, free space there")
+            }),
+        }
+    }
+}
