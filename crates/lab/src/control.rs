@@ -14,6 +14,7 @@ use stead_model::NodeId;
 use stead_model::config::QuorumMode;
 use stead_model::profile::Profile;
 
+use crate::disks::{Condition, DiskStatus};
 use crate::fault::CutSpec;
 use crate::missing::Missing;
 
@@ -32,6 +33,12 @@ pub(crate) enum Request {
     Hang(NodeId),
     Cut(CutSpec),
     Heal,
+    /// What is wrong with a node's path to a disk.
+    SetDisk {
+        node: NodeId,
+        disk: String,
+        condition: Condition,
+    },
     /// A port on this host's loopback that leads to this address in the public network.
     OpenPort(SocketAddr),
     /// Power cut for all; the supervisor ends after the answer.
@@ -73,6 +80,9 @@ pub struct LabStatus {
     pub ports: Vec<OpenPort>,
     /// What the lab goes without.
     pub missing: Vec<Missing>,
+    /// Its data disks.
+    #[serde(default)]
+    pub disks: Vec<DiskStatus>,
 }
 
 /// State of one node's machine; what the cluster thinks of it is another matter.

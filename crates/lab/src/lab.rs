@@ -14,6 +14,7 @@ use stead_model::profile::Profile;
 use crate::cabling::Station;
 use crate::clock;
 use crate::control::{self, Answer, ControlError, LabStatus, NodeStatus, Power, Request};
+use crate::disks::{self, Condition};
 use crate::fault::CutSpec;
 use crate::home::{Home, LabDirs};
 use crate::init::{self, Enter};
@@ -184,7 +185,9 @@ pub fn down(home: &Home, name: Option<&str>) -> Result<String, DownError> {
     if dirs.alive() {
         end(&dirs, &name)?;
     }
-    let cleaned = supervisor::remove_cgroups_left_by(&name, &dirs).and_then(|()| dirs.remove());
+    let cleaned = supervisor::remove_cgroups_left_by(&name, &dirs)
+        .and_then(|()| disks::remove_left_by(&dirs))
+        .and_then(|()| dirs.remove());
     cleaned.map_err(|source| DownError::Left { lab: name.clone(), source })?;
     Ok(name)
 }
@@ -254,8 +257,9 @@ impl Lab {
     /// Power cut: ports down, then every process of the node killed; nothing is said, nothing is
     /// flushed. Returns CLOCK_BOOTTIME in nanoseconds when it was begun.
     ///
-    /// What the node wrote to its disks and did not sync is *not* lost yet: the files belong to
-    /// the host's kernel, and I/O already submitted may still land.
+    /// Its paths to the data disks end first: what it wrote there and did not sync is lost. Its
+    /// own directories and the quorum disk are files of the host's kernel: I/O already submitted
+    /// may still land.
     pub fn crash(&self, node: NodeId) -> Result<u64, ControlError> {
         self.order(&Request::Crash(node))
     }
@@ -300,6 +304,17 @@ impl Lab {
     /// Mends all cut cables.
     pub fn heal(&self) -> Result<u64, ControlError> {
         self.order(&Request::Heal)
+    }
+
+    /// Makes a node's path to a disk fail, slow or hang, or healthy again. It stays so over the
+    /// lives of the node.
+    pub fn set_disk(
+        &self,
+        node: NodeId,
+        disk: &str,
+        condition: Condition,
+    ) -> Result<u64, ControlError> {
+        self.order(&Request::SetDisk { node, disk: disk.to_owned(), condition })
     }
 
     /// A port of this host's loopback that leads to an address of the public network; the same

@@ -25,6 +25,7 @@ mod cluster_file;
 mod control;
 pub mod demo;
 pub mod demo_web;
+pub mod disks;
 mod fault;
 mod home;
 pub mod init;

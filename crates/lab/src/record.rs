@@ -27,6 +27,9 @@ pub struct LabRecord {
     pub program: PathBuf,
     /// What PID 1 of every node starts.
     pub node_command: NodeCommand,
+    /// Names of its data disks.
+    #[serde(default)]
+    pub disks: Vec<String>,
     /// Where it lives.
     pub dirs: LabDirs,
     /// Version of the program.

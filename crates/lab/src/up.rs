@@ -17,6 +17,7 @@ use crate::cabling::{NODES_MAX, Station};
 use crate::cluster::{Cluster, ClusterError};
 use crate::cluster_file;
 use crate::control::Power;
+use crate::disks;
 use crate::home::{self, Home};
 use crate::lab::{self, Lab, NodeError};
 use crate::ready;
@@ -40,6 +41,8 @@ pub struct UpOptions {
     /// The program that runs supervisor and machines: it must lead the hidden subcommands to this
     /// crate. `None`: the running one.
     pub program: Option<PathBuf>,
+    /// Names of data disks that all nodes share, see [`disks::is_valid_name`]; only root has them.
+    pub disks: Vec<String>,
     /// Where labs live.
     pub home: Home,
 }
@@ -55,6 +58,7 @@ impl UpOptions {
             profile: Profile::default(),
             node_command: NodeCommand::Guard,
             program: None,
+            disks: Vec::new(),
             home: Home::of_user(),
         }
     }
@@ -69,6 +73,9 @@ pub enum UpError {
     /// Too few or too many nodes.
     #[error("a lab cannot have {0} nodes: use 1 to {NODES_MAX}")]
     Nodes(u16),
+    /// The name of a disk cannot be used.
+    #[error("`{0}` cannot name a disk: use 1 to 15 of `a-z`, `0-9` and `-`, a letter first, once")]
+    Disk(String),
     /// The name is taken.
     #[error("there is a lab `{0}` already; `stead lab down {0}` ends it")]
     Taken(String),
@@ -129,6 +136,11 @@ fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
     if !(1..=NODES_MAX).contains(&options.nodes) {
         return Err(UpError::Nodes(options.nodes));
     }
+    for (index, disk) in options.disks.iter().enumerate() {
+        if !disks::is_valid_name(disk) || options.disks[..index].contains(disk) {
+            return Err(UpError::Disk(disk.clone()));
+        }
+    }
     let program = match &options.program {
         Some(program) => program.clone(),
         None => std::env::current_exe().step("find", "the running program")?,
@@ -140,6 +152,7 @@ fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
         profile: options.profile,
         program,
         node_command: options.node_command.clone(),
+        disks: options.disks.clone(),
         dirs: options.home.lab(&options.name),
         version: env!("CARGO_PKG_VERSION").into(),
         cluster_id: u64::from_ne_bytes(random()?),
@@ -182,7 +195,7 @@ fn provision(record: &LabRecord) -> Result<(), StepError> {
     let key: [u8; 32] = random()?;
     for station in record.stations() {
         let dir = record.dirs.station(&station.name());
-        for part in ["root", "log", "etc", "lib", "witness", "www"] {
+        for part in ["root", "log", "etc", "lib", "witness", "www", "disks"] {
             let part = dir.join(part);
             fs::create_dir_all(&part).step("make the directory", part.display())?;
         }

@@ -77,6 +77,21 @@ pub(crate) enum LabCommand {
     Cut(CutArguments),
     /// Mends all cut cables
     Heal,
+    /// Makes every request of a node to a data disk fail
+    FailDisk(DiskArguments),
+    /// Makes every request of a node to a data disk take longer
+    SlowDisk {
+        /// The path
+        #[command(flatten)]
+        path: DiskArguments,
+        /// By how many milliseconds
+        #[arg(long, value_name = "MS", default_value_t = 100)]
+        delay: u64,
+    },
+    /// Makes every request of a node to a data disk wait until it is healed
+    HangDisk(DiskArguments),
+    /// Makes the path of a node to a data disk whole again
+    HealDisk(DiskArguments),
     /// Runs a command on a node or the client; ends as the command does
     Exec {
         /// The node, or `client`
@@ -86,6 +101,16 @@ pub(crate) enum LabCommand {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
+}
+
+/// One node's path to one data disk.
+#[derive(Debug, Args)]
+pub(crate) struct DiskArguments {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub(crate) machine: LabNode,
+    /// The disk
+    pub(crate) disk: String,
 }
 
 /// Arguments of `lab up`.
@@ -103,6 +128,9 @@ pub(crate) struct UpArguments {
     /// How fast the cluster reacts
     #[arg(long, value_name = "P", value_parser = profile, default_value = "standard")]
     pub(crate) profile: Profile,
+    /// A disk of 512 MiB with an empty ext4, shared by all nodes as /dev/stead/DISK; repeatable
+    #[arg(long = "disk", value_name = "DISK")]
+    pub(crate) disks: Vec<String>,
 }
 
 /// Arguments of `lab demo`. Its lab is called `demo`, or as `--lab` says.

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use assignment::Assignment;
 pub(crate) use group::GroupCommand;
-pub(crate) use lab::{CutArguments, DemoArguments, LabCommand, UpArguments};
+pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
 pub(crate) use node::{NodeCommand, QuorumCommand, ResourceTypeCommand};
 pub(crate) use resource::ResourceCommand;
 

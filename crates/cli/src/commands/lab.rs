@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use stead_lab::demo::{DemoError, DemoOptions};
+use stead_lab::disks::Condition;
 use stead_lab::{
     ControlError, CutSpec, Direction, DownError, ExecError, Home, Lab, NodeError, OpenPort,
     Station, UpError, UpOptions,
@@ -12,7 +13,7 @@ use stead_lab::{
 use stead_model::NodeId;
 
 use super::{Asked, with_runtime, write};
-use crate::arguments::{CutArguments, DemoArguments, LabCommand, UpArguments};
+use crate::arguments::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
 use crate::failure::{Exit, Failure};
 use crate::place;
 use crate::{render, screen};
@@ -43,6 +44,12 @@ pub(crate) fn run(asked: &Asked, command: LabCommand) -> Result<ExitCode, Failur
             let begun = open(asked)?.heal().map_err(|e| of_control("heal the cables", &e))?;
             Ok(said(asked, begun, "all cables are whole"))
         }
+        LabCommand::FailDisk(path) => disk(asked, &path, Condition::Failing),
+        LabCommand::SlowDisk { path, delay } => {
+            disk(asked, &path, Condition::Slow { delay_ms: delay })
+        }
+        LabCommand::HangDisk(path) => disk(asked, &path, Condition::Hanging),
+        LabCommand::HealDisk(path) => disk(asked, &path, Condition::Healthy),
         LabCommand::Exec { machine, command } => exec(asked, machine, &command),
         LabCommand::Open { group, port } => open_group(asked, &group, port),
     }
@@ -57,6 +64,7 @@ fn up(asked: &Asked, arguments: UpArguments) -> Result<ExitCode, Failure> {
         nodes: arguments.nodes,
         quorum: arguments.quorum.map(Into::into),
         profile: arguments.profile,
+        disks: arguments.disks,
         ..UpOptions::new(&arguments.name)
     };
     let made = stead_lab::up(&options, &mut |step| screen::talk(step));
@@ -76,7 +84,7 @@ fn up(asked: &Asked, arguments: UpArguments) -> Result<ExitCode, Failure> {
 
 const fn of_up(error: &UpError) -> Exit {
     match error {
-        UpError::Name(_) | UpError::Nodes(_) => Exit::Usage,
+        UpError::Name(_) | UpError::Nodes(_) | UpError::Disk(_) => Exit::Usage,
         UpError::Taken(_)
         | UpError::Step(_)
         | UpError::Supervisor { .. }
@@ -192,6 +200,14 @@ fn cut(asked: &Asked, arguments: &CutArguments) -> Result<ExitCode, Failure> {
     let begun = open(asked)?.cut(cut);
     let begun = begun.map_err(|error| of_control(&format!("cut {cut}"), &error))?;
     Ok(said(asked, begun, &format!("cut: {cut}")))
+}
+
+/// A fault of a path, or its end.
+fn disk(asked: &Asked, path: &DiskArguments, condition: Condition) -> Result<ExitCode, Failure> {
+    let way = format!("path of {} to disk `{}`", path.machine.0, path.disk);
+    let begun = open(asked)?.set_disk(path.machine.0, &path.disk, condition);
+    let begun = begun.map_err(|error| of_control(&format!("change the {way}"), &error))?;
+    Ok(said(asked, begun, &format!("{way}: {condition}")))
 }
 
 fn exec(

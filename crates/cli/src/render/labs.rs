@@ -1,6 +1,7 @@
 //! Labs and their machines.
 
 use stead_lab::demo::DemoReport;
+use stead_lab::disks::DiskStatus;
 use stead_lab::{LabEntry, LabState, LabStatus, NodeStatus, Power};
 
 use super::nodes::voter_name;
@@ -73,6 +74,10 @@ pub(crate) fn lab(status: &LabStatus) -> String {
     let mut text = facts(&lines);
     text.push('\n');
     text.push_str(&machines(&status.nodes));
+    if !status.disks.is_empty() {
+        text.push('\n');
+        text.push_str(&paths(&status.disks));
+    }
     text
 }
 
@@ -88,6 +93,23 @@ fn machines(nodes: &[NodeStatus]) -> String {
             node.guard_restarts.to_string(),
             node.trouble.clone().unwrap_or_default(),
         ]);
+    }
+    table.text()
+}
+
+fn paths(disks: &[DiskStatus]) -> String {
+    let header = ["DISK", "NODE", "PATH", "KEPT", "HOST'S DEVICE"];
+    let mut table = Table::new(&header);
+    for disk in disks {
+        for path in &disk.paths {
+            table.row(vec![
+                disk.disk.clone(),
+                path.node.to_string(),
+                path.condition.to_string(),
+                path.kept_requests.to_string(),
+                path.loop_device.map_or_else(nothing, |number| format!("loop{number}")),
+            ]);
+        }
     }
     table.text()
 }

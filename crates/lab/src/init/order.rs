@@ -9,6 +9,8 @@ use rustix::net::{RecvFlags, SendFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::disks::DiskDevice;
+
 /// From the supervisor to PID 1.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
@@ -49,6 +51,8 @@ pub(crate) struct MachineSpec {
     pub(crate) interfaces: Vec<Interface>,
     /// Its cgroup directory on the host, where there are cgroups.
     pub(crate) cgroup: Option<PathBuf>,
+    /// Its disks, where the lab has some.
+    pub(crate) disks: Vec<DiskDevice>,
     /// The program, to be found in the machine as `stead`.
     pub(crate) program: PathBuf,
     /// What to start and keep running; empty: nothing.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::order::MachineSpec;
+use crate::disks::{DEVICE_DIR, Loop};
 use crate::step::{Step, StepError};
 
 /// Where the program of a lab is found in every machine.
@@ -39,6 +40,7 @@ pub(crate) fn enter(spec: &MachineSpec) -> Result<(), StepError> {
         .iter()
         .map(PathBuf::from)
         .chain(spec.binds.iter().map(|(_, inside)| inside.clone()))
+        .chain((!spec.disks.is_empty()).then(|| PathBuf::from(DEVICE_DIR)))
         .collect();
     mirror(Path::new("/"), root, &own)?;
     own_places(spec, root)?;
@@ -97,11 +99,28 @@ fn own_places(spec: &MachineSpec, root: &Path) -> Result<(), StepError> {
         make_dir(&target)?;
         bind(outside, &target)?;
     }
+    devices(spec, root)?;
     let programs = place(PROGRAM_DIR);
     make_dir(&programs)?;
     let program = programs.join("stead");
     write(&program, "")?;
     bind(&spec.program, &program)
+}
+
+/// The machine's disks. Its root is mounted without devices, so they have a place of their own.
+fn devices(spec: &MachineSpec, root: &Path) -> Result<(), StepError> {
+    if spec.disks.is_empty() {
+        return Ok(());
+    }
+    let dir = inside(root, Path::new(DEVICE_DIR));
+    make_dir(&dir)?;
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    rustix::mount::mount("tmpfs", &dir, "tmpfs", flags, c"mode=755,size=64k")
+        .step("mount a tmpfs at", dir.display())?;
+    for disk in &spec.disks {
+        Loop(disk.number).make_node(&dir.join(&disk.disk))?;
+    }
+    Ok(())
 }
 
 /// The process list of the host is not for the machine. Without root the mount is locked and can

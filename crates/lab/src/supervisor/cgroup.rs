@@ -95,7 +95,7 @@ fn directory_of(lab: &str, dirs: &LabDirs) -> Option<PathBuf> {
 }
 
 /// FNV-1a of a path: the same in every version of the program.
-fn fingerprint(path: &Path) -> u32 {
+pub(crate) fn fingerprint(path: &Path) -> u32 {
     let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     path.as_os_str().as_bytes().iter().fold(0x811c_9dc5, mix)
 }

@@ -32,6 +32,7 @@ use stead_model::NodeId;
 use crate::cabling::Station;
 use crate::clock;
 use crate::control::{self, Answer, LabStatus, OpenPort, Power, Request};
+use crate::disks::{DiskStatus, Disks};
 use crate::fault::CutSpec;
 use crate::home::LabDirs;
 use crate::missing::{self, Missing};
@@ -40,10 +41,11 @@ use crate::record::LabRecord;
 use crate::step::{Step, StepError, chain};
 
 use cgroup::LabCgroup;
+pub(crate) use cgroup::fingerprint;
 pub(crate) use cgroup::remove_left_by as remove_cgroups_left_by;
 use machine::Life;
-use slot::Slot;
 pub(crate) use slot::WWW_DIR;
+use slot::{Born, Slot};
 use switch::Switch;
 
 /// The subcommand of the program that leads to [`main`].
@@ -99,6 +101,7 @@ struct Supervisor {
     listener: UnixListener,
     switch: Switch,
     cgroups: Option<LabCgroup>,
+    disks: Option<Disks>,
     slots: Vec<Slot>,
     cuts: Vec<CutSpec>,
     ports: Vec<OpenPort>,
@@ -127,12 +130,15 @@ impl Supervisor {
         let listener = UnixListener::bind(&socket).step("listen on", socket.display())?;
         let cgroups = LabCgroup::create(&record.name, &record.dirs);
         let missing = missing::find(ordinary_user, cgroups.is_some());
+        let with_disks = !ordinary_user && !record.disks.is_empty();
+        let disks = if with_disks { Some(Disks::start(&record)?) } else { None };
         let slots = record.stations().map(Slot::new).collect();
         let mut supervisor = Self {
             switch: Switch::create()?,
             record,
             listener,
             cgroups,
+            disks,
             slots,
             cuts: Vec::new(),
             ports: Vec::new(),
@@ -187,6 +193,11 @@ impl Supervisor {
                     log(&chain(&error));
                 }
             }
+            if let (Station::Node(node), Some(disks)) = (slot.station, &mut self.disks)
+                && let Err(error) = disks.follow(node, slot.power())
+            {
+                log(&chain(&error));
+            }
         }
     }
 
@@ -229,6 +240,10 @@ impl Supervisor {
                 self.cuts.clear();
                 self.apply_cuts()?;
             }
+            Request::SetDisk { node, disk, condition } => {
+                let node = self.known(node)?;
+                self.disks()?.set(node, &disk, condition)?;
+            }
             Request::Down => self.power_off_all()?,
         }
         Ok(Answer::Done { boot_ns })
@@ -241,12 +256,20 @@ impl Supervisor {
             Some(cgroups) => Some(cgroups.machine(&name)?),
             None => None,
         };
-        slot.power_on(&self.record, cgroup, &self.switch)
+        let devices = match (slot.station, &mut self.disks) {
+            (Station::Node(node), Some(disks)) => disks.attach(node)?,
+            (Station::Node(_) | Station::Client, _) => Vec::new(),
+        };
+        slot.power_on(&self.record, Born { cgroup, devices }, &self.switch)
     }
 
-    /// Ports down first, then the processes: what they were about to say, they do not say.
+    /// Disk paths and ports first, then the processes: what they were about to say or write, they
+    /// do not, and what their kernel still flushes reaches no disk.
     fn crash(&mut self, node: NodeId) -> Result<(), StepError> {
         let index = self.index(node, &Power::WITH_PROCESSES)?;
+        if let Some(disks) = &mut self.disks {
+            disks.end(node)?;
+        }
         let slot = &mut self.slots[index];
         self.switch.ports_down(slot.station)?;
         slot.power_off()?;
@@ -262,6 +285,7 @@ impl Supervisor {
         }
         life.power = Power::Hung;
         self.switch.hold(Station::Node(node))?;
+        self.stall_disks(node, true)?;
         self.apply_cuts()
     }
 
@@ -270,6 +294,7 @@ impl Supervisor {
         let hung = self.life(node, &[Power::Frozen, Power::Hung])?.power == Power::Hung;
         if hung {
             self.switch.release(Station::Node(node))?;
+            self.stall_disks(node, false)?;
             self.apply_cuts()?;
         }
         self.life(node, &[Power::Frozen, Power::Hung])?.thaw()
@@ -313,10 +338,31 @@ impl Supervisor {
 
     /// All die at the same time, then each is waited for.
     fn power_off_all(&mut self) -> Result<(), StepError> {
+        if let Some(disks) = &mut self.disks {
+            disks.end_all()?;
+        }
         for slot in &mut self.slots {
             slot.power_off()?;
         }
         self.cgroups.as_ref().map_or(Ok(()), LabCgroup::remove)
+    }
+
+    fn stall_disks(&self, node: NodeId, stalled: bool) -> Result<(), StepError> {
+        self.disks.as_ref().map_or(Ok(()), |disks| disks.stall(node, stalled))
+    }
+
+    fn disks(&mut self) -> Result<&mut Disks, StepError> {
+        let none = || StepError::new("find", "a disk", "the lab has none");
+        self.disks.as_mut().ok_or_else(none)
+    }
+
+    /// The node, if the lab has it.
+    fn known(&self, node: NodeId) -> Result<NodeId, StepError> {
+        if self.record.node_ids().any(|known| known == node) {
+            return Ok(node);
+        }
+        let count = format!("the lab has {} nodes", self.record.nodes);
+        Err(StepError::new("find", Station::Node(node), count))
     }
 
     fn index(&self, node: NodeId, wanted: &[Power]) -> Result<usize, StepError> {
@@ -351,8 +397,17 @@ impl Supervisor {
             cuts: self.cuts.iter().map(ToString::to_string).collect(),
             ports: self.ports.clone(),
             missing: self.missing.clone(),
+            disks: self.disks.as_ref().map_or_else(Vec::new, disk_status),
         }
     }
+}
+
+/// A server that does not answer has no disks to show.
+fn disk_status(disks: &Disks) -> Vec<DiskStatus> {
+    disks.status().unwrap_or_else(|error| {
+        log(&chain(&error));
+        Vec::new()
+    })
 }
 
 /// Without root: a user namespace in which this user is root. The process has one thread.

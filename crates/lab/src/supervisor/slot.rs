@@ -9,10 +9,18 @@ use super::switch::Switch;
 use crate::cabling::{PREFIX_LEN, Station};
 use crate::cluster_file::{CONFIG_DIR, QUORUM_DIR, STATE_DIR};
 use crate::control::{NodeStatus, Power};
+use crate::disks::{self, DiskDevice};
 use crate::init::PROGRAM_DIR;
 use crate::init::order::{Interface, MachineSpec};
 use crate::record::{LabRecord, NodeCommand};
 use crate::step::StepError;
+
+/// What a machine gets for one life.
+#[derive(Debug)]
+pub(crate) struct Born {
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) devices: Vec<DiskDevice>,
+}
 
 /// The place of one machine.
 #[derive(Debug)]
@@ -59,15 +67,15 @@ impl Slot {
     pub(crate) fn power_on(
         &mut self,
         record: &LabRecord,
-        cgroup: Option<PathBuf>,
+        born: Born,
         switch: &Switch,
     ) -> Result<(), StepError> {
         let dir = record.dirs.station(&self.station.name());
         let log = machine::open_log(&dir.join("log"))?;
-        let life = Life::begin(&log, cgroup.clone())?;
+        let life = Life::begin(&log, born.cgroup.clone())?;
         switch.plug(self.station, &life.network()?)?;
         self.plugged = true;
-        life.boot(self.spec(record, cgroup))?;
+        life.boot(self.spec(record, born))?;
         self.life = Some(life);
         self.boots += 1;
         self.trouble = None;
@@ -112,7 +120,7 @@ impl Slot {
         })
     }
 
-    fn spec(&self, record: &LabRecord, cgroup: Option<PathBuf>) -> MachineSpec {
+    fn spec(&self, record: &LabRecord, born: Born) -> MachineSpec {
         let interface = |network: &crate::cabling::Network| Interface {
             name: network.interface().into(),
             mac: self.station.mac(*network).0,
@@ -126,7 +134,8 @@ impl Slot {
             mountpoint: record.dirs.station(&self.station.name()).join("root"),
             binds: self.binds(record),
             interfaces: self.station.networks().iter().map(interface).collect(),
-            cgroup,
+            cgroup: born.cgroup,
+            disks: born.devices,
             program: record.program.clone(),
             command: self.command(record),
         }
@@ -142,6 +151,9 @@ impl Slot {
                 (dir.join("witness"), PathBuf::from(WITNESS_DIR)),
                 (dir.join("www"), PathBuf::from(WWW_DIR)),
             ]);
+            if !record.disks.is_empty() {
+                binds.push((dir.join("disks"), PathBuf::from(disks::SOCKET_DIR)));
+            }
             if record.quorum != QuorumMode::NodeMajority {
                 binds.push((record.dirs.state.join("quorum"), PathBuf::from(QUORUM_DIR)));
             }

@@ -13,6 +13,7 @@
 
 mod cables;
 mod client;
+mod disks;
 mod life;
 mod stand_in;
 mod traces;
@@ -29,7 +30,8 @@ use world::World;
 
 type Case = (&'static str, fn(&World));
 
-const CASES: [&[Case]; 4] = [life::CASES, cables::CASES, traces::CASES, client::CASES];
+const CASES: [&[Case]; 5] =
+    [life::CASES, cables::CASES, traces::CASES, client::CASES, disks::CASES];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     match first.as_ref().and_then(|word| word.to_str()) {
         Some(stead_lab::init::SUBCOMMAND) => stead_lab::init::main(arguments),
         Some(stead_lab::supervisor::SUBCOMMAND) => stead_lab::supervisor::main(arguments),
+        Some(stead_lab::disks::SUBCOMMAND) => stead_lab::disks::main(arguments),
         Some(stead_lab::stamp::SUBCOMMAND) => stead_lab::stamp::main(arguments),
         Some(stead_lab::demo_web::SUBCOMMAND) => stead_lab::demo_web::main(arguments),
         Some(stand_in::SUBCOMMAND) => stand_in::main(arguments),

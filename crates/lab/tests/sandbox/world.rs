@@ -57,8 +57,12 @@ impl World {
     }
 
     pub(crate) fn up(&self, name: &str) -> Lab {
-        let lab = stead_lab::up(&self.options(name), &mut |_| {}).unwrap_or_else(|error| {
-            panic!("lab {name}: {error}: {:?}", std::error::Error::source(&error))
+        self.up_with(&self.options(name))
+    }
+
+    pub(crate) fn up_with(&self, options: &UpOptions) -> Lab {
+        let lab = stead_lab::up(options, &mut |_| {}).unwrap_or_else(|error| {
+            panic!("lab {}: {error}: {:?}", options.name, std::error::Error::source(&error))
         });
         for node in [ONE, TWO] {
             until("the stand-in listens", || lab.in_node(node, &["look", "/run/stead/up"]));
