@@ -156,6 +156,12 @@ impl Leading {
     /// Everything a leader does of its own accord: plan, change lease lengths, hand over.
     pub(crate) fn act(&mut self, replica: &mut Replica, around: &mut Around<'_>) {
         self.start_round(replica, around);
+        if !replica.has_vote() {
+            if !replica.is_transferring() {
+                takeover::resign(replica, around);
+            }
+            return;
+        }
         if !replica.is_settled() || replica.is_transferring() || replica.applied() < self.planned {
             return;
         }

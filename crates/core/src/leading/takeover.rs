@@ -94,6 +94,15 @@ pub(super) fn lease_lengths(
     }
 }
 
+/// A leader that has lost its vote confirms nothing (R7): a voter leads on.
+pub(super) fn resign(replica: &mut Replica, around: &Around<'_>) {
+    let heard = |v: &VoterId| v.node().is_none_or(|node| around.heard.contains(&node));
+    let next = replica.voters().into_iter().find(|v| heard(v) && replica.has_all(*v));
+    if let Some(next) = next {
+        replica.transfer(next);
+    }
+}
+
 /// D hands leadership to its host once the host has the whole log (R11: only after the take-overs
 /// it is already entitled to, which the caller has just planned).
 pub(super) fn hand_over(leading: &mut Leading, replica: &mut Replica, around: &mut Around<'_>) {
