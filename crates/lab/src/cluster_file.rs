@@ -78,6 +78,11 @@ pub(crate) fn config_file(etc: &Path) -> PathBuf {
     etc.join("cluster.json")
 }
 
+/// The file below a node's `etc` without which it never makes itself a log.
+pub(crate) fn first_start_file(etc: &Path) -> PathBuf {
+    etc.join("first-start")
+}
+
 /// Makes the quorum disk: a file with all its room, formatted for this cluster.
 pub(crate) fn format_quorum_disk(
     config: &NodeConfig,

@@ -206,6 +206,8 @@ fn provision(record: &LabRecord) -> Result<(), StepError> {
         let text = serde_json::to_vec_pretty(&config).step("encode", path.display())?;
         fs::write(&path, text).step("write", path.display())?;
         write_secret(&etc.join("cluster.key"), &key)?;
+        let first = cluster_file::first_start_file(&etc);
+        fs::write(&first, b"").step("write", first.display())?;
     }
     if record.quorum == QuorumMode::NodeMajority {
         return Ok(());

@@ -63,6 +63,13 @@ impl Paths {
         self.var.join("node.log")
     }
 
+    /// There until the node has its log, made with the configuration: without it a missing log is
+    /// one that was lost.
+    #[must_use]
+    pub fn first_start(&self) -> PathBuf {
+        self.etc.join("first-start")
+    }
+
     /// The event log.
     #[must_use]
     pub fn records(&self) -> PathBuf {
@@ -145,6 +152,12 @@ pub enum BootstrapError {
         /// The log.
         path: PathBuf,
     },
+    /// The log was lost.
+    #[error("`{}` is missing, and this is not the first start of the node", path.display())]
+    LogMissing {
+        /// The log.
+        path: PathBuf,
+    },
     /// The log cannot be one.
     #[error("`{}` is no log of a node: {what}", path.display())]
     LogForeign {
@@ -183,6 +196,11 @@ impl BootstrapError {
             Self::KeySize { .. } => "copy the key of another node of the cluster".into(),
             Self::LogBusy { .. } => {
                 "only the guard starts node services; `systemctl status stead` shows it".into()
+            }
+            Self::LogMissing { .. } => {
+                "bring the file back (is its file system mounted?), or remove the node from the \
+                 cluster and join it anew; never start a voter with an empty log"
+                    .into()
             }
             Self::LogForeign { .. } => {
                 "it is left as it is: bring the right file back, or remove the node from the \
@@ -263,10 +281,20 @@ pub(crate) fn make_folders(paths: &Paths) -> Result<(), BootstrapError> {
     Ok(())
 }
 
-/// The node's own log: made if there is none, then locked for the life of this process.
-pub(crate) fn open_log(path: &Path, config: &NodeConfig) -> Result<File, BootstrapError> {
+/// The node's own log, locked for the life of this process. At the first start of the node it is
+/// made; one that is missing later was lost, and with it votes and entries that others count on.
+pub(crate) fn open_log(paths: &Paths, config: &NodeConfig) -> Result<File, BootstrapError> {
+    let (path, first) = (&paths.node_log(), &paths.first_start());
+    let is_first = first.try_exists().map_err(failed("look for", first))?;
     if !path.try_exists().map_err(failed("look for", path))? {
+        if !is_first {
+            return Err(BootstrapError::LogMissing { path: path.clone() });
+        }
         make_log(path, config)?;
+    }
+    if is_first {
+        fs::remove_file(first).map_err(failed("remove", first))?;
+        sync_folder(first)?;
     }
     let file =
         OpenOptions::new().read(true).write(true).open(path).map_err(failed("open", path))?;
@@ -310,6 +338,10 @@ fn make_log(path: &Path, config: &NodeConfig) -> Result<(), BootstrapError> {
     let pieces = format::node_log(config, disk, sizes)?;
     write_log(&new, &pieces, &sizes).map_err(failed("write", &new))?;
     fs::rename(&new, path).map_err(failed("make", path))?;
+    sync_folder(path)
+}
+
+fn sync_folder(path: &Path) -> Result<(), BootstrapError> {
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     File::open(folder).and_then(|f| f.sync_all()).map_err(failed("sync", folder))
 }
@@ -355,33 +387,48 @@ mod tests {
         format!("{error} | {}", error.hint().unwrap_or_default())
     }
 
+    /// A node that was never started.
+    fn new_node(root: &Path) -> Paths {
+        let paths = Paths::under(root);
+        fs::create_dir_all(&paths.var).unwrap();
+        fs::create_dir_all(&paths.etc).unwrap();
+        fs::write(paths.first_start(), b"").unwrap();
+        paths
+    }
+
     #[test]
     fn a_log_is_made_once_and_never_made_again() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("node.log");
-        let config = config(1, 1);
-        let log = open_log(&path, &config).unwrap();
+        let paths = new_node(folder.path());
+        let (path, config) = (paths.node_log(), config(1, 1));
+        let log = open_log(&paths, &config).unwrap();
         let first = fs::read(&path).unwrap();
         drop(log);
-        drop(open_log(&path, &config).unwrap());
+        drop(open_log(&paths, &config).unwrap());
         assert!(fs::read(&path).unwrap() == first, "the log was written again");
-        assert!(!folder.path().join("node.log.new").exists());
+        assert!(!paths.var.join("node.log.new").exists());
+        fs::remove_file(&path).unwrap();
+        let told = text(open_log(&paths, &config).unwrap_err());
+        assert!(told.contains("is missing") && told.contains("never start a voter"), "{told}");
+        assert!(!path.exists(), "a lost log was made anew");
     }
 
     #[test]
     fn a_foreign_or_cut_log_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("node.log");
+        let paths = new_node(folder.path());
+        let path = paths.node_log();
         for (bytes, what) in [(0, "too short"), (8192, "is no log")] {
             fs::write(&path, vec![7; bytes]).unwrap();
-            let told = text(open_log(&path, &config(1, 1)).unwrap_err());
+            let told = text(open_log(&paths, &config(1, 1)).unwrap_err());
             assert!(told.contains(what) && told.contains("never start a voter"), "{told}");
             assert_eq!(fs::read(&path).unwrap(), vec![7; bytes]);
         }
         fs::remove_file(&path).unwrap();
-        drop(open_log(&path, &config(1, 1)).unwrap());
+        fs::write(paths.first_start(), b"").unwrap();
+        drop(open_log(&paths, &config(1, 1)).unwrap());
         OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
-        let told = text(open_log(&path, &config(1, 1)).unwrap_err());
+        let told = text(open_log(&paths, &config(1, 1)).unwrap_err());
         assert!(told.contains("it was cut"), "{told}");
     }
 

@@ -178,7 +178,7 @@ impl Service {
 }
 
 fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks, StartError> {
-    let locked = bootstrap::open_log(&paths.node_log(), config)?;
+    let locked = bootstrap::open_log(paths, config)?;
     let device = BlockDev::open(&paths.node_log(), Caching::Own)?;
     let quorum = config.quorum.disk.as_ref().map(|disk| QuorumPlace {
         path: disk.path.clone(),

@@ -136,11 +136,13 @@ impl World {
         if config.quorum.disk.is_some() {
             write_disk(&disk, &config);
         }
-        let node = |number: u16| Node {
-            root: folder.path().join(format!("n{number}")),
-            config: NodeConfig { node: NodeId(number), ..config.clone() },
-            running: None,
-            last: LeaseNumber(0),
+        let node = |number: u16| {
+            let root = folder.path().join(format!("n{number}"));
+            let first = Paths::under(&root).first_start();
+            std::fs::create_dir_all(first.parent().unwrap()).unwrap();
+            std::fs::write(first, b"").unwrap();
+            let config = NodeConfig { node: NodeId(number), ..config.clone() };
+            Node { root, config, running: None, last: LeaseNumber(0) }
         };
         let mut nodes: Vec<Node> = (1..=nodes).map(node).collect();
         nodes.iter_mut().for_each(Node::start);
