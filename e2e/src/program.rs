@@ -20,6 +20,14 @@ pub fn path() -> &'static Path {
     })
 }
 
+/// The stories: beside the program, where a run is for a user who may not read the checkout.
+#[must_use]
+pub fn scenarios() -> PathBuf {
+    let beside = path().with_file_name("scenarios");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    if beside.is_dir() { beside } else { here }
+}
+
 fn build(target_dir: &Path) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -56,7 +56,9 @@ impl Pair {
         let asked = attempts.iter().filter(|a| a.sent_ns >= from_ns).count();
         let missed = failed(&attempts, from_ns);
         let group = &self.sites[which].group;
-        assert!(missed.is_empty(), "{group}: {} of {asked} missed: {missed:?}", missed.len());
+        let ms: Vec<u64> = missed.iter().map(|a| (a.sent_ns - from_ns) / 1_000_000).collect();
+        let why = format!("{} of {asked} missed, {ms:?} ms after it: {missed:?}", ms.len());
+        assert!(missed.is_empty(), "{group}: {why}");
         assert!(asked > 0, "nobody asked {group}");
     }
 }

@@ -4,10 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use e2e::processes::{self, Role};
-use e2e::{Roles, World, Writer, evidence, other, tell, until, wait};
+use e2e::{Roles, World, Writer, evidence, other, program, tell, until, wait};
 use rustix::process::Signal;
 use stead_lab::{CutSpec, Network, Station, boot_ns};
 use stead_model::group::Desired;
@@ -31,7 +30,7 @@ fn parity_of_simulator_and_lab() {
         "node/service-restart",
     ];
     for scenario in all {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(scenario);
+        let path = program::scenarios().join(scenario);
         let outcome = directory::play(&path, Detail::Story).unwrap();
         assert!(outcome.violation.is_none(), "{scenario}: {:?}", outcome.violation);
         let text = fs::read_to_string(path.join("script.txt")).unwrap();

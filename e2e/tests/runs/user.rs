@@ -1,9 +1,10 @@
-//! The runs `demo` and `split` again as an ordinary user, who has nothing: no capability, no
-//! group, no directory but one.
+//! All runs again as an ordinary user, who has nothing: no capability, no group, no directory but
+//! one.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use e2e::{World, program, rounds, tell};
@@ -21,8 +22,20 @@ fn user_sees_what_the_lab_goes_without() {
     missing.iter().for_each(|missing| tell(&format!("skipped for this user: {missing}")));
 }
 
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = entry.map(|e| (e.path(), to.join(e.file_name()))).unwrap();
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
 #[test]
-fn user_runs_demo_and_split() {
+fn user_runs_everything() {
     if !rustix::process::geteuid().is_root() {
         tell("this is an ordinary user already: all runs are");
         return;
@@ -33,19 +46,13 @@ fn user_runs_demo_and_split() {
     let runs = deps.join("runs");
     fs::copy(std::env::current_exe().unwrap(), &runs).unwrap();
     fs::copy(program::path(), dir.path().join("stead")).unwrap();
+    copy(&program::scenarios(), &dir.path().join("scenarios"));
     for path in [dir.path(), &deps] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         chown(path, Some(UID), Some(UID)).unwrap();
     }
     let mut command = Command::new(&runs);
-    command.args([
-        "demo::demo_owner",
-        "split::",
-        "user_sees",
-        "--test-threads",
-        "1",
-        "--nocapture",
-    ]);
+    command.args(["--test-threads", "1", "--nocapture"]);
     command.env("STEAD_ROUNDS", rounds().div_ceil(3).to_string());
     command.env("TMPDIR", dir.path()).env_remove("XDG_RUNTIME_DIR");
     let ended = command.uid(UID).gid(UID).current_dir("/").status().unwrap();
