@@ -14,6 +14,7 @@ use stead_model::config::{
 use stead_model::{NodeId, VoterId};
 
 use crate::cabling::{Network, Station};
+use crate::disks;
 use crate::record::LabRecord;
 use crate::step::{Step, StepError};
 
@@ -23,7 +24,7 @@ pub(crate) const CONFIG_DIR: &str = "/etc/stead";
 /// Where every node keeps its state.
 pub(crate) const STATE_DIR: &str = "/var/lib/stead";
 
-/// Where every node finds the quorum disk: one file, the same inode for all.
+/// Where every node finds a quorum disk that is a plain file: the same inode for all.
 pub(crate) const QUORUM_DIR: &str = "/var/lib/stead-quorum";
 
 /// Transport of the cluster, UDP and TCP.
@@ -31,11 +32,8 @@ const PORT: u16 = 7410;
 
 /// The configuration of one node.
 pub(crate) fn config(record: &LabRecord, disk_id: [u8; 16], node: NodeId) -> NodeConfig {
-    let disk = QuorumDisk {
-        voter: VoterId(VoterId::DISK_FIRST),
-        path: Path::new(QUORUM_DIR).join("disk"),
-        disk_id,
-    };
+    let disk =
+        QuorumDisk { voter: VoterId(VoterId::DISK_FIRST), path: quorum_disk(record), disk_id };
     let uses_disk = record.quorum != QuorumMode::NodeMajority;
     NodeConfig {
         cluster: record.name.clone(),
@@ -46,6 +44,15 @@ pub(crate) fn config(record: &LabRecord, disk_id: [u8; 16], node: NodeId) -> Nod
         networks: Network::ALL.into_iter().map(network_entry).collect(),
         quorum: QuorumConfig { mode: record.quorum, disk: uses_disk.then_some(disk) },
         profile: record.profile,
+    }
+}
+
+/// Where every node finds the quorum disk.
+fn quorum_disk(record: &LabRecord) -> PathBuf {
+    if record.quorum_served {
+        Path::new(disks::DEVICE_DIR).join(disks::QUORUM)
+    } else {
+        Path::new(QUORUM_DIR).join("disk")
     }
 }
 

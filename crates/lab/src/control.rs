@@ -80,7 +80,7 @@ pub struct LabStatus {
     pub ports: Vec<OpenPort>,
     /// What the lab goes without.
     pub missing: Vec<Missing>,
-    /// Its data disks.
+    /// Its disks with a path per node.
     #[serde(default)]
     pub disks: Vec<DiskStatus>,
 }

@@ -257,9 +257,9 @@ impl Lab {
     /// Power cut: ports down, then every process of the node killed; nothing is said, nothing is
     /// flushed. Returns CLOCK_BOOTTIME in nanoseconds when it was begun.
     ///
-    /// Its paths to the data disks end first: what it wrote there and did not sync is lost. Its
-    /// own directories and the quorum disk are files of the host's kernel: I/O already submitted
-    /// may still land.
+    /// Its paths to the lab's disks end first: what it wrote there and did not sync is lost. Its
+    /// own directories, and the quorum disk where it is a plain file, belong to the host's kernel:
+    /// I/O already submitted may still land.
     pub fn crash(&self, node: NodeId) -> Result<u64, ControlError> {
         self.order(&Request::Crash(node))
     }

@@ -9,6 +9,7 @@ use stead_model::config::QuorumMode;
 use stead_model::profile::Profile;
 
 use crate::cabling::Station;
+use crate::disks;
 use crate::home::LabDirs;
 use crate::step::{Step, StepError};
 
@@ -30,6 +31,9 @@ pub struct LabRecord {
     /// Names of its data disks.
     #[serde(default)]
     pub disks: Vec<String>,
+    /// Whether the quorum disk is a lab disk as well; it is a plain file where there are none.
+    #[serde(default)]
+    pub quorum_served: bool,
     /// Where it lives.
     pub dirs: LabDirs,
     /// Version of the program.
@@ -57,6 +61,12 @@ impl LabRecord {
     /// All nodes and the client.
     pub fn stations(&self) -> impl Iterator<Item = Station> + use<> {
         self.node_ids().map(Station::Node).chain([Station::Client])
+    }
+
+    /// Names of the disks that are served over a path per node.
+    pub(crate) fn served_disks(&self) -> impl Iterator<Item = &str> {
+        let quorum = self.quorum_served.then_some(disks::QUORUM);
+        self.disks.iter().map(String::as_str).chain(quorum)
     }
 
     pub(crate) fn read(dirs: &LabDirs) -> Result<Self, StepError> {

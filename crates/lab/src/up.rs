@@ -145,10 +145,12 @@ fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
         Some(program) => program.clone(),
         None => std::env::current_exe().step("find", "the running program")?,
     };
+    let quorum = options.quorum.unwrap_or_else(|| cluster_file::default_quorum(options.nodes));
     Ok(LabRecord {
         name: options.name.clone(),
         nodes: options.nodes,
-        quorum: options.quorum.unwrap_or_else(|| cluster_file::default_quorum(options.nodes)),
+        quorum,
+        quorum_served: quorum != QuorumMode::NodeMajority && disks::possible(),
         profile: options.profile,
         program,
         node_command: options.node_command.clone(),

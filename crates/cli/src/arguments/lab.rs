@@ -77,9 +77,9 @@ pub(crate) enum LabCommand {
     Cut(CutArguments),
     /// Mends all cut cables
     Heal,
-    /// Makes every request of a node to a data disk fail
+    /// Makes every request of a node to a disk fail
     FailDisk(DiskArguments),
-    /// Makes every request of a node to a data disk take longer
+    /// Makes every request of a node to a disk take longer
     SlowDisk {
         /// The path
         #[command(flatten)]
@@ -88,9 +88,9 @@ pub(crate) enum LabCommand {
         #[arg(long, value_name = "MS", default_value_t = 100)]
         delay: u64,
     },
-    /// Makes every request of a node to a data disk wait until it is healed
+    /// Makes every request of a node to a disk wait until it is healed
     HangDisk(DiskArguments),
-    /// Makes the path of a node to a data disk whole again
+    /// Makes the path of a node to a disk whole again
     HealDisk(DiskArguments),
     /// Runs a command on a node or the client; ends as the command does
     Exec {
@@ -103,13 +103,13 @@ pub(crate) enum LabCommand {
     },
 }
 
-/// One node's path to one data disk.
+/// One node's path to one disk.
 #[derive(Debug, Args)]
 pub(crate) struct DiskArguments {
     /// The node
     #[arg(value_name = "NODE")]
     pub(crate) machine: LabNode,
-    /// The disk
+    /// A data disk, or `quorum`
     pub(crate) disk: String,
 }
 

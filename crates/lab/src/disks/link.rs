@@ -60,7 +60,8 @@ impl Disks {
     /// Fresh paths for a node that begins a life.
     pub(crate) fn attach(&mut self, node: NodeId) -> Result<Vec<DiskDevice>, StepError> {
         self.attached.insert(node, Vec::new());
-        for disk in self.record.disks.clone() {
+        let disks: Vec<String> = self.record.served_disks().map(str::to_owned).collect();
+        for disk in disks {
             if let Err(error) = self.attach_one(node, &disk) {
                 // The first error tells more than what may go wrong with the rest.
                 let _ = self.end(node);

@@ -56,6 +56,9 @@ pub const SUBCOMMAND: &str = "lab-disks";
 /// Where a node finds its disks, each under its name.
 pub const DEVICE_DIR: &str = "/dev/stead";
 
+/// The name of the quorum disk among the lab's disks.
+pub const QUORUM: &str = "quorum";
+
 /// Where a node finds the socket of each disk for reservations: `NAME.sock`.
 pub const SOCKET_DIR: &str = "/run/stead-disks";
 
@@ -87,11 +90,20 @@ fn log(line: &str) {
     let _ = writeln!(io::stderr(), "{}: disks: {line}", clock::boot_ns());
 }
 
-/// Whether a text may name a disk: as a lab's name, 1 to 15 long.
+/// Whether a text may name a data disk: as a lab's name, 1 to 15 long.
 #[must_use]
 pub fn is_valid_name(name: &str) -> bool {
-    name.len() <= NAME_BYTES_MAX && crate::home::is_valid_name(name)
+    name.len() <= NAME_BYTES_MAX && name != QUORUM && crate::home::is_valid_name(name)
 }
+
+/// Whether this user of this machine can have lab disks.
+pub(crate) fn possible() -> bool {
+    let writable = |path: &str| std::fs::OpenOptions::new().write(true).open(path).is_ok();
+    rustix::process::geteuid().is_root() && DEVICES.into_iter().all(writable)
+}
+
+/// What lab disks are made with.
+const DEVICES: [&str; 2] = ["/dev/fuse", "/dev/loop-control"];
 
 /// Marks a loop device as ours, so that one a killed lab left is known.
 fn label(dirs: &LabDirs, path: &str) -> String {

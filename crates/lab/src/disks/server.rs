@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use stead_model::NodeId;
 
+use super::QUORUM;
 use super::media::Disk;
 use super::order::{DiskAnswer, DiskOrder, DiskStatus, PathStatus};
 use super::path::NodePath;
@@ -42,8 +43,14 @@ impl Server {
         let record = LabRecord::read(&dirs)?;
         let dir = record.dirs.state.join("disks");
         fs::create_dir_all(&dir).step("make the directory", dir.display())?;
-        let open = |name: &String| Disk::open(&dir.join(name), name).map(Arc::new);
-        let disks = record.disks.iter().map(open).collect::<Result<_, _>>()?;
+        let open = |name: &str| {
+            let file = match name {
+                QUORUM => record.dirs.quorum_disk(),
+                _ => dir.join(name),
+            };
+            Disk::open(&file, name).map(Arc::new)
+        };
+        let disks = record.served_disks().map(open).collect::<Result<_, _>>()?;
         Ok(Self { record, disks, paths: Arc::default() })
     }
 

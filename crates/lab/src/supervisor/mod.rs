@@ -130,7 +130,7 @@ impl Supervisor {
         let listener = UnixListener::bind(&socket).step("listen on", socket.display())?;
         let cgroups = LabCgroup::create(&record.name, &record.dirs);
         let missing = missing::find(ordinary_user, cgroups.is_some());
-        let with_disks = !ordinary_user && !record.disks.is_empty();
+        let with_disks = !ordinary_user && record.served_disks().next().is_some();
         let disks = if with_disks { Some(Disks::start(&record)?) } else { None };
         let slots = record.stations().map(Slot::new).collect();
         let mut supervisor = Self {
@@ -264,14 +264,16 @@ impl Supervisor {
     }
 
     /// Disk paths and ports first, then the processes: what they were about to say or write, they
-    /// do not, and what their kernel still flushes reaches no disk.
+    /// do not, and what their kernel still flushes reaches no disk. The paths hang until the ports
+    /// are down, so that no error of a disk is told to anybody.
     fn crash(&mut self, node: NodeId) -> Result<(), StepError> {
         let index = self.index(node, &Power::WITH_PROCESSES)?;
+        self.stall_disks(node, true)?;
+        let slot = &mut self.slots[index];
+        self.switch.ports_down(slot.station)?;
         if let Some(disks) = &mut self.disks {
             disks.end(node)?;
         }
-        let slot = &mut self.slots[index];
-        self.switch.ports_down(slot.station)?;
         slot.power_off()?;
         slot.plugged = false;
         self.switch.unplug(slot.station)?;

@@ -151,10 +151,10 @@ impl Slot {
                 (dir.join("witness"), PathBuf::from(WITNESS_DIR)),
                 (dir.join("www"), PathBuf::from(WWW_DIR)),
             ]);
-            if !record.disks.is_empty() {
+            if record.served_disks().next().is_some() {
                 binds.push((dir.join("disks"), PathBuf::from(disks::SOCKET_DIR)));
             }
-            if record.quorum != QuorumMode::NodeMajority {
+            if record.quorum != QuorumMode::NodeMajority && !record.quorum_served {
                 binds.push((record.dirs.state.join("quorum"), PathBuf::from(QUORUM_DIR)));
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use stead_lab::disks::{Condition, PathStatus};
+use stead_lab::disks::{Condition, PathStatus, QUORUM};
 use stead_lab::{Lab, LabState, Missing, Power, Station, UpError};
 use stead_model::NodeId;
 
@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("disk_preemption_aborts_what_hangs", disk_preemption_aborts_what_hangs),
     ("disk_hangs_is_slow_and_fails", disk_hangs_is_slow_and_fails),
     ("disk_of_a_killed_lab_is_detached", disk_of_a_killed_lab_is_detached),
+    ("disk_of_the_quorum_has_paths_too", disk_of_the_quorum_has_paths_too),
     ("disk_names_are_checked", disk_names_are_checked),
 ];
 
@@ -281,8 +282,23 @@ fn disk_of_a_killed_lab_is_detached(world: &World) {
     until("its devices are gone", || !numbers.iter().any(ours));
 }
 
+fn disk_of_the_quorum_has_paths_too(world: &World) {
+    let lab = world.up("quorum");
+    let disks: Vec<_> = lab.status().unwrap().disks.into_iter().map(|disk| disk.disk).collect();
+    if !lab.record().quorum_served {
+        assert!(disks.is_empty() && lab.set_disk(ONE, QUORUM, Condition::Failing).is_err());
+        return;
+    }
+    assert_eq!(disks, [QUORUM]);
+    did(&lab, ONE, &["write", QUORUM, "from node1"]);
+    assert_eq!(did(&lab, TWO, &["read", QUORUM]), "from node1");
+    lab.set_disk(TWO, QUORUM, Condition::Failing).unwrap();
+    assert_eq!(fails(&lab, TWO, &["read", QUORUM]), EIO);
+    assert_eq!(did(&lab, ONE, &["read", QUORUM]), "from node1");
+}
+
 fn disk_names_are_checked(world: &World) {
-    for names in [&["data", "data"][..], &["a/b"], &["Upper"], &["sixteen-long-abc"]] {
+    for names in [&["data", "data"][..], &["a/b"], &["quorum"], &["sixteen-long-abc"]] {
         let mut options = world.options("names");
         options.disks = names.iter().map(|name| (*name).to_owned()).collect();
         assert!(matches!(stead_lab::up(&options, &mut |_| {}), Err(UpError::Disk(_))));

@@ -35,8 +35,14 @@ fn a_machine_has_places_of_its_own(world: &World) {
     for path in own {
         assert_ne!(look(ONE, path), look(TWO, path), "{path}");
     }
-    for shared in ["/usr/bin/env", "/var/lib/stead-quorum/disk", "/etc/passwd"] {
+    for shared in ["/usr/bin/env", "/etc/passwd"] {
         assert_eq!(look(ONE, shared), look(TWO, shared), "{shared}");
+    }
+    if lab.record().quorum_served {
+        assert_ne!(look(ONE, "/dev/stead/quorum"), look(TWO, "/dev/stead/quorum"));
+    } else {
+        let file = "/var/lib/stead-quorum/disk";
+        assert_eq!(look(ONE, file), look(TWO, file));
     }
     let key = look(ONE, "/etc/stead/cluster.key");
     assert!(key.ends_with(" 600 32\n"), "{key}");
