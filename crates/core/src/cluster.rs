@@ -84,7 +84,7 @@ pub struct Cluster {
     /// The last lease question of each node that came while nobody led here, and when.
     early_questions: BTreeMap<NodeId, (Time, LeaseQuestion)>,
     heartbeat_at: Time,
-    /// The engine's heartbeats were sent with a read: the node's own go along.
+    /// Heartbeats of the engine are sent, by time or with a read: the node's own go along.
     beats: bool,
     pumped_at: Time,
     records: u64,
@@ -149,8 +149,9 @@ impl Cluster {
             return Vec::new();
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.take(now, event);
-            self.pump(now);
+            if self.take(now, event) {
+                self.pump(now);
+            }
         }));
         if let Err(panic) = outcome {
             self.halt_after(&panic);

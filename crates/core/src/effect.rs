@@ -76,7 +76,7 @@ pub enum Device {
     QuorumDisk,
 }
 
-/// A read or a durable write.
+/// A read, a durable write, or one after the other.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IoOp {
     /// Read `length` bytes at `offset`; short only at the end of the device.
@@ -92,6 +92,18 @@ pub enum IoOp {
         offset: u64,
         /// The bytes.
         data: Vec<u8>,
+    },
+    /// Write as above; when the bytes are durable and not before, read as above. `Read` comes
+    /// with what was there then; `Failed` says nothing about which of the two it was.
+    WriteThenRead {
+        /// Where to write.
+        offset: u64,
+        /// The bytes to write.
+        data: Vec<u8>,
+        /// Where to read.
+        read_offset: u64,
+        /// How many bytes to read.
+        read_length: u64,
     },
 }
 
@@ -109,12 +121,19 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send { to, message, .. } => write!(f, "to {to}: {message}"),
-            Self::Io(Io { ticket, device, op: IoOp::Read { offset, length } }) => {
-                write!(f, "{ticket} read {device:?} {length}@{offset}")
-            }
-            Self::Io(Io { ticket, device, op: IoOp::Write { offset, data } }) => {
-                write!(f, "{ticket} write {device:?} {}@{offset}", data.len())
-            }
+            Self::Io(Io { ticket, device, op }) => match op {
+                IoOp::Read { offset, length } => {
+                    write!(f, "{ticket} read {device:?} {length}@{offset}")
+                }
+                IoOp::Write { offset, data } => {
+                    write!(f, "{ticket} write {device:?} {}@{offset}", data.len())
+                }
+                IoOp::WriteThenRead { offset, data, read_offset, read_length } => {
+                    let length = data.len();
+                    write!(f, "{ticket} write {device:?} {length}@{offset}, ")?;
+                    write!(f, "then read {read_length}@{read_offset}")
+                }
+            },
             Self::Guard(order) => write!(f, "guard: {order}"),
             Self::Resource(order) => write!(f, "resource: {order}"),
             Self::Reply { id, answer } => write!(f, "reply {id}: {answer:?}"),

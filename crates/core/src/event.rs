@@ -59,7 +59,7 @@ pub enum Arrival {
 /// How a read or write ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IoResult {
-    /// The bytes read.
+    /// The bytes read; of a write and read, the write is durable, too.
     Read(Vec<u8>),
     /// The write is durable.
     Written,

@@ -109,6 +109,20 @@ impl Profile {
 pub const CLOCK_RATE_PPM: u64 = 1_000;
 
 impl Timing {
+    /// How much longer than a heartbeat something waits that goes along with another's heartbeat:
+    /// long enough for that one to come first, short beside the silence that means anything.
+    #[must_use]
+    pub const fn patience(&self) -> Span {
+        Span(self.heartbeat.0 / 8)
+    }
+
+    /// Interval of the questions to another node: a little shorter than a renewal, so that they
+    /// come before the leader's own question and heartbeat are due and one round serves all.
+    #[must_use]
+    pub const fn renewal_elsewhere(&self) -> Span {
+        Span(self.renewal.0 - self.renewal.0 / 32)
+    }
+
     /// `m` for a lease of length `lease`: `2ρ/(1-ρ)·(L+g)` plus two timer ticks (R6).
     #[must_use]
     pub const fn margin(&self, lease: Span) -> Span {

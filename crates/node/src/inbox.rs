@@ -71,10 +71,17 @@ impl Inbox {
     pub(crate) fn push(&self, item: Item) {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         items.push_back(item);
-        if items.len() == 1 {
-            // A full counter means that it is awake anyway.
-            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        let first = items.len() == 1;
+        // Whoever is woken wants the lock at once.
+        drop(items);
+        if first {
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
+        // A full counter means that it is awake anyway.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
     /// Whether a sender that can wait should.
@@ -82,14 +89,23 @@ impl Inbox {
         self.items.lock().unwrap_or_else(PoisonError::into_inner).len() >= CROWDED
     }
 
-    /// The oldest item. The last one taken makes the descriptor silent.
-    pub(crate) fn pop(&self) -> Option<Item> {
+    /// The oldest items, at most `max`. The descriptor is silent until there is more.
+    pub(crate) fn take(&self, max: usize) -> VecDeque<Item> {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let item = items.pop_front();
-        if items.is_empty() {
-            let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        if items.len() <= max {
+            return std::mem::take(&mut items);
         }
-        item
+        let taken = items.drain(..max).collect();
+        drop(items);
+        self.wake();
+        taken
+    }
+
+    /// The oldest item.
+    #[cfg(test)]
+    pub(crate) fn pop(&self) -> Option<Item> {
+        self.take(1).pop_front()
     }
 }
 

@@ -122,9 +122,9 @@ impl Service {
         }
         let mut woken = Vec::new();
         loop {
-            self.due()?;
+            let core = self.due()?;
             self.publish();
-            let at = self.next_deadline();
+            let at = self.next_deadline(core);
             self.wakers.arm(at).map_err(failed("set the timer"))?;
             self.wakers.wait(&mut woken).map_err(failed("wait"))?;
             for waker in &woken {
@@ -139,22 +139,25 @@ impl Service {
         }
     }
 
-    fn next_deadline(&self) -> Option<Time> {
-        let core = self.cluster.next_deadline().map(|at| at.max(self.pace.deadline_from));
+    fn next_deadline(&self, core: Option<Time>) -> Option<Time> {
+        let core = core.map(|at| at.max(self.pace.deadline_from));
         let monitor = self.monitor.next_deadline();
         monitor.into_iter().chain(core).chain([self.pace.wall_clock_at]).min()
     }
 
-    /// Everything whose time has come.
-    fn due(&mut self) -> Result<(), Ending> {
+    /// Everything whose time has come; gives the core's next deadline.
+    fn due(&mut self) -> Result<Option<Time>, Ending> {
         let now = clock::now();
-        if self.cluster.next_deadline().is_some_and(|at| at <= now) {
+        let mut core = self.cluster.next_deadline();
+        if core.is_some_and(|at| at <= now) {
             self.pace.deadline_from = now + DEADLINE_PAUSE;
             self.happen(Event::Deadline)?;
+            core = self.cluster.next_deadline();
         }
         if self.pace.wall_clock_at <= now {
             self.pace.wall_clock_at = now + WALL_CLOCK;
             self.happen(Event::WallClock(clock::utc()))?;
+            core = self.cluster.next_deadline();
         }
         self.monitor.ping(now);
         if self.monitor.connect(now)
@@ -162,15 +165,16 @@ impl Service {
         {
             self.wakers.add(link, Waker::Monitor).map_err(failed("wait for the monitor"))?;
         }
-        Ok(())
+        Ok(core)
     }
 
     fn hear_guard(&mut self) -> Result<(), Ending> {
+        let waited = self.guard.has_unsent();
         self.guard.flush().map_err(lost)?;
         while let Some(report) = self.guard.report(&self.records).map_err(lost)? {
             self.guard_said(report)?;
         }
-        self.want_guard_room()
+        if waited { self.want_guard_room() } else { Ok(()) }
     }
 
     /// The core hears "ready" when the monitor can be given orders, not before.
@@ -219,24 +223,23 @@ impl Service {
     }
 
     fn take_items(&mut self) -> Result<(), Ending> {
-        for _ in 0..AT_ONE_GO {
-            match self.inbox.pop() {
-                None => break,
-                Some(Item::Event(event)) => self.happen(event)?,
-                Some(Item::Logs(wish)) => {
+        for item in self.inbox.take(AT_ONE_GO) {
+            match item {
+                Item::Event(event) => self.happen(event)?,
+                Item::Logs(wish) => {
                     self.monitor.logs(wish, clock::now());
                     self.want_monitor_room()?;
                 }
-                Some(Item::Macs(node, macs)) => {
+                Item::Macs(node, macs) => {
                     self.monitor.macs(node, macs, clock::now());
                     self.want_monitor_room()?;
                 }
-                Some(Item::Explain(wish)) => {
+                Item::Explain(wish) => {
                     // Who asked may have gone.
                     let _ = wish.answer.send(self.cluster.explain(clock::now(), &wish.group));
                 }
-                Some(Item::Stop) => return Err(Ending::Stopped),
-                Some(Item::Fatal(why)) => return Err(Ending::Failed(why)),
+                Item::Stop => return Err(Ending::Stopped),
+                Item::Fatal(why) => return Err(Ending::Failed(why)),
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use stead_model::wire::guard::{Claim, InstanceId, MonitorId, ThingKind};
 use stead_model::{NodeId, RequestId, ResourceId};
 
 use crate::clock::Instant;
+use crate::disks::Flight;
 use crate::faults::Recovery;
 use crate::net::Datagram;
 
@@ -58,6 +59,15 @@ pub enum Happening {
     Ended {
         /// The flight.
         flight: u64,
+    },
+    /// What a write and read has written is durable: it reads.
+    ReadsOn {
+        /// Where.
+        node: NodeId,
+        /// Life of the service.
+        service: u64,
+        /// The read.
+        flight: Box<Flight>,
     },
     /// An event inside a node reaches its service.
     Local {
@@ -211,7 +221,9 @@ impl Happening {
     #[must_use]
     pub const fn target(&self) -> Target {
         match self {
-            Self::Timer { node, .. } | Self::Local { node, .. } => Target::Service(*node),
+            Self::Timer { node, .. } | Self::ReadsOn { node, .. } | Self::Local { node, .. } => {
+                Target::Service(*node)
+            }
             Self::Datagram { to, .. } | Self::Stream { to, .. } => Target::Service(*to),
             Self::GuardTimer { node, .. }
             | Self::GuardOrder { node, .. }

@@ -113,6 +113,8 @@ pub struct Flight {
     pub body: Body,
     /// How it ends.
     pub fate: Fate,
+    /// What is read, under the same ticket, when the write is durable: offset and length.
+    pub then: Option<(u64, u64)>,
 }
 
 /// What a flight does.

@@ -12,9 +12,12 @@ impl World {
     /// A core reads or writes.
     pub fn submit(&mut self, node: NodeId, io: Io, at: Instant) {
         let Some(service) = &self.node(node).service else { return };
-        let (offset, body) = match io.op {
-            IoOp::Read { offset, length } => (offset, Body::Read { length, early: None }),
-            IoOp::Write { offset, data } => (offset, Body::Write { data }),
+        let (offset, body, then) = match io.op {
+            IoOp::Read { offset, length } => (offset, Body::Read { length, early: None }, None),
+            IoOp::Write { offset, data } => (offset, Body::Write { data }, None),
+            IoOp::WriteThenRead { offset, data, read_offset, read_length } => {
+                (offset, Body::Write { data }, Some((read_offset, read_length)))
+            }
         };
         let flight = Flight {
             node,
@@ -24,6 +27,7 @@ impl World {
             offset,
             body,
             fate: Fate::Done,
+            then,
         };
         let locked = io.device == Device::QuorumDisk && self.old_flights(node, flight.service);
         if locked { self.held.push(flight) } else { self.launch(flight, at) }
@@ -122,9 +126,24 @@ impl World {
             self.nodes[index].log_failed |= flight.device == Device::NodeLog;
         }
         self.release_held(flight.node);
-        let event = Box::new(Event::Io { ticket: flight.ticket, result });
-        let Flight { node, service, .. } = flight;
+        let Flight { node, service, ticket, .. } = flight;
+        if let (Some((offset, length)), IoResult::Written) = (flight.then, &result) {
+            let body = Body::Read { length, early: None };
+            let flight = Box::new(Flight { offset, body, then: None, ..flight });
+            let later = self.now + self.rng.wild(1_000, self.timing.tick.0);
+            self.agenda.put(later, Happening::ReadsOn { node, service, flight });
+            return;
+        }
+        let event = Box::new(Event::Io { ticket, result });
         self.agenda.put(self.now, Happening::Local { node, service, event });
+    }
+
+    /// The second half of a write and read: between the two a process may be stopped, a path
+    /// lost, the power cut.
+    pub fn flight_goes_on(&mut self, flight: Flight) {
+        if self.is_service(flight.node, flight.service) {
+            self.launch(flight, self.now);
+        }
     }
 
     fn release_held(&mut self, node: NodeId) {

@@ -252,6 +252,7 @@ impl World {
             }
             Happening::Interleave { flight } => self.flight_interleaves(flight),
             Happening::Ended { flight } => self.flight_ends(flight),
+            Happening::ReadsOn { flight, .. } => self.flight_goes_on(*flight),
             Happening::Local { node, service, event } => {
                 if self.is_service(node, service) {
                     self.call(node, *event);

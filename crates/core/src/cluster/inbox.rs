@@ -17,18 +17,21 @@ use crate::quorum::Turn;
 use crate::resources::{Holdings, Output};
 
 impl Cluster {
-    /// Takes one event.
-    pub(super) fn take(&mut self, now: Time, event: Event) {
+    /// Takes one event; `false` if it leaves nothing to do for any machine.
+    pub(super) fn take(&mut self, now: Time, event: Event) -> bool {
         match event {
             Event::Deadline => {}
             Event::WallClock(utc) => self.utc = (utc.max(self.utc_now(now)), now),
             Event::Received { from, arrival, message } => {
                 let mut heard = Vec::new();
                 let new = self.links.arrived(now, from, arrival, &mut heard);
+                // A copy over another network says no more than that its link works.
+                let tells = new || !heard.is_empty();
                 self.note_heard(now, heard);
                 if new {
                     self.message(now, from, message);
                 }
+                return tells;
             }
             Event::Io { ticket, result } => self.io_done(now, ticket, &result),
             Event::Guard(_) | Event::Resource(_) if self.running().is_none() => {
@@ -38,6 +41,7 @@ impl Cluster {
             Event::Resource(report) => self.with_holdings(|h| h.reported(now, report)),
             Event::Request(envelope) => self.requested(now, envelope),
         }
+        true
     }
 
     pub(super) fn note_heard(&mut self, now: Time, heard: Vec<Heard>) {

@@ -47,20 +47,24 @@ impl Cluster {
             if let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) {
                 live.replica.beat();
             }
-            self.say_alive(now);
+            self.beats = true;
         }
-        self.with_holdings(|h| h.deadline(now));
         self.ask_lease(now);
     }
 
     fn say_alive(&mut self, now: Time) {
         self.heartbeat_at = now + self.timing.heartbeat;
+        if self.leading().is_empty() {
+            // Its answers to the leader's heartbeats take its own along, if they come in time.
+            self.heartbeat_at += self.timing.patience();
+        }
         let message = self.heartbeat();
         self.broadcast(Channel::Datagram, &message);
     }
 
     /// Something is being sent anyway: a heartbeat that is due soon goes with it, in the same
-    /// datagram, and saves a wake-up on both sides.
+    /// datagram, and saves a wake-up on both sides. So does the renewal of D, which begins first:
+    /// the heartbeat says so (R5).
     fn say_alive_along(&mut self, now: Time) {
         let soon = now + Span(self.timing.heartbeat.0 / 2) >= self.heartbeat_at;
         let sends = |e: &Effect| matches!(e, Effect::Send { channel: Channel::Datagram, .. });
@@ -68,6 +72,7 @@ impl Cluster {
         let leads = !self.leading().is_empty();
         let along = soon && !leads && self.out.iter().any(sends);
         if std::mem::take(&mut self.beats) || along {
+            self.drive_seat(now, true);
             self.say_alive(now);
         }
     }
@@ -83,7 +88,9 @@ impl Cluster {
 
     pub(super) fn ask_lease(&mut self, now: Time) {
         let Some(to) = self.leader_node(now) else { return };
-        if let Some(question) = self.asker.ask(now, self.timing.renewal) {
+        let timing = &self.timing;
+        let again = if to == self.node { timing.renewal } else { timing.renewal_elsewhere() };
+        if let Some(question) = self.asker.ask(now, again) {
             let message = PeerMessage::LeaseQuestion(question);
             self.mail(Mail { to, channel: Channel::Datagram, message });
         }
@@ -109,7 +116,7 @@ impl Cluster {
             return Some(self.node);
         }
         let host = self.links.disk_host(now, super::startup::silence_max(&self.timing))?;
-        (host.1 == voter).then_some(host.0)
+        (host.voter == voter).then_some(host.node)
     }
 
     /// Delivers what is addressed to this node.
@@ -202,10 +209,15 @@ impl Cluster {
 
     /// D, where it is hosted here.
     fn pump_seat(&mut self, now: Time) -> bool {
+        self.drive_seat(now, false)
+    }
+
+    /// `along`: a sign of life is being sent now.
+    fn drive_seat(&mut self, now: Time, along: bool) -> bool {
         if self.seat.is_none() || !matches!(self.own, Own::Running(_)) {
             return false;
         }
-        let around = self.surroundings(now);
+        let around = Surroundings { along, ..self.surroundings(now) };
         let Some(seat) = &mut self.seat else { return false };
         if let Some(live) = seat.live_mut()
             && live.leading.is_some()
@@ -240,8 +252,10 @@ impl Cluster {
         let heard = heard.filter(|n| *n == self.node || self.links.is_heard(*n)).count();
         Surroundings {
             timing: self.timing,
+            along: false,
+            all_heard: self.links.all_heard(now, self.timing.heartbeat + self.timing.heartbeat),
             leader_elsewhere: elsewhere && hears && heard > voters.len() / 2,
-            host_announced: self.links.disk_host(now, fresh).is_some(),
+            host: self.links.disk_host(now, fresh),
             hears_leader: hears,
             is_voter: own.is_some_and(|o| o.replica.is_voter(voter)),
         }
@@ -414,7 +428,7 @@ impl Cluster {
         let tails = |s: &Self| {
             let own = s.running().map(|o| o.replica.tail_index());
             let disk = s.seat.as_ref().and_then(|s| s.live()).map(|l| l.replica.tail_index());
-            (own, disk, s.self_mail.len(), s.out.len())
+            (own, disk, s.self_mail.len(), s.out.len(), s.beats)
         };
         let before = tails(self);
         self.with_own(now, |leading, replica, around| leading.act(replica, around));
@@ -424,7 +438,8 @@ impl Cluster {
 
     /// Everything that wants to be called again by time alone.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let mut times = vec![self.heartbeat_at];
+        let mut times = Vec::with_capacity(16);
+        times.push(self.heartbeat_at);
         times.extend(self.links.deadline());
         times.extend(self.asker.end().filter(|end| *end > self.pumped_at));
         times.extend(self.requests.values().map(|a| a.retry_at).min());

@@ -40,7 +40,7 @@ impl Cluster {
         let disk = self.seat.as_ref();
         let hosted_here = disk.is_some_and(|s| s.live().is_some());
         let fresh = super::startup::silence_max(&self.timing);
-        let elsewhere = self.links.disk_host(now, fresh).map(|(node, _)| node);
+        let elsewhere = self.links.disk_host(now, fresh).map(|host| host.node);
         QuorumView {
             mode: Some(self.config.quorum.mode),
             has_quorum: self.asker.lease(now).is_some(),

@@ -17,7 +17,7 @@ use super::age::{Answered, Ballot};
 use super::batch::{Applied, Batch, Elected, Post};
 use super::record::{LogRecord, RestoreError, SavedState, snapshot};
 use super::store::Store;
-use super::ticks::Ticks;
+use super::ticks::{self, Ticks};
 use crate::db::Db;
 use crate::effect::Channel;
 use crate::planted::{Fault, Planted};
@@ -39,7 +39,9 @@ pub(crate) struct Replica {
     was: (StateRole, Term),
     transferred_term: Option<u64>,
     failed_transfer: bool,
-    /// When a message of a leader of the present term came last.
+    /// Heartbeats were asked for: those that the engine sends by its own clock come on top.
+    beats: bool,
+    /// When the leader of the present term was heard last.
     leader_heard: Option<Time>,
     planted: Planted,
 }
@@ -92,6 +94,7 @@ impl Replica {
             ticks,
             transferred_term: None,
             failed_transfer: false,
+            beats: false,
             leader_heard: None,
             planted: setup.planted,
         })
@@ -211,7 +214,8 @@ impl Replica {
         let ticks = if !self.is_leader() && self.is_behind() {
             self.ticks.election
         } else if self.is_leader() {
-            raft.election_timeout().saturating_sub(raft.election_elapsed)
+            // Whether a quorum still answers is looked at with a heartbeat, without a wake-up.
+            raft.election_timeout().saturating_sub(raft.election_elapsed) + Ticks::OF_HEARTBEAT
         } else if !raft.promotable() {
             self.ticks.election
         } else {
@@ -237,6 +241,7 @@ impl Replica {
 
     /// A leader's heartbeat, due at heartbeat rate; a read is one too.
     pub(crate) fn beat(&mut self) {
+        self.beats = true;
         self.raw.ping();
     }
 
@@ -352,6 +357,7 @@ impl Replica {
         if !self.has_vote() {
             return;
         }
+        self.beats = true;
         self.raw.read_index(context.to_le_bytes().to_vec());
     }
 
@@ -382,7 +388,8 @@ impl Replica {
             ready.take_read_states().iter().filter_map(|r| context(&r.request_ctx)).collect();
         batch.committed = ready.take_committed_entries();
         let hard_vote_changed = ready.must_sync() && ready.hs().is_some();
-        let fresh = ready.take_messages();
+        let mut fresh = ready.take_messages();
+        ticks::drop_spare_beats(&mut fresh, std::mem::take(&mut self.beats));
         let hold = hard_vote_changed && !self.planted.has(Fault::SentBeforePersisted);
         let fresh = self.wrap_all(now, fresh);
         if hold {

@@ -3,6 +3,9 @@
 //! A tick is a tenth of a heartbeat, fed when an event or deadline needs it. Nothing about leases
 //! is ever computed from tick counts (R6).
 
+use std::collections::BTreeSet;
+
+use raft::eraftpb::{Message, MessageType};
 use stead_model::{Span, Time, VoterId};
 
 use super::replica::Setup;
@@ -21,8 +24,11 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
+    /// Ticks of one heartbeat.
+    pub(super) const OF_HEARTBEAT: usize = 10;
+
     pub(super) fn new(setup: &Setup) -> Self {
-        let period = Span(setup.timing.heartbeat.0 / 10);
+        let period = Span(setup.timing.heartbeat.0 / Self::OF_HEARTBEAT as u64);
         let mut election = (setup.timing.election.0 / period.0) as usize;
         if setup.id.is_disk() {
             election += election / 2;
@@ -49,4 +55,17 @@ impl Ticks {
         x = (x ^ (x >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         self.election + ((x >> 33) as usize) % (self.longest - self.election)
     }
+}
+
+/// Drops the heartbeats that nobody asked for (the engine beats by its own ticks, too, beside the
+/// owner of the replica), and all but the last of one moment to the same voter: a read's context
+/// goes with every heartbeat until it is confirmed.
+pub(super) fn drop_spare_beats(messages: &mut Vec<Message>, wanted: bool) {
+    let is_beat = |m: &Message| m.get_msg_type() == MessageType::MsgHeartbeat;
+    let mut beaten = BTreeSet::new();
+    let mut kept: Vec<Message> = std::mem::take(messages);
+    kept.reverse();
+    kept.retain(|m| !is_beat(m) || (wanted && beaten.insert(m.to)));
+    kept.reverse();
+    *messages = kept;
 }

@@ -87,12 +87,12 @@ impl Asker {
         }
     }
 
-    /// The next question, if one is due.
-    pub(crate) fn ask(&mut self, now: Time, renewal: Span) -> Option<LeaseQuestion> {
+    /// The next question, if one is due; the one after it is due `again` later.
+    pub(crate) fn ask(&mut self, now: Time, again: Span) -> Option<LeaseQuestion> {
         if now < self.ask_at {
             return None;
         }
-        self.ask_at = now + renewal;
+        self.ask_at = now + again;
         self.last = self.last.next();
         self.asked.insert(self.last, now);
         while self.asked.len() > QUESTIONS_KEPT {

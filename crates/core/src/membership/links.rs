@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stead_model::config::NodeConfig;
 use stead_model::wire::peer::DiskHosting;
-use stead_model::{Incarnation, NetworkId, NodeId, Span, Time, VoterId};
+use stead_model::{DiskEpoch, Incarnation, NetworkId, NodeId, Span, Time, VoterId};
 
 use super::sequence::Window;
 use crate::event::Arrival;
@@ -35,6 +35,18 @@ struct Link {
     first_sequence: u64,
     highest_sequence: u64,
     received: u64,
+}
+
+/// Another node that announces to host the quorum disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DiskHost {
+    pub(crate) epoch: DiskEpoch,
+    /// The renewal that had begun last when it said so.
+    pub(crate) counter: u64,
+    pub(crate) node: NodeId,
+    pub(crate) voter: VoterId,
+    /// When it said so last.
+    pub(crate) heard: Time,
 }
 
 /// What a link looks like from outside.
@@ -133,6 +145,12 @@ impl Links {
         self.peers.get(&node).is_some_and(up)
     }
 
+    /// Whether every other node was heard within `span`.
+    pub(crate) fn all_heard(&self, now: Time, span: Span) -> bool {
+        let last = |p: &Peer| p.links.values().filter_map(|l| l.heard).max();
+        self.peers.values().all(|p| last(p).is_some_and(|at| now.since(at) < span))
+    }
+
     pub(crate) fn is_suspected(&self, node: NodeId) -> bool {
         self.peers.get(&node).is_some_and(|p| p.suspected)
     }
@@ -146,14 +164,14 @@ impl Links {
 
     /// The node that announces to host the quorum disk in the highest epoch, if it was heard
     /// within `fresh`.
-    pub(crate) fn disk_host(&self, now: Time, fresh: Span) -> Option<(NodeId, VoterId)> {
+    pub(crate) fn disk_host(&self, now: Time, fresh: Span) -> Option<DiskHost> {
         let hosts = self.peers.iter().filter_map(|(&node, peer)| match peer.disk {
-            DiskHosting::Hosts { voter, epoch } if now.since(peer.disk_heard) <= fresh => {
-                Some((epoch, node, voter))
+            DiskHosting::Hosts { voter, epoch, counter } if now.since(peer.disk_heard) <= fresh => {
+                Some(DiskHost { epoch, counter, node, voter, heard: peer.disk_heard })
             }
             DiskHosting::Hosts { .. } | DiskHosting::No | DiskHosting::Free => None,
         });
-        hosts.max().map(|(_, node, voter)| (node, voter))
+        hosts.max_by_key(|host| (host.epoch, host.node))
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {

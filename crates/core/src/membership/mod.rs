@@ -7,4 +7,4 @@
 mod links;
 mod sequence;
 
-pub(crate) use links::{Heard, LinkState, Links};
+pub(crate) use links::{DiskHost, Heard, LinkState, Links};

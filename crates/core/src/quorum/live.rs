@@ -6,13 +6,14 @@
 
 use stead_journal::Header;
 use stead_model::profile::Timing;
-use stead_model::{DiskEpoch, Term, Time};
+use stead_model::{DiskEpoch, Span, Term, Time};
 
+use super::seat::Surroundings;
 use super::table::{Medium, Table};
 use crate::consensus::batch::Batch;
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::replica::Replica;
-use crate::effect::{Device, Ticket};
+use crate::effect::{Device, IoOp, Ticket};
 use crate::event::IoResult;
 use crate::leading::{Leading, Mail};
 use crate::planted::{Fault, Planted};
@@ -33,6 +34,8 @@ pub(crate) struct Live {
     hangs: bool,
     /// The term and since when it is known.
     term_since: (Term, Time),
+    /// When the last round began.
+    began: Time,
     beat_at: Time,
     planted: Planted,
 }
@@ -47,6 +50,13 @@ struct Round {
     batch: Option<Batch>,
     has_batch: bool,
     mail: Vec<Mail>,
+}
+
+impl Round {
+    /// Whether the record that it covers is durable, or it has none.
+    const fn is_durable_but_header(&self) -> bool {
+        self.batch.is_some() == self.has_batch
+    }
 }
 
 /// What the guard let go.
@@ -80,6 +90,7 @@ impl Live {
             round: None,
             hangs: false,
             term_since: (Term(0), Time(0)),
+            began: Time(0),
             beat_at: Time(0),
             planted,
         }
@@ -107,6 +118,11 @@ impl Live {
         self.round.as_ref().map(|r| r.began)
     }
 
+    /// Number of the last round that has begun.
+    pub(super) fn counter(&self) -> u64 {
+        self.header.counter
+    }
+
     /// Whether the host may announce itself: a round that hangs renews nothing.
     pub(super) fn is_renewing(&self) -> bool {
         !self.hangs
@@ -116,27 +132,35 @@ impl Live {
     pub(super) fn begin(
         &mut self,
         now: Time,
-        timing: &Timing,
+        around: &Surroundings,
         io: &mut IoDesk,
     ) -> Option<Released> {
         if let Some(unguarded) = self.unguarded(now) {
             return Some(unguarded);
         }
+        let timing = &around.timing;
         let heartbeat = timing.heartbeat;
         if let Some(round) = &self.round {
             self.hangs = now.since(round.began) > heartbeat * 4;
             return None;
         }
         self.hangs = false;
-        if now < self.beat_at && self.is_calm(now, timing) {
+        let calm = self.is_calm(now, timing);
+        let pace = if calm && around.all_heard { heartbeat * 2 } else { heartbeat };
+        self.beat_at = self.began + pace + timing.patience();
+        // Renewals go along with heartbeats; without one a renewal waits a little longer.
+        let along = around.along && self.began + pace <= now + Span(heartbeat.0 / 2);
+        let due = along || now >= self.beat_at;
+        if !due && calm {
             return None;
         }
         let batch = self.replica.take(now);
-        if batch.is_none() && self.outbox.is_empty() && now < self.beat_at {
+        if batch.is_none() && self.outbox.is_empty() && !due {
             return None;
         }
-        self.beat_at = now + heartbeat;
         self.compact(io);
+        self.began = now;
+        self.beat_at = now + pace + timing.patience();
         let mut round = Round {
             began: now,
             header_write: None,
@@ -149,15 +173,33 @@ impl Live {
         if let Some(batch) = batch {
             self.keeper.push(batch, io);
         }
-        self.header.counter += 1;
-        let place = self.medium.geometry.header_place(self.medium.disk, self.slot);
-        let bytes = self.header.encode(&place, &self.medium.key);
-        round.header_write = Some(io.write(Device::QuorumDisk, place.offset, bytes));
-        if self.planted.has(Fault::GuardReadsBeforeWrite) {
-            round.table_read = Some(self.read_table(io));
+        if round.has_batch {
+            round.batch = self.keeper.released();
         }
+        self.renew(&mut round, io);
         self.round = Some(round);
         self.advance(io)
+    }
+
+    /// Writes the own header with the next counter. With nothing else to become durable it is
+    /// all that the look at the table waits for.
+    fn renew(&mut self, round: &mut Round, io: &mut IoDesk) {
+        self.header.counter += 1;
+        let place = self.medium.geometry.header_place(self.medium.disk, self.slot);
+        let data = self.header.encode(&place, &self.medium.key);
+        let offset = place.offset;
+        let early = self.planted.has(Fault::GuardReadsBeforeWrite);
+        let apart = early || self.planted.has(Fault::NoGuard);
+        let op = if round.is_durable_but_header() && !apart {
+            let (read_offset, read_length) = self.medium.geometry.header_table();
+            IoOp::WriteThenRead { offset, data, read_offset, read_length }
+        } else {
+            IoOp::Write { offset, data }
+        };
+        round.header_write = Some(io.submit(Device::QuorumDisk, op));
+        if early {
+            round.table_read = Some(self.read_table(io));
+        }
     }
 
     /// What leaves without a guard: nothing, unless a fault is planted.
@@ -212,6 +254,9 @@ impl Live {
             IoResult::Failed(why) => return Err(Dropped(why.clone())),
             IoResult::Written => round.header_write = None,
             IoResult::Read(bytes) => {
+                if round.header_write == Some(ticket) {
+                    round.header_write = None;
+                }
                 let skip = self.planted.has(Fault::FallBackToOlderSlot);
                 let table = Table::decode(bytes, &self.medium, skip).map_err(Dropped)?;
                 self.check(&table)?;
@@ -243,8 +288,7 @@ impl Live {
         if round.has_batch && round.batch.is_none() {
             round.batch = self.keeper.released();
         }
-        let durable = round.header_write.is_none() && round.batch.is_some() == round.has_batch;
-        if !durable {
+        if round.header_write.is_some() || !round.is_durable_but_header() {
             return None;
         }
         if !round.table_fine && round.table_read.is_none() && !self.planted.has(Fault::NoGuard) {

@@ -14,6 +14,7 @@ use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::replica::{Replica, Setup};
 use crate::effect::{Device, Ticket};
 use crate::event::IoResult;
+use crate::membership::DiskHost;
 use crate::planted::{Fault, Planted};
 
 /// This node's part in hosting the quorum disk.
@@ -21,7 +22,7 @@ pub(crate) struct Seat {
     config: SeatConfig,
     medium: Option<Medium>,
     state: State,
-    /// The counter seen last in the newest slot, and when it was seen first (R5).
+    /// The highest counter of the newest slot that was read or announced, and when first (R5).
     seen: Option<Seen>,
     misses: u32,
     /// A claim that is not active yet, and when it was seen first.
@@ -75,8 +76,12 @@ pub(crate) struct Turn<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surroundings {
     pub(crate) timing: stead_model::profile::Timing,
+    /// A sign of life is being sent now: a renewal that is due soon goes along.
+    pub(crate) along: bool,
+    /// Every other node was heard just now: D is waited for by nobody.
+    pub(crate) all_heard: bool,
     /// Another node announces that it hosts D.
-    pub(crate) host_announced: bool,
+    pub(crate) host: Option<DiskHost>,
     /// The node hears an elected leader, or is one.
     pub(crate) hears_leader: bool,
     /// Another node leads, is heard, and D is not needed for a majority.
@@ -185,7 +190,8 @@ impl Seat {
     pub(crate) fn hosting(&self) -> DiskHosting {
         match &self.state {
             State::Live(live) if live.is_renewing() => {
-                DiskHosting::Hosts { voter: self.config.voter, epoch: live.epoch }
+                let (voter, epoch) = (self.config.voter, live.epoch);
+                DiskHosting::Hosts { voter, epoch, counter: live.counter() }
             }
             _ if self.free => DiskHosting::Free,
             _ => DiskHosting::No,
@@ -255,6 +261,7 @@ impl Seat {
         around: &Surroundings,
         io: &mut IoDesk,
     ) -> Option<Released> {
+        self.note_host(now, around);
         self.note_loneliness(now, around);
         self.note_hang(now, around);
         self.yield_to_leader(now, around);
@@ -273,7 +280,7 @@ impl Seat {
             }
             State::Live(live) => {
                 live.replica.tick(now);
-                return live.begin(now, &around.timing, io);
+                return live.begin(now, around, io);
             }
             _ => {}
         }
@@ -366,7 +373,7 @@ impl Seat {
         let newest = self.seen.map_or(0, |s| s.active);
         let adopting = claim > newest && now.since(since) < heartbeat * 20;
         around.is_voter
-            && !around.host_announced
+            && around.host.is_none()
             && self.misses >= 3
             && now >= self.may_claim_at
             && !adopting

@@ -174,9 +174,12 @@ impl GuardProcess {
             self.leave_in_time();
             self.wait();
             self.feed(Input::Deadline);
-            self.take_signals();
+            let died = self.take_signals();
             self.hear_programs();
-            self.reap();
+            // Asking the kernel costs more than all the rest of a turn.
+            if died || !self.leaving.is_empty() {
+                self.reap();
+            }
             self.hear_monitor();
             self.hear_node();
         }
@@ -214,7 +217,9 @@ impl GuardProcess {
         fds.extend(leaving.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         // An interrupted or failed wait only means to look earlier.
         let _ = poll(&mut fds, None);
-        self.timer.clear();
+        if !fds[0].revents().is_empty() {
+            self.timer.clear();
+        }
     }
 
     fn start_children(&mut self) {
@@ -234,9 +239,12 @@ impl GuardProcess {
         }
     }
 
-    fn take_signals(&mut self) {
+    /// Whether a child died since last time.
+    fn take_signals(&mut self) -> bool {
+        let mut died = false;
         while let Some(signal) = sys::next_signal(&self.signals) {
             if signal == libc::SIGCHLD {
+                died = true;
                 continue;
             }
             match self.ending {
@@ -248,6 +256,7 @@ impl GuardProcess {
                 Ending::Stopping | Ending::Finished => {}
             }
         }
+        died
     }
 
     fn leave_in_time(&mut self) {

@@ -107,6 +107,9 @@ pub enum DiskHosting {
         voter: VoterId,
         /// The epoch of its incarnation.
         epoch: DiskEpoch,
+        /// The renewal that has begun last: whatever D says under this counter or a lower one
+        /// was produced before this was sent (R5).
+        counter: u64,
     },
     /// It hosted it and let it go: "D free".
     Free,

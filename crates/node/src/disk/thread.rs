@@ -91,6 +91,13 @@ impl Worker {
                 let result = slot.device().and_then(|d| d.read(offset, length));
                 self.end(ticket, result.map_or_else(IoResult::Failed, IoResult::Read));
             }
+            Batch::WriteThenRead { ticket, write: (at, data), read: (offset, length) } => {
+                let result = slot.device().and_then(|device| {
+                    device.write(at, &[&data])?;
+                    device.read(offset, length)
+                });
+                self.end(ticket, result.map_or_else(IoResult::Failed, IoResult::Read));
+            }
             Batch::Write { offset, parts } => {
                 let bytes: Vec<&[u8]> = parts.iter().map(|p| p.1.as_slice()).collect();
                 let result = slot.device().and_then(|d| d.write(offset, &bytes));
@@ -206,10 +213,18 @@ mod tests {
             let data = vec![n as u8; 4096];
             disk.push(io(1000 + n, IoOp::Write { offset: (n % 2) * 4096, data }));
         }
+        let both = IoOp::WriteThenRead {
+            offset: 0,
+            data: vec![9; 4096],
+            read_offset: 0,
+            read_length: 4096,
+        };
+        disk.push(io(2000, both));
         let order: Vec<(u64, IoResult)> = (0..50).map(|_| next(&inbox)).collect();
         let expected: Vec<(u64, IoResult)> = (1000..1050).map(|n| (n, IoResult::Written)).collect();
         assert_eq!(order, expected);
-        assert_eq!(std::fs::read(&path).unwrap(), [[48; 4096], [49; 4096]].concat());
+        assert_eq!(next(&inbox), (2000, IoResult::Read(vec![9; 4096])));
+        assert_eq!(std::fs::read(&path).unwrap(), [[9; 4096], [49; 4096]].concat());
     }
 
     #[test]

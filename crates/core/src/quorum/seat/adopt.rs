@@ -6,7 +6,7 @@ use stead_journal::{
 };
 use stead_model::{DiskEpoch, Span, Time};
 
-use super::{Claim, Copying, Seat, Seen, State, Turn, Writing};
+use super::{Claim, Copying, Seat, Seen, State, Surroundings, Turn, Writing};
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::record;
 use crate::consensus::replica::{Replica, Setup};
@@ -108,28 +108,50 @@ impl Seat {
     fn watched(&mut self, now: Time, table: &Table, heartbeat: Span) {
         let (slot, header) = table.newest();
         let Header { active, counter, .. } = header;
-        let same = |s: &Seen| (s.slot, s.active, s.counter) == (slot, active, counter);
-        if self.seen.as_ref().is_some_and(same) {
+        if !self.renewed(Seen { slot, active, counter, first: now }, now) {
             self.misses += 1;
             if self.misses == 3 {
                 let back_off = Span(heartbeat.0 * self.draw(64) / 64);
                 self.may_claim_at = self.may_claim_at.max(now + back_off);
                 self.poll_at = self.poll_at.min(now + back_off);
             }
-        } else {
-            // Whoever let D go so that another may take it has waited enough: another has.
-            if self.seen.is_some() {
-                self.may_claim_at = now;
-                self.yielded = false;
-            }
-            self.seen = Some(Seen { slot, active, counter, first: now });
-            self.misses = 0;
         }
         let claim = table.highest_claim();
         if claim != self.claim_seen.0 {
             self.claim_seen = (claim, now);
         }
         self.state = State::Watching(None);
+    }
+
+    /// A host that announces its renewals need not be watched on the disk: the counter that it
+    /// names had been taken up when it was sent, so all that D said under it is older (R5).
+    pub(super) fn note_host(&mut self, now: Time, around: &Surroundings) {
+        let (Some(host), Some(medium)) = (around.host, &self.medium) else { return };
+        if !matches!(self.state, State::Watching(None)) {
+            return;
+        }
+        let active = host.epoch.0;
+        let slot = (active % u64::from(medium.geometry.slots())) as u32;
+        let seen = Seen { slot, active, counter: host.counter, first: host.heard };
+        self.renewed(seen, now);
+        let (heartbeat, patience) = (around.timing.heartbeat, around.timing.patience());
+        self.poll_at = self.poll_at.max(host.heard + heartbeat + patience);
+    }
+
+    /// Takes a counter that was read or announced; `false` if it is not a new one.
+    fn renewed(&mut self, fresh: Seen, now: Time) -> bool {
+        let newer = |s: &Seen| (s.active, s.counter) < (fresh.active, fresh.counter);
+        if !self.seen.as_ref().is_none_or(newer) {
+            return false;
+        }
+        // Whoever let D go so that another may take it has waited enough: another has.
+        if self.seen.is_some() {
+            self.may_claim_at = now;
+            self.yielded = false;
+        }
+        self.seen = Some(fresh);
+        self.misses = 0;
+        true
     }
 
     fn first_read(&mut self, mut claim: Claim, bytes: &[u8], io: &mut IoDesk) {
@@ -170,7 +192,8 @@ impl Seat {
             (source, header.active) = claim.newest_first;
         }
         if let Some(seen) = self.seen
-            && (seen.slot, seen.active, seen.counter) == (source, header.active, header.counter)
+            && (seen.slot, seen.active) == (source, header.active)
+            && seen.counter >= header.counter
         {
             claim.answered = seen.first;
         }
