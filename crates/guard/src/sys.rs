@@ -240,6 +240,29 @@ pub(crate) fn at_ordinary_priority<T>(act: impl FnOnce() -> T) -> T {
     outcome
 }
 
+/// Gives back the pages of code that only the start needed; what is used is read again from the
+/// page cache. Locked memory stays as it is.
+pub(crate) fn give_back_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for (start, length) in maps.lines().filter_map(code_of_file) {
+        // SAFETY: the range is a mapping of code of a file, which nobody writes: its pages are
+        // those of the file, before and after.
+        unsafe { libc::madvise(ptr::without_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Start and length of a mapping if it is code of a file that cannot be written: a line of
+/// `/proc/self/maps` as in proc_pid_maps(5).
+fn code_of_file(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let is_code = words.next()? == "r-xp";
+    let is_file = words.nth(3)?.starts_with('/');
+    let number = |hex| usize::from_str_radix(hex, 16).ok();
+    let (start, end) = (number(start)?, number(end)?);
+    (is_code && is_file).then_some((start, end.checked_sub(start)?))
+}
+
 /// What a program's own process does directly before it is executed: its user, and that it dies
 /// with its init. For `pre_exec`: no allocation.
 pub(crate) fn settle_program(uid_gid: Option<(u32, u32)>, groups: &[u32]) -> io::Result<()> {
@@ -277,4 +300,31 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_of_files_is_given_back() {
+        let line = "55d0c0a00000-55d0c0a02000 r-xp 00001000 fe:00 1234 /usr/bin/stead (deleted)";
+        assert_eq!(code_of_file(line), Some((0x55d0_c0a0_0000, 0x2000)));
+        assert_eq!(code_of_file(&line.replace("r-xp", "r--p")), None);
+        assert_eq!(code_of_file(&line.replace("r-xp", "rwxp")), None);
+        assert_eq!(code_of_file("7ffd0-7ffd1 r-xp 00000000 00:00 0 [vdso]"), None);
+        assert_eq!(code_of_file("7ffd0-7ffd1 r-xp 00000000 00:00 0"), None);
+        assert_eq!(code_of_file(""), None);
+        let resident = || {
+            let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+            text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        // Other threads read their code again meanwhile.
+        let gives_back = |_| {
+            let before = resident();
+            give_back_code();
+            resident() < before
+        };
+        assert!((0..1000).any(gives_back));
+    }
 }

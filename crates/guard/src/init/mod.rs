@@ -106,6 +106,8 @@ impl Init {
     }
 
     fn serve(&mut self) {
+        // It waits, most likely for long.
+        sys::give_back_code();
         let end = loop {
             self.wait();
             if let Some(end) = self.look() {

@@ -167,6 +167,7 @@ impl GuardProcess {
     }
 
     fn serve(&mut self) {
+        sys::give_back_code();
         while self.ending != Ending::Finished {
             self.feed(Input::Deadline);
             self.start_children();
