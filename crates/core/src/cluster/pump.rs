@@ -425,10 +425,12 @@ impl Cluster {
 
     /// Lets leaders on this node act.
     fn lead(&mut self, now: Time) -> bool {
+        // Also what only the engine knows of yet: a read, a transfer.
+        let left = |r: &Replica| (r.tail_index(), r.has_ready());
         let tails = |s: &Self| {
-            let own = s.running().map(|o| o.replica.tail_index());
-            let disk = s.seat.as_ref().and_then(|s| s.live()).map(|l| l.replica.tail_index());
-            (own, disk, s.self_mail.len(), s.out.len(), s.beats)
+            let own = s.running().map(|o| left(&o.replica));
+            let disk = s.seat.as_ref().and_then(|s| s.live()).map(|l| left(&l.replica));
+            (own, disk, s.self_mail.len(), s.out.len())
         };
         let before = tails(self);
         self.with_own(now, |leading, replica, around| leading.act(replica, around));

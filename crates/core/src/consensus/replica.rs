@@ -376,6 +376,11 @@ impl Replica {
         self.raw.raft.prs().get(voter.0).is_some_and(|p| p.matched == last)
     }
 
+    /// Whether the engine wants something done.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.raw.has_ready()
+    }
+
     /// What the engine wants done, if anything.
     pub(crate) fn take(&mut self, now: Time) -> Option<Batch> {
         if !self.raw.has_ready() {
