@@ -48,7 +48,11 @@ impl World {
         let latency = match slow {
             1 => self.rng.between(habits.latency_min_ns, habits.latency_max_ns),
             // A slow disk is not slow all the time: one operation overtakes another.
-            times => self.rng.wild(habits.latency_min_ns, habits.latency_max_ns * times),
+            times => {
+                let (low, high) = (habits.latency_min_ns, habits.latency_max_ns * times);
+                let often = self.rng.chance(500);
+                if often { self.rng.between(low, high) } else { self.rng.wild(low, high) }
+            }
         };
         let (fate, latency) = self.fate(&flight, latency);
         flight.fate = fate;

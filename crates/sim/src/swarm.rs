@@ -161,6 +161,20 @@ impl Plan {
             away: Away::None,
         }
         .with_away(&mut rng)
+        .with_crowded_logs(&mut rng)
+    }
+
+    /// Now and then much is written into small rings on a disk that stalls: logs are compacted
+    /// all the time, also while another host adopts them (R2, H2).
+    fn with_crowded_logs(mut self, rng: &mut Rng) -> Self {
+        if rng.chance(200) {
+            let beat = self.timing().heartbeat.0;
+            self.clients.pause_ns = rng.wild(beat / 16, beat / 2);
+            self.disks.ring_bytes = rng.between(5, 8) * 4096;
+            self.disks.failing = rng.between(20, 100);
+            self.disks.late = 1000;
+        }
+        self
     }
 
     /// Leaves a node away for good, where the others can do without it whatever happened before.

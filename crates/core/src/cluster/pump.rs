@@ -232,7 +232,12 @@ impl Cluster {
             self.release_disk(now, released);
         }
         for (code, text) in news {
-            self.record(now, Level::Info, code, text);
+            let level = match code {
+                "disk-dead" => Level::Error,
+                "disk-path-lost" | "disk-unreadable" => Level::Warning,
+                _ => Level::Info,
+            };
+            self.record(now, level, code, text);
         }
         worked
     }

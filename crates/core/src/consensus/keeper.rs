@@ -50,6 +50,8 @@ pub(crate) struct Keeper {
     /// Writes of the snapshot under way, the superblock among them.
     snapshot_flights: BTreeSet<WriteId>,
     queue: VecDeque<Kept>,
+    /// A record does not fit into what is free of the ring.
+    crowded: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ enum Stage {
     Queued,
     /// Its record is appended under this number.
     Appended(u64),
-    /// Its snapshot is being written.
+    /// A snapshot that holds it is being written.
     Installing,
     /// It is durable, or has nothing to persist.
     Durable,
@@ -85,6 +87,7 @@ impl Keeper {
             flights: BTreeMap::new(),
             snapshot_flights: BTreeSet::new(),
             queue: VecDeque::new(),
+            crowded: false,
         };
         keeper.issue(writes, io);
         keeper
@@ -112,7 +115,11 @@ impl Keeper {
 
     /// Whether a snapshot should be written and can be begun.
     pub(crate) fn wants_snapshot(&self) -> bool {
-        self.journal.needs_snapshot() && self.snapshot_flights.is_empty()
+        let crowded = self.crowded && self.journal.is_ready();
+        // While the leader's state is on its way into the log the replica has no whole state.
+        let installs = self.queue.iter().any(|kept| kept.batch.install.is_some());
+        let idle = self.snapshot_flights.is_empty() && !installs;
+        idle && (crowded || self.journal.needs_snapshot())
     }
 
     pub(crate) fn push(&mut self, batch: Batch, io: &mut IoDesk) {
@@ -120,8 +127,18 @@ impl Keeper {
         self.advance(io);
     }
 
-    /// Writes the replica's whole state, so that the ring can be reused.
+    /// Writes the replica's whole state, so that the ring can be reused. All that was taken from
+    /// the replica is in it: records that did not fit need not be appended any more.
     pub(crate) fn snapshot(&mut self, state: &SavedState, io: &mut IoDesk) -> Result<(), String> {
+        self.write_snapshot(state, io)?;
+        if std::mem::take(&mut self.crowded) {
+            let queued = self.queue.iter_mut().filter(|kept| kept.stage == Stage::Queued);
+            queued.filter(|k| k.batch.install.is_none()).for_each(|k| k.stage = Stage::Installing);
+        }
+        Ok(())
+    }
+
+    fn write_snapshot(&mut self, state: &SavedState, io: &mut IoDesk) -> Result<(), String> {
         let covers = self.journal.last_seq();
         let writes = self.journal.snapshot(covers, &state.encode()).map_err(|e| e.to_string())?;
         self.snapshot_flights = writes.iter().map(|w| w.id).collect();
@@ -178,7 +195,7 @@ impl Keeper {
             if !earlier || !self.snapshot_flights.is_empty() {
                 return false;
             }
-            if self.snapshot(&state, io).is_err() {
+            if self.write_snapshot(&state, io).is_err() {
                 return false;
             }
             self.queue[at].stage = Stage::Installing;
@@ -192,9 +209,13 @@ impl Keeper {
             Ok(appended) => {
                 self.issue(appended.writes, io);
                 self.queue[at].stage = Stage::Appended(appended.last_seq);
+                self.crowded = false;
                 true
             }
-            Err(AppendError::Full { .. } | AppendError::TooLarge { .. }) => false,
+            Err(AppendError::Full { .. } | AppendError::TooLarge { .. }) => {
+                self.crowded = true;
+                false
+            }
         }
     }
 
@@ -207,5 +228,61 @@ impl Keeper {
     pub(crate) fn released(&mut self) -> Option<Batch> {
         let durable = self.queue.front()?.stage == Stage::Durable;
         if durable { self.queue.pop_front().map(|k| k.batch) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stead_journal::{Area, Contents, DiskId, Fresh, Plain};
+
+    use super::*;
+    use crate::consensus::record::LogRecord;
+    use crate::consensus::replica::first_state;
+    use crate::db::Db;
+
+    fn keeper(io: &mut IoDesk) -> Keeper {
+        let area = Area::new(0, 4 * 4096, 16 * 4096).unwrap();
+        let fresh = Fresh { area, seal: Plain { disk: DiskId([1; 16]) }.into(), life: 1 };
+        let (journal, writes) = Journal::create(fresh, &Contents::default()).unwrap();
+        let mut keeper = Keeper::new(Device::NodeLog, journal, writes, io);
+        write_all(&mut keeper, io);
+        assert!(keeper.is_ready());
+        keeper
+    }
+
+    fn write_all(keeper: &mut Keeper, io: &mut IoDesk) {
+        for _ in 0..100 {
+            let tickets: Vec<Ticket> = keeper.tickets().collect();
+            tickets.iter().for_each(|t| keeper.done(*t, &IoResult::Written, io).unwrap());
+        }
+    }
+
+    fn batch(number: u64, bytes: usize) -> Batch {
+        let entry = raft::eraftpb::Entry {
+            index: number,
+            data: vec![7; bytes].into(),
+            ..Default::default()
+        };
+        let record = LogRecord { hard: Default::default(), entries: vec![entry].into() };
+        Batch { number, record: Some(record), ..Batch::default() }
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_is_kept_in_a_snapshot() {
+        let mut io = IoDesk::default();
+        let mut keeper = keeper(&mut io);
+        keeper.push(batch(1, 40 * 1024), &mut io);
+        keeper.push(batch(2, 10), &mut io);
+        write_all(&mut keeper, &mut io);
+        assert!(keeper.released().is_none(), "a record larger than the ring became durable");
+        assert!(keeper.wants_snapshot());
+        let state = first_state(&[], &[], &Db::default());
+        keeper.snapshot(&state, &mut io).unwrap();
+        assert!(keeper.released().is_none(), "released before the snapshot is durable");
+        write_all(&mut keeper, &mut io);
+        let numbers: Vec<u64> =
+            std::iter::from_fn(|| keeper.released()).map(|b| b.number).collect();
+        assert_eq!(numbers, [1, 2]);
+        assert!(!keeper.wants_snapshot(), "one snapshot is enough");
     }
 }

@@ -172,6 +172,7 @@ impl Live {
         };
         if let Some(batch) = batch {
             self.keeper.push(batch, io);
+            self.compact(io);
         }
         if round.has_batch {
             round.batch = self.keeper.released();
@@ -247,6 +248,7 @@ impl Live {
     ) -> Result<Option<Released>, Dropped> {
         if self.keeper.owns(ticket) {
             self.keeper.done(ticket, result, io).map_err(Dropped)?;
+            self.compact(io);
             return Ok(self.advance(io));
         }
         let Some(round) = &mut self.round else { return Ok(None) };

@@ -28,6 +28,9 @@ pub(crate) struct Seat {
     /// A claim that is not active yet, and when it was seen first.
     claim_seen: (u64, Time),
     poll_at: Time,
+    polled_at: Time,
+    /// Why the table could not be read last, as it was said.
+    path_lost: Option<String>,
     may_claim_at: Time,
     lonely_since: Option<Time>,
     /// Since when the leader is another node although D is hosted here, and how often D was let
@@ -156,6 +159,8 @@ impl Seat {
             misses: 0,
             claim_seen: (0, now),
             poll_at: now,
+            polled_at: now,
+            path_lost: None,
             may_claim_at: now,
             lonely_since: None,
             elsewhere_since: None,
@@ -205,6 +210,9 @@ impl Seat {
                 Some(why) => format!("unreadable: {why}"),
                 None => "not read yet".into(),
             },
+            State::Watching(_) if self.path_lost.is_some() => {
+                format!("cannot be read: {}", self.path_lost.as_deref().unwrap_or_default())
+            }
             State::Watching(_) if self.free => "let go: no leader was heard".into(),
             State::Watching(_) => "watched".into(),
             State::Reading(..) | State::WritingClaim(..) | State::ReadingAgain(..) => {
@@ -271,6 +279,7 @@ impl Seat {
             }
             State::Watching(None) if now >= self.poll_at => {
                 self.poll_at = now + around.timing.heartbeat;
+                self.polled_at = now;
                 let ticket = self.read_table(io);
                 if self.wants_claim(now, around) {
                     self.begin_claim(now, ticket);
@@ -361,7 +370,7 @@ impl Seat {
                 self.retreat(now, heartbeat, "the quorum disk does not answer".into());
             }
             State::Watching(Some(_)) if hangs(self.poll_at, 40) => {
-                self.state = State::Watching(None);
+                self.not_read(now, heartbeat, "it does not answer");
             }
             _ => {}
         }
@@ -444,6 +453,10 @@ impl Seat {
                 }
             };
         }
+        if let (State::Watching(_), IoResult::Failed(why)) = (&self.state, result) {
+            self.not_read(now, heartbeat, why);
+            return None;
+        }
         if let IoResult::Failed(why) = result {
             self.retreat(now, heartbeat, why.clone());
             self.late.remove(&ticket);
@@ -451,6 +464,18 @@ impl Seat {
         }
         self.step(ticket, result, turn);
         None
+    }
+
+    /// The way to the disk is lost while another node hosts D, or nobody: said once.
+    fn not_read(&mut self, now: Time, heartbeat: Span, why: &str) {
+        if self.path_lost.is_none() {
+            let text = format!("this node cannot read the quorum disk: {why}");
+            self.news.push(("disk-path-lost", text));
+        }
+        self.path_lost = Some(why.to_owned());
+        self.misses = 0;
+        self.poll_at = now + heartbeat;
+        self.state = State::Watching(None);
     }
 
     /// Back to watching after a failed claim or adoption.

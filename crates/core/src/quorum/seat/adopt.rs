@@ -106,6 +106,9 @@ impl Seat {
     }
 
     fn watched(&mut self, now: Time, table: &Table, heartbeat: Span) {
+        if self.path_lost.take().is_some() {
+            self.news.push(("disk-path-back", "this node can read the quorum disk again".into()));
+        }
         let (slot, header) = table.newest();
         let Header { active, counter, .. } = header;
         if !self.renewed(Seen { slot, active, counter, first: now }, now) {
@@ -124,7 +127,8 @@ impl Seat {
     }
 
     /// A host that announces its renewals need not be watched on the disk: the counter that it
-    /// names had been taken up when it was sent, so all that D said under it is older (R5).
+    /// names had been taken up when it was sent, so all that D said under it is older (R5). It is
+    /// read now and then all the same: a path that was lost is not to be found out in need.
     pub(super) fn note_host(&mut self, now: Time, around: &Surroundings) {
         let (Some(host), Some(medium)) = (around.host, &self.medium) else { return };
         if !matches!(self.state, State::Watching(None)) {
@@ -135,7 +139,9 @@ impl Seat {
         let seen = Seen { slot, active, counter: host.counter, first: host.heard };
         self.renewed(seen, now);
         let (heartbeat, patience) = (around.timing.heartbeat, around.timing.patience());
-        self.poll_at = self.poll_at.max(host.heard + heartbeat + patience);
+        let rest = if self.path_lost.is_some() { PATH_CHECK_LOST } else { PATH_CHECK };
+        let next = (host.heard + heartbeat + patience).min(self.polled_at + heartbeat * rest);
+        self.poll_at = self.poll_at.max(next);
     }
 
     /// Takes a counter that was read or announced; `false` if it is not a new one.
@@ -312,6 +318,11 @@ impl Seat {
         self.state = State::Live(Box::new(live));
     }
 }
+
+/// Heartbeats between two looks at a disk that another node hosts: 5 s in `standard`.
+const PATH_CHECK: u64 = 50;
+/// The same while it cannot be read: 1 s in `standard`.
+const PATH_CHECK_LOST: u64 = 10;
 
 #[cfg(feature = "planted")]
 fn journal_planted(planted: Planted) -> stead_journal::Planted {
