@@ -38,6 +38,8 @@ pub(crate) struct Replica {
     ticks: Ticks,
     was: (StateRole, Term),
     transferred_term: Option<u64>,
+    /// Leadership was handed to it.
+    handed: Option<Message>,
     failed_transfer: bool,
     /// Heartbeats were asked for: those that the engine sends by its own clock come on top.
     beats: bool,
@@ -93,6 +95,7 @@ impl Replica {
             ballot: Ballot::default(),
             ticks,
             transferred_term: None,
+            handed: None,
             failed_transfer: false,
             beats: false,
             leader_heard: None,
@@ -268,10 +271,9 @@ impl Replica {
         }
         match raft.get_msg_type() {
             MessageType::MsgTimeoutNow => {
-                if self.is_behind() {
-                    return;
-                }
-                self.transferred_term = Some(self.raw.raft.term + 1);
+                self.handed = Some(raft);
+                self.take_over();
+                return;
             }
             MessageType::MsgRequestVote => self.note_failed_transfer(&raft),
             MessageType::MsgHeartbeat | MessageType::MsgAppend | MessageType::MsgSnapshot
@@ -536,6 +538,18 @@ impl Replica {
         }
     }
 
+    /// Campaigns when leadership was handed to it, as soon as all of its log is durable and what
+    /// is committed of it is applied (R10).
+    fn take_over(&mut self) {
+        if self.is_behind() || self.applied.0 < self.raw.raft.raft_log.committed {
+            return;
+        }
+        if let Some(handed) = self.handed.take().filter(|m| m.term >= self.raw.raft.term) {
+            self.transferred_term = Some(handed.term + 1);
+            let _ = self.raw.step(handed);
+        }
+    }
+
     fn installed(&mut self, state: &SavedState) {
         self.waiting.clear();
         if state.index > self.applied.0
@@ -569,6 +583,7 @@ impl Replica {
         if !done.is_empty() {
             self.raw.advance_apply_to(self.applied.0);
         }
+        self.take_over();
         done
     }
 
