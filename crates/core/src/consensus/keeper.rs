@@ -258,12 +258,9 @@ mod tests {
     }
 
     fn batch(number: u64, bytes: usize) -> Batch {
-        let entry = raft::eraftpb::Entry {
-            index: number,
-            data: vec![7; bytes].into(),
-            ..Default::default()
-        };
-        let record = LogRecord { hard: Default::default(), entries: vec![entry].into() };
+        let entry =
+            raft::eraftpb::Entry { index: number, data: vec![7; bytes], ..Default::default() };
+        let record = LogRecord { hard: Default::default(), entries: vec![entry] };
         Batch { number, record: Some(record), ..Batch::default() }
     }
 
