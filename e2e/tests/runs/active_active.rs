@@ -1,5 +1,7 @@
 //! Two nodes serve a group each. What happens to one node is none of the other group's business.
 
+use std::time::Duration;
+
 use e2e::{Roles, Site, World, Writer, other, processes, rounds, wait, witness};
 use rustix::process::Signal;
 use stead_lab::prober::Prober;
@@ -57,7 +59,16 @@ impl Pair {
         let missed = failed(&attempts, from_ns);
         let group = &self.sites[which].group;
         let ms: Vec<u64> = missed.iter().map(|a| (a.sent_ns - from_ns) / 1_000_000).collect();
-        let why = format!("{} of {asked} missed, {ms:?} ms after it: {missed:?}", ms.len());
+        // Whether the server's neighbour stood still as well tells whose fault it is.
+        let stood = self
+            .sites
+            .each_ref()
+            .map(|site| Duration::from_nanos(witness::longest_gap_ns(&self.world, site, from_ns)));
+        let why = format!(
+            "{} of {asked} missed, {ms:?} ms after it; witnesses stood still for {stood:?}: \
+             {missed:?}",
+            ms.len()
+        );
         assert!(missed.is_empty(), "{group}: {why}");
         assert!(asked > 0, "nobody asked {group}");
     }
