@@ -136,7 +136,8 @@ impl World {
     }
 
     fn order_monitor(&mut self, node: NodeId, order: ResourceOrder, at: Instant) {
-        let applied = self.node(node).service.as_ref().map(|s| s.seen.applied).unwrap_or_default();
+        let service = self.node(node).service.as_ref();
+        let applied = service.map(|s| s.applied_before).unwrap_or_default();
         let who = (node, applied);
         let verdict = self.checkers.dep.ordered(who, &order.resource, &order.action);
         self.verdict(verdict);

@@ -42,6 +42,7 @@ impl World {
     pub fn look_into(&mut self, node: NodeId) {
         let machine = &mut self.nodes[usize::from(node.0) - 1];
         let Some(service) = machine.service.as_mut() else { return };
+        service.applied_before = service.seen.applied;
         let leading = service.cluster.leading();
         for (voter, term) in &leading {
             if let Err(violation) = self.checkers.election.leads(*term, *voter) {

@@ -10,7 +10,7 @@ use stead_model::config::{
     NetworkEntry, NetworkRole, NodeAddress, NodeConfig, NodeEntry, QuorumConfig, QuorumDisk,
 };
 use stead_model::order::GuardReport;
-use stead_model::{Incarnation, NetworkId, NodeId, UtcMillis, VoterId};
+use stead_model::{Incarnation, LogIndex, NetworkId, NodeId, UtcMillis, VoterId};
 
 use crate::agenda::Happening;
 use crate::clock::Clock;
@@ -229,6 +229,7 @@ impl World {
             timer: None,
             lanes: [0; 2],
             seen: Seen::default(),
+            applied_before: LogIndex(0),
         });
         self.tally.services += 1;
         self.tally.services_within_lease += u64::from(within_lease);

@@ -113,6 +113,8 @@ pub struct Service {
     pub lanes: [Instant; 2],
     /// What was last seen of the core.
     pub seen: Seen,
+    /// How far it had applied before the call whose effects are carried out.
+    pub applied_before: LogIndex,
 }
 
 /// What the checkers last saw of a core.
