@@ -199,7 +199,8 @@ impl Keeper {
                 return false;
             }
             self.queue[at].stage = Stage::Installing;
-            return !self.snapshot_flights.is_empty() || self.settle(at);
+            // A record after it makes no sense to a reader before it is durable.
+            return self.snapshot_flights.is_empty() && self.settle(at);
         }
         let Some(record) = &batch.record else {
             self.queue[at].stage = Stage::Durable;
@@ -262,6 +263,21 @@ mod tests {
             raft::eraftpb::Entry { index: number, data: vec![7; bytes], ..Default::default() };
         let record = LogRecord { hard: Default::default(), entries: vec![entry] };
         Batch { number, record: Some(record), ..Batch::default() }
+    }
+
+    #[test]
+    fn nothing_is_appended_while_the_leaders_state_is_installed() {
+        let mut io = IoDesk::default();
+        let mut keeper = keeper(&mut io);
+        let install = Some(first_state(&[], &[], &Db::default()));
+        keeper.push(Batch { number: 1, install, ..Batch::default() }, &mut io);
+        let installing = keeper.tickets().count();
+        keeper.push(batch(2, 10), &mut io);
+        assert_eq!(keeper.tickets().count(), installing, "a record before its base");
+        write_all(&mut keeper, &mut io);
+        let numbers: Vec<u64> =
+            std::iter::from_fn(|| keeper.released()).map(|b| b.number).collect();
+        assert_eq!(numbers, [1, 2]);
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl Leading {
                 self.confirmed(replica, context, around);
             } else {
                 replica.read(context);
-                *around.beats = true;
+                // With a single voter nobody is asked, and nobody has heard a heartbeat.
+                *around.beats |= replica.voters().len() > 1;
             }
         }
     }
