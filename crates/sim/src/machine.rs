@@ -171,9 +171,7 @@ impl World {
         if let Some(service) = machine.service.as_mut() {
             service.timer = None;
         }
-        if let Some(keeper) = machine.keeper.as_mut() {
-            keeper.timer = None;
-        }
+        let pending = machine.keeper.as_mut().and_then(|keeper| keeper.timer.take());
         if self.rng.chance(500) {
             self.timers_fire_now(node);
         }
@@ -184,6 +182,13 @@ impl World {
         }
         self.set_timer(node);
         self.set_guard_timer(node);
+        // The guard need not have stood still: what it is about to wake for it wakes for.
+        let pending = pending.filter(|timer| timer.fires_at > self.now);
+        if let (Some(pending), Some(keeper)) = (pending, self.node_mut(node).keeper.as_mut())
+            && keeper.timer.is_some_and(|timer| pending.fires_at < timer.fires_at)
+        {
+            keeper.timer = Some(pending);
+        }
     }
 
     fn timers_fire_now(&mut self, node: NodeId) {

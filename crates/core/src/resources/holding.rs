@@ -318,7 +318,10 @@ impl Holding {
         if self.tenure == Tenure::Unknown {
             return None;
         }
-        self.machines.values().filter(|m| m.accepts(lease)).filter_map(Machine::due).min()
+        let due = |(id, m): (&ResourceId, &Machine)| {
+            m.due().filter(|_| m.accepts(lease) && orders::may_time_out(self, id))
+        };
+        self.machines.iter().filter_map(due).min()
     }
 
     /// Orders what can be ordered, and notices when the group is stopped for good.

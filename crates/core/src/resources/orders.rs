@@ -69,6 +69,9 @@ pub(super) fn has_something_to_start(holding: &Holding) -> bool {
 fn time_out(holding: &mut Holding, desk: &mut Desk<'_>, lease: LeaseNumber) {
     let ids: Vec<ResourceId> = holding.machines.keys().cloned().collect();
     for id in ids {
+        if !may_time_out(holding, &id) {
+            continue;
+        }
         let Some(machine) = holding.machines.get_mut(&id).filter(|m| m.accepts(lease)) else {
             continue;
         };
@@ -79,6 +82,16 @@ fn time_out(holding: &mut Holding, desk: &mut Desk<'_>, lease: LeaseNumber) {
             }
             happened => holding.happened(desk.now, &id, happened, desk.out),
         }
+    }
+}
+
+/// Whether a call may be given up: what is terminated then must have nothing on it that runs
+/// (I-DEP). What stands on it is given up first.
+pub(super) fn may_time_out(holding: &Holding, id: &ResourceId) -> bool {
+    match holding.machines.get(id).map(|m| &m.state) {
+        Some(State::Starting(_) | State::Stopping(..)) => is_free(holding, id),
+        Some(State::Offline | State::Online(_) | State::Stuck { .. } | State::Failed(_)) => true,
+        None => false,
     }
 }
 
