@@ -405,8 +405,16 @@ impl World {
         self.plan.processes.hangs = 0;
         let weather = &mut self.net.weather;
         (weather.loss, weather.duplicates, weather.stragglers, weather.breaks) = (0, 0, 0, 0);
+        self.end_slow_flights();
         self.leave_one_away();
         self.begin_judging();
+    }
+
+    /// What slow and hanging disks still have to do ends with the faults.
+    fn end_slow_flights(&mut self) {
+        for flight in self.flights.keys().copied() {
+            self.agenda.put(self.now + 1_000_000, Happening::Ended { flight });
+        }
     }
 
     /// One node stays away for good, the host of D more often than not.
