@@ -228,9 +228,10 @@ impl World {
                 self.stop_processes(node, Power::ServiceStalled);
                 // As long as the others need to act, in half of the cases: it wakes just then.
                 let beat = self.timing.heartbeat.0;
-                let stalled = match self.rng.chance(500) {
-                    true => self.rng.between(beat * 2, beat * 10),
-                    false => self.rng.wild(beat, lasts),
+                let stalled = if self.rng.chance(500) {
+                    self.rng.between(beat * 2, beat * 10)
+                } else {
+                    self.rng.wild(beat, lasts)
                 };
                 self.recover_later(Recovery::Wake(node), stalled);
             }

@@ -164,8 +164,6 @@ impl World {
     /// A lease came into force: when it and the grace are over, nothing may act (I-QUORUM).
     fn lease_is_set(&mut self, node: NodeId, until: Time) {
         let slack = self.grace_and_rounding();
-        // A deadline that is moved down to what is past counts from now on.
-        let until = until.max(self.local(node));
         let at = self.due(node, until + slack);
         let machine = self.node_mut(node);
         let boot = machine.boot;

@@ -163,9 +163,10 @@ impl World {
         let (address, resource) = ((node, boot, monitor), claim.resource.clone());
         let admitted = self.admit(node, monitor, claim, kind);
         let habits = self.plan.processes;
-        let hangs = admitted.is_ok() && self.rng.chance(habits.hangs);
+        let hangs =
+            admitted.is_ok() && (self.rng.chance(habits.hangs) | self.hangs_next.remove(&resource));
         let phase = match &admitted {
-            Ok(_) if hangs | self.hangs_next.remove(&resource) => Phase::Hanging,
+            Ok(_) if hangs => Phase::Hanging,
             Ok(_) => Phase::Starting,
             Err(_) => Phase::Idle,
         };

@@ -11,7 +11,7 @@ use crate::effect::Channel;
 /// What one Ready asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// To be told to [`Replica::persisted`].
+    /// To be told to `Replica::persisted`.
     pub(crate) number: u64,
     /// Must become durable; `None`: nothing to persist.
     pub(crate) record: Option<LogRecord>,

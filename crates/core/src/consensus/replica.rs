@@ -353,14 +353,17 @@ impl Replica {
         Ok(self.tail_index())
     }
 
-    /// Asks a quorum whether this replica still leads; comes back in [`Batch::reads`]. With a
-    /// single voter the engine asks nobody, so the leader must be that voter.
-    pub(crate) fn read(&mut self, context: u64) {
+    /// Asks a quorum whether this replica still leads; comes back in [`Batch::reads`]. Whether
+    /// heartbeats carry the question: a single voter asks nobody, and one without a vote must not
+    /// ask, for beside a single voter the engine would believe it without an answer.
+    pub(crate) fn read(&mut self, context: u64) -> bool {
         if !self.has_vote() {
-            return;
+            return false;
         }
-        self.beats = true;
+        let asks = self.raw.raft.prs().conf().voters().ids().len() > 1;
+        self.beats |= asks;
         self.raw.read_index(context.to_le_bytes().to_vec());
+        asks
     }
 
     /// Hands leadership to another voter.

@@ -113,9 +113,7 @@ impl Leading {
             if self.planted.has(Fault::NoQuorumConfirmation) {
                 self.confirmed(replica, context, around);
             } else {
-                replica.read(context);
-                // With a single voter nobody is asked, and nobody has heard a heartbeat.
-                *around.beats |= replica.voters().len() > 1;
+                *around.beats |= replica.read(context);
             }
         }
     }

@@ -43,7 +43,6 @@ pub(crate) struct Live {
 /// What a round covers and how far it is.
 #[derive(Debug)]
 struct Round {
-    began: Time,
     header_write: Option<Ticket>,
     table_read: Option<Ticket>,
     table_fine: bool,
@@ -115,7 +114,7 @@ impl Live {
 
     /// When the round under way began.
     pub(super) fn round_began(&self) -> Option<Time> {
-        self.round.as_ref().map(|r| r.began)
+        self.round.as_ref().map(|_| self.began)
     }
 
     /// Number of the last round that has begun.
@@ -140,8 +139,8 @@ impl Live {
         }
         let timing = &around.timing;
         let heartbeat = timing.heartbeat;
-        if let Some(round) = &self.round {
-            self.hangs = now.since(round.began) > heartbeat * 4;
+        if self.round.is_some() {
+            self.hangs = now.since(self.began) > heartbeat * 4;
             return None;
         }
         self.hangs = false;
@@ -162,7 +161,6 @@ impl Live {
         self.began = now;
         self.beat_at = now + pace + timing.patience();
         let mut round = Round {
-            began: now,
             header_write: None,
             table_read: None,
             table_fine: false,

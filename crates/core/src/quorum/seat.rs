@@ -210,11 +210,11 @@ impl Seat {
                 Some(why) => format!("unreadable: {why}"),
                 None => "not read yet".into(),
             },
-            State::Watching(_) if self.path_lost.is_some() => {
-                format!("cannot be read: {}", self.path_lost.as_deref().unwrap_or_default())
-            }
-            State::Watching(_) if self.free => "let go: no leader was heard".into(),
-            State::Watching(_) => "watched".into(),
+            State::Watching(_) => match &self.path_lost {
+                Some(why) => format!("cannot be read: {why}"),
+                None if self.free => "let go: no leader was heard".into(),
+                None => "watched".into(),
+            },
             State::Reading(..) | State::WritingClaim(..) | State::ReadingAgain(..) => {
                 "being claimed".into()
             }
@@ -453,13 +453,13 @@ impl Seat {
                 }
             };
         }
-        if let (State::Watching(_), IoResult::Failed(why)) = (&self.state, result) {
-            self.not_read(now, heartbeat, why);
-            return None;
-        }
         if let IoResult::Failed(why) = result {
-            self.retreat(now, heartbeat, why.clone());
-            self.late.remove(&ticket);
+            if matches!(self.state, State::Watching(_)) {
+                self.not_read(now, heartbeat, why);
+            } else {
+                self.retreat(now, heartbeat, why.clone());
+                self.late.remove(&ticket);
+            }
             return None;
         }
         self.step(ticket, result, turn);

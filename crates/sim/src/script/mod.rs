@@ -117,7 +117,7 @@ pub enum Verb {
     MonitorStops(Who),
     /// `monitor-goes-on WHO`
     MonitorGoesOn(Who),
-    /// The next start of a resource hangs in its monitor.
+    /// `hang RESOURCE`: its next start hangs in the monitor.
     Hang(ResourceId),
     /// `fail RESOURCE`: it ends by itself.
     Fail(ResourceId),
