@@ -10,6 +10,8 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use serde::{Deserialize, Serialize};
+
 /// A process about to be started.
 #[derive(Debug)]
 pub(crate) struct Spawn<'a> {
@@ -28,7 +30,7 @@ pub(crate) struct Spawn<'a> {
 }
 
 /// Where a process lives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Place {
     /// Beside its parent.
     Beside,
@@ -296,6 +298,23 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: it is open, and by the contract with the parent it is ours alone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether a descriptor of this process stays open when it executes another program.
+pub(crate) fn stays_open(number: RawFd, stays: bool) -> io::Result<()> {
+    let flags = if stays { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: a plain system call about a number; whoever owns the descriptor keeps it.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, flags) })
+}
+
+/// Replaces the program of this process; returns only if that failed. Signals that are blocked
+/// stay blocked, and what is pending stays pending.
+pub(crate) fn execute(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: both are arrays of C strings that end with a null pointer and outlive the call. The
+    // process has one thread, so nobody else's work is cut off.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
 }
 
 fn check(result: i32) -> io::Result<()> {

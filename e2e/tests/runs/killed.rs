@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use stead_lab::boot_ns;
 use stead_model::group::GroupState;
 
-use crate::stage::{Place, Stage, failed};
+use crate::stage::{Place, Stage};
 
 const WEB: Role<'static> = Role::Application("demo-web");
 const WITNESS: Role<'static> = Role::Application("lab-stamp");
@@ -61,41 +61,4 @@ fn killed_guard_takes_everything_with_it() {
         tell(&format!("all ended within {stopped} ms, {owner} answered after {served} ms"));
     }
     witness::one_at_a_time(&stage.world, &stage.site, 0);
-}
-
-#[test]
-fn killed_monitor_leaves_applications_running() {
-    let stage = Stage::set("killed-monitor");
-    for round in 0..rounds() {
-        let place = if round % 2 == 0 { Place::Leader } else { Place::Follower };
-        let owner = place.of(stage.arrange(place));
-        let epoch = stage.epoch(owner);
-        let before = [WEB, WITNESS].map(|role| processes::find(&stage.world, owner, role));
-        let monitor = processes::find(&stage.world, owner, Role::Monitor);
-        let killed_ns = boot_ns();
-        processes::signal(monitor, Signal::KILL);
-        until("another monitor", || {
-            let found = processes::all(&stage.world, owner, Role::Monitor);
-            found.first().is_some_and(|pid| *pid != monitor)
-        });
-        adopted(&stage, owner);
-        let after = [WEB, WITNESS].map(|role| processes::find(&stage.world, owner, role));
-        assert_eq!(before, after, "applications were restarted");
-        assert_eq!(stage.epoch(owner), epoch, "the group moved");
-        let missed = failed(&stage.prober.attempts(), killed_ns);
-        assert!(missed.is_empty(), "{} answers missed: {:?}", missed.len(), missed.first());
-    }
-    witness::one_at_a_time(&stage.world, &stage.site, 0);
-}
-
-/// Every resource is online and was checked by the new monitor.
-fn adopted(stage: &Stage, owner: stead_model::NodeId) {
-    wait("all resources adopted and checked", || {
-        let group = stage.world.group(owner, &stage.site.group);
-        let bad = group.resources.iter().find(|resource| {
-            let health = resource.health != stead_model::resource::Health::Good;
-            health || resource.state != stead_model::resource::ResourceState::Online
-        });
-        bad.map_or(Ok(()), |r| Err(format!("{} {:?} {:?}", r.resource, r.state, r.health)))
-    });
 }

@@ -48,6 +48,22 @@ impl Stage {
         })
     }
 
+    /// Waits until every resource is online and was checked since its monitor or the node service
+    /// was started, in the eyes of its owner.
+    pub(crate) fn adopted(&self, owner: NodeId) {
+        wait("all resources adopted and checked", || {
+            let view = self.world.cluster().view(owner).map_err(|error| error.to_string())?;
+            let mut groups = view.groups.into_iter();
+            let group = groups.find(|g| g.group.as_str() == self.site.group);
+            let group = group.ok_or("the group is unknown")?;
+            let bad = group.resources.iter().find(|resource| {
+                let unchecked = resource.health != stead_model::resource::Health::Good;
+                unchecked || resource.state != stead_model::resource::ResourceState::Online
+            });
+            bad.map_or(Ok(()), |r| Err(format!("{} {:?} {:?}", r.resource, r.state, r.health)))
+        });
+    }
+
     pub(crate) fn epoch(&self, node: NodeId) -> u64 {
         self.world.group(node, &self.site.group).epoch.0
     }

@@ -27,6 +27,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use stead_model::order::{Admitted, GuardOrder, GuardReport, GuardStatus};
 use stead_model::wire::guard::{Claim, InstanceId, MonitorId, Refusal, ThingKind};
 use stead_model::{Incarnation, LeaseNumber, Span, Time};
@@ -115,11 +116,12 @@ impl Planted {
     }
 }
 
-/// The guard's decisions.
-#[derive(Clone, Debug)]
+/// The guard's decisions. Its fields are part of what a guard hands over at an upgrade.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Guard {
     incarnation: Incarnation,
     grace: Span,
+    #[serde(skip)]
     planted: Planted,
     state: State,
     /// The highest lease number heard of.
@@ -134,7 +136,7 @@ pub struct Guard {
     instance_next: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum State {
     Idle,
     Leased(Lease),
@@ -142,20 +144,20 @@ enum State {
     Ended,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Lease {
     number: LeaseNumber,
     until: Time,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Grace {
     Until(Time),
     Over,
 }
 
 /// What follows a hard stop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Then {
     /// The guard ends.
     End,
@@ -164,13 +166,13 @@ enum Then {
 }
 
 /// Whether a hard stop has come to the addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Addresses {
     Wait,
     Ordered,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Held {
     claim: Claim,
     kind: ThingKind,

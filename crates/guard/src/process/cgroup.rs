@@ -12,8 +12,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
 use stead_model::Incarnation;
 
+use super::handover::{Kept, Luggage};
 use crate::sys;
 
 /// Names of the folders of guards begin so.
@@ -23,7 +25,14 @@ const PREFIX: &str = "stead-guard-";
 #[derive(Debug)]
 pub(super) struct CgroupTree {
     folder: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// The guard's tree on its way to the program that takes over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TreeParcel {
+    folder: PathBuf,
+    lock: Kept,
 }
 
 /// The control group of one program.
@@ -37,7 +46,25 @@ pub(super) struct Cgroup {
     procs: File,
 }
 
+/// A control group on its way to the program that takes over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CgroupParcel {
+    folder: PathBuf,
+    freeze: Kept,
+    kill: Option<Kept>,
+    events: Kept,
+    procs: Kept,
+}
+
 impl CgroupTree {
+    pub(super) fn hand_over(&self, luggage: &mut Luggage) -> TreeParcel {
+        TreeParcel { folder: self.folder.clone(), lock: luggage.keep(&self.lock) }
+    }
+
+    pub(super) fn take_over(parcel: TreeParcel) -> io::Result<Self> {
+        Ok(Self { folder: parcel.folder, lock: File::from(parcel.lock.take()?) })
+    }
+
     /// Makes the guard's own folder below the control group it was started in.
     ///
     /// # Errors
@@ -53,7 +80,7 @@ impl CgroupTree {
         fs::create_dir(&folder)?;
         let lock = File::open(&folder)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        let tree = Self { folder, _lock: lock };
+        let tree = Self { folder, lock };
         tree.create("probe")?.remove()?;
         Ok(tree)
     }
@@ -83,6 +110,27 @@ impl Drop for CgroupTree {
 }
 
 impl Cgroup {
+    pub(super) fn hand_over(&self, luggage: &mut Luggage) -> CgroupParcel {
+        CgroupParcel {
+            folder: self.folder.clone(),
+            freeze: luggage.keep(&self.freeze),
+            kill: self.kill.as_ref().map(|kill| luggage.keep(kill)),
+            events: luggage.keep(&self.events),
+            procs: luggage.keep(&self.procs),
+        }
+    }
+
+    pub(super) fn take_over(parcel: CgroupParcel) -> io::Result<Self> {
+        let file = |kept: Kept| kept.take().map(File::from);
+        Ok(Self {
+            folder: parcel.folder,
+            freeze: file(parcel.freeze)?,
+            kill: parcel.kill.map(file).transpose()?,
+            events: file(parcel.events)?,
+            procs: file(parcel.procs)?,
+        })
+    }
+
     /// Moves a process in; where that is refused the group is removed again.
     pub(super) fn entered_by(mut self, pid: i32) -> Option<Self> {
         match self.procs.write_all(pid.to_string().as_bytes()) {

@@ -7,9 +7,11 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use serde::{Deserialize, Serialize};
 use stead_model::{Span, Time};
 
-use super::link::{Link, LinkError};
+use super::handover::{self, Kept, Luggage};
+use super::link::{Link, LinkError, LinkParcel};
 use super::privilege::Privilege;
 use super::program::c_strings;
 use crate::sys::{self, Place, Spawn, Spawned};
@@ -52,7 +54,71 @@ pub(super) struct Running {
     since: Time,
 }
 
+/// A child on its way to the program that takes over.
+#[derive(Default, Debug, Serialize, Deserialize)]
+pub(super) struct ChildParcel {
+    state: StateParcel,
+    pause: Span,
+    blameless: bool,
+}
+
+#[derive(Default, Debug, Serialize, Deserialize)]
+enum StateParcel {
+    #[default]
+    Down,
+    StartAt(Time),
+    Up {
+        process: ProcessParcel,
+        link: Option<LinkParcel>,
+        since: Time,
+    },
+}
+
+/// A process on its way to the program that takes over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ProcessParcel {
+    pid: i32,
+    pidfd: Kept,
+}
+
+impl ProcessParcel {
+    pub(super) fn pack(process: &Spawned, luggage: &mut Luggage) -> Self {
+        Self { pid: process.pid, pidfd: luggage.keep(&process.pidfd) }
+    }
+
+    pub(super) fn unpack(self) -> io::Result<Spawned> {
+        Ok(Spawned { pid: self.pid, pidfd: self.pidfd.take()? })
+    }
+}
+
 impl Child {
+    pub(super) fn hand_over(&self, luggage: &mut Luggage) -> ChildParcel {
+        let state = match &self.state {
+            ChildState::Down => StateParcel::Down,
+            ChildState::StartAt(at) => StateParcel::StartAt(*at),
+            ChildState::Up(Running { process, link, since }) => StateParcel::Up {
+                process: ProcessParcel::pack(process, luggage),
+                link: link.as_ref().map(|link| link.hand_over(luggage)),
+                since: *since,
+            },
+        };
+        ChildParcel { state, pause: self.pause, blameless: self.blameless }
+    }
+
+    pub(super) fn take_over(argv: Vec<String>, parcel: ChildParcel) -> io::Result<Self> {
+        let ChildParcel { state, pause, blameless } = parcel;
+        let state = match state {
+            StateParcel::Down => ChildState::Down,
+            StateParcel::StartAt(at) => ChildState::StartAt(at),
+            StateParcel::Up { process, link, since } => ChildState::Up(Running {
+                process: process.unpack()?,
+                link: link.map(Link::take_over).transpose()?,
+                since,
+            }),
+        };
+        Ok(Self { argv, state, pause, blameless })
+    }
+
     pub(super) fn new(argv: Vec<String>) -> Self {
         Self { argv, state: ChildState::Down, pause: Span::ZERO, blameless: false }
     }
@@ -136,6 +202,12 @@ impl Child {
         }
     }
 
+    /// Tells it to end in order, if it runs; it is to be started again.
+    pub(super) fn end_in_order(&mut self) {
+        self.blameless = self.is_up();
+        self.signal(libc::SIGTERM);
+    }
+
     /// Kills it, if it runs, for no fault of its own; it is not started before it is wanted.
     pub(super) fn kill(&mut self) {
         self.unwant();
@@ -173,7 +245,7 @@ fn launch(argv: &[String], privilege: Privilege) -> io::Result<(Spawned, Link)> 
     let (link, theirs) = Link::pair()?;
     let argv = c_strings(argv)?;
     let program = argv.first().ok_or_else(|| io::Error::other("no command"))?;
-    let env = environment()?;
+    let env = environment(GUARD_VARIABLE, GUARD_FD)?;
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let fds =
         [(stdin.as_fd(), 0), (stdout.as_fd(), 1), (stderr.as_fd(), 2), (theirs.as_fd(), GUARD_FD)];
@@ -188,10 +260,15 @@ fn launch(argv: &[String], privilege: Privilege) -> io::Result<(Spawned, Link)> 
     Ok((process, link))
 }
 
-/// The guard's own environment and the number of the descriptor.
-fn environment() -> io::Result<Vec<CString>> {
-    let own = std::env::vars().filter(|(name, _)| name != "STEAD_GUARD_FD");
+/// The guard's own environment and the number of a descriptor.
+pub(super) fn environment(name: &str, number: i32) -> io::Result<Vec<CString>> {
+    let own = std::env::vars().filter(|(name, _)| !DESCRIPTORS.contains(&name.as_str()));
     let mut all: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
-    all.push(format!("STEAD_GUARD_FD={GUARD_FD}"));
+    all.push(format!("{name}={number}"));
     c_strings(&all)
 }
+
+/// The variable with the number of a child's descriptor to the guard.
+const GUARD_VARIABLE: &str = "STEAD_GUARD_FD";
+/// Variables about one process, of no meaning for another.
+const DESCRIPTORS: [&str; 2] = [GUARD_VARIABLE, handover::VARIABLE];

@@ -37,7 +37,8 @@ impl GuardProcess {
                 if version != VERSION {
                     self.notice(wrong_version("node service", version));
                 }
-                for notice in self.notices.clone() {
+                let once = std::mem::take(&mut self.last_words);
+                for notice in self.notices.clone().into_iter().chain(once) {
                     self.tell_node(&notice.message());
                 }
                 let status = self.guard.begin_service();
@@ -62,6 +63,7 @@ impl GuardProcess {
                 let inventory = self.inventory();
                 self.tell_monitor(&GuardToMonitor::Inventory(inventory));
                 self.feed(Input::MonitorReady(self.monitor_id));
+                self.monitor_is_new();
             }
             MonitorToGuard::Admit { request, claim, thing } => {
                 let answer = match self.admit(claim, thing) {

@@ -7,9 +7,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use stead_model::wire::codec::{self, FrameError};
+
+use super::handover::{Kept, Luggage};
 
 /// Largest amount kept for a child that does not read, and largest frame accepted from one.
 const KEPT_BYTES_MAX: usize = 4 << 20;
@@ -39,7 +41,28 @@ pub(super) struct Link {
     to_send: Vec<u8>,
 }
 
+/// A link on its way to the program that takes over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LinkParcel {
+    socket: Kept,
+    received: Vec<u8>,
+    to_send: Vec<u8>,
+}
+
 impl Link {
+    pub(super) fn hand_over(&self, luggage: &mut Luggage) -> LinkParcel {
+        LinkParcel {
+            socket: luggage.keep(&self.socket),
+            received: self.received.clone(),
+            to_send: self.to_send.clone(),
+        }
+    }
+
+    pub(super) fn take_over(parcel: LinkParcel) -> io::Result<Self> {
+        let LinkParcel { socket, received, to_send } = parcel;
+        Ok(Self { socket: UnixStream::from(socket.take()?), received, to_send })
+    }
+
     /// A link and the end for the child.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (socket, child) = UnixStream::pair()?;

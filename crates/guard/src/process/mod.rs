@@ -17,19 +17,23 @@ mod cgroup;
 mod child;
 mod clock;
 mod conversation;
+mod handover;
 mod link;
 mod options;
 mod privilege;
 mod program;
 mod undo;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
+use serde::{Deserialize, Serialize};
 use stead_model::wire::guard::{
     AddressUndo, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
 };
@@ -40,18 +44,29 @@ use crate::sys;
 use cgroup::CgroupTree;
 use child::Child;
 use clock::{Timer, boot_time};
+use handover::HandoverError;
 use link::LinkError;
 pub use options::{GuardOptions, OptionsError};
 use program::{Namespaces, Program, ProgramHost, Remains};
 use undo::Undoer;
+use upgrade::Upgrade;
 
 /// How long the node service may take to leave the cluster when the guard is told to end.
 const LEAVE: Span = Span::from_secs(10);
 
-/// Runs the guard until it is told to end (TERM): `stead guard`.
+/// Notices kept for the next node service; it may never come.
+const LAST_WORDS_MAX: usize = 8;
+
+/// Runs the guard until it is told to end (TERM): `stead guard`. HUP means to go on as the program
+/// that is now where this one was started from.
 #[must_use]
 pub fn run(args: &[String]) -> ExitCode {
+    let (check, args) = match args.split_first() {
+        Some((first, rest)) if first == upgrade::CHECK => (true, rest),
+        Some(_) | None => (false, args),
+    };
     match GuardOptions::parse(args) {
+        Ok(_) if check => upgrade::check(),
         Ok(options) => run_with(options),
         Err(error) => {
             say(&error.to_string());
@@ -60,10 +75,15 @@ pub fn run(args: &[String]) -> ExitCode {
     }
 }
 
-/// Runs the guard with these options.
+/// Runs the guard with these options; goes on for another one, if this process was one before.
 #[must_use]
 pub fn run_with(options: GuardOptions) -> ExitCode {
-    match GuardProcess::start(options) {
+    let begun = match handover::inherited() {
+        Ok(None) => GuardProcess::start(options).map_err(HandoverError::from),
+        Ok(Some(state)) => GuardProcess::take_over(options, state),
+        Err(why) => Err(why.into()),
+    };
+    match begun {
         Ok(mut process) => {
             process.serve();
             ExitCode::SUCCESS
@@ -75,11 +95,17 @@ pub fn run_with(options: GuardOptions) -> ExitCode {
     }
 }
 
+/// Tells whether this program could take over from a guard that asks with its state.
+#[must_use]
+pub fn check_state() -> ExitCode {
+    upgrade::check()
+}
+
 /// Something people should know; told to each node service that starts.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Notice {
     warning: bool,
-    code: &'static str,
+    code: String,
     text: String,
 }
 
@@ -101,7 +127,12 @@ struct GuardProcess {
     addresses: BTreeMap<InstanceId, AddressUndo>,
     undo_again: BTreeSet<InstanceId>,
     notices: Vec<Notice>,
+    /// What the next node service is told once.
+    last_words: Vec<Notice>,
     ending: Ending,
+    /// Command of the guard itself.
+    own: Vec<String>,
+    upgrade: Upgrade,
 }
 
 /// A program whose init ended.
@@ -126,10 +157,7 @@ enum Ending {
 
 impl GuardProcess {
     fn start(options: GuardOptions) -> io::Result<Self> {
-        let signals = sys::signals(Some(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT]))?;
-        set_child_subreaper(Some(getpid()))?;
-        let log_folder = options.root.join("var/lib/stead/logs");
-        std::fs::create_dir_all(&log_folder)?;
+        let (signals, log_folder) = Self::surroundings(&options)?;
         let mut random = [0; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let incarnation = Incarnation(u64::from_ne_bytes(random));
@@ -158,12 +186,25 @@ impl GuardProcess {
             addresses: BTreeMap::new(),
             undo_again: BTreeSet::new(),
             notices: Vec::new(),
+            last_words: Vec::new(),
             ending: Ending::No,
+            own: options.own,
+            upgrade: Upgrade::None,
         };
         notices.into_iter().for_each(|notice| process.notice(notice));
         process.node.want(boot_time());
         process.monitor.want(boot_time());
         Ok(process)
+    }
+
+    /// What a guard needs however it begins: its signals and the folder of the output files.
+    fn surroundings(options: &GuardOptions) -> io::Result<(OwnedFd, PathBuf)> {
+        let which = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+        let signals = sys::signals(Some(&which))?;
+        set_child_subreaper(Some(getpid()))?;
+        let log_folder = options.root.join("var/lib/stead/logs");
+        std::fs::create_dir_all(&log_folder)?;
+        Ok((signals, log_folder))
     }
 
     fn serve(&mut self) {
@@ -173,6 +214,7 @@ impl GuardProcess {
             self.start_children();
             self.undo_what_failed();
             self.leave_in_time();
+            self.go_on_with_upgrade();
             self.wait();
             self.feed(Input::Deadline);
             let died = self.take_signals();
@@ -200,6 +242,7 @@ impl GuardProcess {
             self.monitor.start_at(),
             undo,
             leave,
+            self.upgrade.next(),
         ];
         self.timer.set(times.into_iter().flatten().min());
         let mut fds = vec![
@@ -244,20 +287,25 @@ impl GuardProcess {
     fn take_signals(&mut self) -> bool {
         let mut died = false;
         while let Some(signal) = sys::next_signal(&self.signals) {
-            if signal == libc::SIGCHLD {
-                died = true;
-                continue;
-            }
-            match self.ending {
-                Ending::No if self.node.is_up() => {
-                    self.ending = Ending::NodeLeaves(boot_time() + LEAVE);
-                    self.node.signal(libc::SIGTERM);
-                }
-                Ending::No | Ending::NodeLeaves(_) => self.stop_everything(),
-                Ending::Stopping | Ending::Finished => {}
+            match signal {
+                libc::SIGCHLD => died = true,
+                libc::SIGHUP => self.begin_upgrade(),
+                _ => self.told_to_end(),
             }
         }
         died
+    }
+
+    /// The guard is told to end; told again, it does not wait for the node service.
+    fn told_to_end(&mut self) {
+        match self.ending {
+            Ending::No if self.node.is_up() => {
+                self.ending = Ending::NodeLeaves(boot_time() + LEAVE);
+                self.node.signal(libc::SIGTERM);
+            }
+            Ending::No | Ending::NodeLeaves(_) => self.stop_everything(),
+            Ending::Stopping | Ending::Finished => {}
+        }
     }
 
     fn leave_in_time(&mut self) {
@@ -306,7 +354,8 @@ impl GuardProcess {
         let list = list.unwrap_or_default();
         let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
         let left = children.filter(|pid: &i32| {
-            !self.node.is(*pid) && !self.monitor.is(*pid) && self.instance_of(*pid).is_none()
+            let service = self.node.is(*pid) || self.monitor.is(*pid);
+            !service && !self.upgrade.is_check(*pid) && self.instance_of(*pid).is_none()
         });
         // None of them was waited for, so the number is still theirs.
         left.map(|pid| drop(sys::kill(pid, libc::SIGKILL))).count()
@@ -316,16 +365,14 @@ impl GuardProcess {
         let now = boot_time();
         if self.monitor.is(pid) {
             self.monitor.died(now);
-            let why = words(status);
+            let why = self.how_monitor_ended(status);
             self.feed(Input::MonitorExited { monitor: self.monitor_id, why });
         } else if self.node.is(pid) {
             self.node.died(now);
+            self.node_is_gone();
             match self.ending {
                 Ending::No => {
-                    self.notice_now(&Notice::warning(
-                        "node-service-died",
-                        format!("the node service {} and is started again", words(status)),
-                    ));
+                    self.notice_next(node_ended(status));
                     self.node.want(now);
                 }
                 Ending::NodeLeaves(_) => self.stop_everything(),
@@ -333,6 +380,8 @@ impl GuardProcess {
             }
         } else if let Some(instance) = self.instance_of(pid) {
             self.program_ended(instance);
+        } else if self.upgrade.is_check(pid) {
+            self.checked(status);
         }
     }
 
@@ -359,6 +408,13 @@ impl GuardProcess {
         }
     }
 
+    /// Keeps a notice for the next node service only.
+    fn notice_next(&mut self, notice: Notice) {
+        say(&notice.text);
+        self.last_words.truncate(LAST_WORDS_MAX - 1);
+        self.last_words.push(notice);
+    }
+
     fn notice_now(&mut self, notice: &Notice) {
         say(&notice.text);
         self.tell_node(&notice.message());
@@ -374,12 +430,12 @@ impl GuardProcess {
 }
 
 impl Notice {
-    fn info(code: &'static str, text: impl Into<String>) -> Self {
-        Self { warning: false, code, text: text.into() }
+    fn info(code: &str, text: impl Into<String>) -> Self {
+        Self { warning: false, code: code.into(), text: text.into() }
     }
 
-    fn warning(code: &'static str, text: impl Into<String>) -> Self {
-        Self { warning: true, code, text: text.into() }
+    fn warning(code: &str, text: impl Into<String>) -> Self {
+        Self { warning: true, code: code.into(), text: text.into() }
     }
 
     fn no_cgroups(why: &io::Error) -> Self {
@@ -389,7 +445,17 @@ impl Notice {
 
     fn message(&self) -> GuardToNode {
         let Self { warning, code, text } = self.clone();
-        GuardToNode::Notice { warning, code: code.into(), text }
+        GuardToNode::Notice { warning, code, text }
+    }
+}
+
+/// The node service ended though nobody told the guard to end.
+fn node_ended(status: WaitStatus) -> Notice {
+    let text = format!("the node service {} and is started again", words(status));
+    if status.exit_status() == Some(0) {
+        Notice::info("node-service-restarted", text)
+    } else {
+        Notice::warning("node-service-died", text)
     }
 }
 

@@ -11,6 +11,8 @@ use thiserror::Error;
 pub struct GuardOptions {
     /// Folder that stands for `/`; from the environment variable `STEAD_ROOT`.
     pub root: PathBuf,
+    /// Command of the guard itself: what an upgrade executes.
+    pub own: Vec<String>,
     /// Command of the node service.
     pub node: Vec<String>,
     /// Command of the monitor.
@@ -61,14 +63,24 @@ impl GuardOptions {
         }
         let root = std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
         let grace = read_config(&root)?.profile.timing().grace;
-        let program = std::env::current_exe().map_err(OptionsError::Program)?;
+        let program = own_program().map_err(OptionsError::Program)?;
         let command = |words: &[&str]| {
             let program = program.to_string_lossy().into_owned();
             let words = words.iter().map(ToString::to_string);
             std::iter::once(program).chain(words).collect()
         };
         let (node, monitor) = (command(&["node", "run"]), command(&["monitor"]));
-        Ok(Self { root, node, monitor, init: command(&["init"]), grace })
+        let (own, init) = (command(&["guard"]), command(&["init"]));
+        Ok(Self { root, own, node, monitor, init, grace })
+    }
+}
+
+/// The path this program was started by, where that is a whole one: whatever lies there later is
+/// what an upgrade starts. A link is not followed now.
+fn own_program() -> std::io::Result<PathBuf> {
+    match std::env::args_os().next().map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Ok(path),
+        Some(_) | None => std::env::current_exe(),
     }
 }
 

@@ -67,6 +67,12 @@ fn lock_memory() -> Result<(), String> {
     })
 }
 
+/// Whether a notice is one of [`take`].
+pub(super) fn tells(notice: &Notice) -> bool {
+    let codes = ["memory-locked", "memory-not-locked", "real-time", "not-real-time"];
+    codes.contains(&notice.code.as_str())
+}
+
 fn pair(limit: Rlimit) -> (u64, u64) {
     (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX))
 }

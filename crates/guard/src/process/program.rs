@@ -12,11 +12,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use stead_model::ResourceId;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec};
 
-use super::cgroup::{Cgroup, CgroupTree};
+use super::cgroup::{Cgroup, CgroupParcel, CgroupTree};
+use super::child::ProcessParcel;
+use super::handover::{Kept, Luggage};
 use super::privilege::Privilege;
 use crate::init::{InitReport, InitSpec};
 use crate::sys::{self, Place, Spawn, Spawned};
@@ -40,7 +43,7 @@ pub(super) struct ProgramHost {
 }
 
 /// Whether programs get their own PID, IPC and mount namespace.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Namespaces {
     /// They do, as far as known.
     Used,
@@ -71,7 +74,42 @@ pub(super) enum Remains {
     Orphans,
 }
 
+/// A program on its way to the program that takes over the guard.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ProgramParcel {
+    init: ProcessParcel,
+    place: Place,
+    cgroup: Option<CgroupParcel>,
+    connection: Kept,
+    received: Vec<u8>,
+    hearing: Hearing,
+}
+
+/// [`Remains`] on their way to the program that takes over the guard.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum RemainsParcel {
+    Nothing,
+    InGroup(CgroupParcel),
+    Orphans,
+}
+
 impl Remains {
+    pub(super) fn hand_over(&self, luggage: &mut Luggage) -> RemainsParcel {
+        match self {
+            Self::Nothing => RemainsParcel::Nothing,
+            Self::InGroup(cgroup) => RemainsParcel::InGroup(cgroup.hand_over(luggage)),
+            Self::Orphans => RemainsParcel::Orphans,
+        }
+    }
+
+    pub(super) fn take_over(parcel: RemainsParcel) -> io::Result<Self> {
+        Ok(match parcel {
+            RemainsParcel::Nothing => Self::Nothing,
+            RemainsParcel::InGroup(cgroup) => Self::InGroup(Cgroup::take_over(cgroup)?),
+            RemainsParcel::Orphans => Self::Orphans,
+        })
+    }
+
     /// What to wait for until nothing is left.
     pub(super) fn poll_for(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -96,7 +134,7 @@ impl Remains {
 }
 
 /// What the guard still waits to hear from an init.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Hearing {
     /// Whether the application was executed.
     Start,
@@ -147,6 +185,28 @@ impl ProgramHost {
 }
 
 impl Program {
+    pub(super) fn hand_over(&self, luggage: &mut Luggage) -> ProgramParcel {
+        ProgramParcel {
+            init: ProcessParcel::pack(&self.init, luggage),
+            place: self.place,
+            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.hand_over(luggage)),
+            connection: luggage.keep(&self.connection),
+            received: self.received.clone(),
+            hearing: self.hearing,
+        }
+    }
+
+    pub(super) fn take_over(parcel: ProgramParcel) -> io::Result<Self> {
+        Ok(Self {
+            init: parcel.init.unpack()?,
+            place: parcel.place,
+            cgroup: parcel.cgroup.map(Cgroup::take_over).transpose()?,
+            connection: UnixStream::from(parcel.connection.take()?),
+            received: parcel.received,
+            hearing: parcel.hearing,
+        })
+    }
+
     /// Puts the init into its control group and tells it what to start.
     fn settle(&mut self, log_folder: &std::path::Path, program: ProgramSpec) -> io::Result<()> {
         self.cgroup = self.cgroup.take().and_then(|group| group.entered_by(self.init.pid));

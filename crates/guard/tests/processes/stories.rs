@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, geteuid};
-use stead_model::order::GuardReport;
+use stead_model::order::{GuardReport, GuardStatus};
 use stead_model::wire::guard::{ExitStatus, MonitorToGuard, ProgramSpec, Refusal};
 use stead_model::{LeaseNumber, Span};
 
@@ -33,6 +33,10 @@ pub(crate) const ALL: &[Story] = stories![
     a_program_survives_the_monitor,
     a_guard_that_is_told_to_end_stops_everything,
     the_guard_works_without_privileges,
+    an_upgrade_keeps_what_runs,
+    a_program_that_cannot_take_over_is_refused,
+    the_deadline_is_kept_over_an_upgrade,
+    a_lease_that_ends_during_an_upgrade_stops_everything_at_once,
 ];
 
 const LONG: Span = Span::from_secs(600);
@@ -294,4 +298,127 @@ fn the_guard_works_without_privileges() {
     world.monitor.send(&MonitorToGuard::Kill { instance });
     assert_eq!(world.exited(instance), ExitStatus::Unknown);
     assert!(!life.lives(), "reported as ended while something of it lives");
+}
+
+fn inode(path: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap())
+}
+
+fn copy_itself(to: &Path) {
+    fs::copy(std::env::current_exe().unwrap(), to).unwrap();
+}
+
+/// Waits until the new guard has replaced both services; gives what the last one was told first.
+fn upgrade(world: &mut World) -> (Vec<String>, GuardStatus) {
+    send_signal(world.guard.id().cast_signed(), Signal::HUP);
+    world.monitor.wait_for_death();
+    world.monitor.reborn();
+    world.monitor_hello();
+    world.node.wait_for_death();
+    world.node.reborn();
+    world.node_hello()
+}
+
+fn an_upgrade_keeps_what_runs() {
+    let mut world = World::start_from_copy();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    let (long, _) = world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    let _go = world.witness("go");
+    let (short, _) = world.admit("short", 1, "read x <$ROOT/go; exit 5").unwrap();
+    let exe = PathBuf::from(format!("/proc/{}/exe", world.guard.id()));
+    let (before, former) = (world.status(), inode(&exe));
+    world.replace_program(copy_itself);
+    let (codes, after) = upgrade(&mut world);
+    assert!(codes.iter().any(|code| code == "upgraded"), "{codes:?}");
+    assert_eq!((after.incarnation, after.lease), (before.incarnation, before.lease));
+    assert_eq!(after.admitted, before.admitted);
+    assert!(inode(&exe) != former && inode(&exe) == inode(&world.program()), "the same program");
+    // Exit status, signals and the kill: all of the former guard's children are this one's.
+    fs::write(world.path("go"), "x\n").unwrap();
+    assert_eq!(world.exited(short), ExitStatus::Code(5));
+    assert!(life.lives());
+    world.monitor.send(&MonitorToGuard::Kill { instance: long });
+    assert_eq!(world.exited(long), ExitStatus::Unknown);
+    assert!(!life.lives(), "reported as ended while something of it lives");
+    // And once more, under what the second one started.
+    world.lease(2, LONG);
+    let (instance, _) = world.admit("again", 2, "exec sleep 1000").unwrap();
+    world.started(instance);
+    let (codes, status) = upgrade(&mut world);
+    assert!(codes.iter().any(|code| code == "upgraded"), "{codes:?}");
+    assert_eq!(status.admitted.len(), 1);
+}
+
+fn a_program_that_cannot_take_over_is_refused() {
+    let mut world = World::start_from_copy();
+    world.lease(1, LONG);
+    let (instance, _) = world.admit("web", 1, "exec sleep 1000").unwrap();
+    let broken = [
+        ("code 127", 0o755, "\x7fELF"),
+        ("code 127", 0o644, "no permission"),
+        ("no word", 0o755, "#!/bin/sh\nexit 0\n"),
+        ("not of my time", 0o755, "#!/bin/sh\necho not of my time\nexit 1\n"),
+    ];
+    for (why, mode, text) in broken {
+        world.replace_program(|path| {
+            fs::write(path, text).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(path, mode).unwrap();
+        });
+        send_signal(world.guard.id().cast_signed(), Signal::HUP);
+        let text = world.notice("upgrade-refused");
+        assert!(text.contains(why), "{text}");
+    }
+    assert_eq!(world.status().admitted.len(), 1);
+    world.monitor.send(&MonitorToGuard::Signal { instance, signal: 15 });
+    assert_eq!(world.exited(instance), ExitStatus::Signal(15));
+    world.replace_program(copy_itself);
+    let (codes, _) = upgrade(&mut world);
+    assert!(codes.iter().any(|code| code == "upgraded"), "{codes:?}");
+}
+
+/// Whenever within the upgrade the lease ends.
+fn the_deadline_is_kept_over_an_upgrade() {
+    for ms in [20, 40, 60, 80, 120] {
+        let mut world = World::start_from_copy();
+        world.lease(1, LONG);
+        let mut life = world.witness("life");
+        world.admit("web", 1, STAY).unwrap();
+        life.wait_for_life();
+        let until = world.lease(2, Span::from_millis(ms));
+        world.node.signal(Signal::STOP);
+        send_signal(world.guard.id().cast_signed(), Signal::HUP);
+        let dead = life.wait_for_death();
+        assert!(dead >= until, "stopped before the end of the lease");
+        assert!(dead <= until + GRACE, "stopped {} after the lease", dead.since(until));
+        world.node.signal(Signal::CONT);
+    }
+}
+
+/// The new program sleeps over the end of the lease before it looks for the first time.
+fn a_lease_that_ends_during_an_upgrade_stops_everything_at_once() {
+    const PAUSE: u64 = 1500;
+    let mut world = World::start_from_copy();
+    fs::write(world.path("pause-ms"), PAUSE.to_string()).unwrap();
+    world.lease(1, LONG);
+    let mut life = world.witness("life");
+    world.admit("web", 1, STAY).unwrap();
+    life.wait_for_life();
+    world.replace_program(copy_itself);
+    let until = world.lease(2, Span::from_secs(1));
+    send_signal(world.guard.id().cast_signed(), Signal::HUP);
+    let dead = life.wait_for_death();
+    assert!(dead >= until, "stopped before the end of the lease");
+    let late = dead.since(until);
+    assert!(late < Span::from_millis(PAUSE) + GRACE, "stopped {late} after the lease");
+    world.monitor.wait_for_death();
+    world.monitor.reborn();
+    world.monitor_hello();
+    world.node.wait_for_death();
+    world.node.reborn();
+    let (_, status) = world.node_hello();
+    assert!(status.admitted.is_empty() && status.lease.is_none(), "{status:?}");
+    assert_eq!(status.lease_last, LeaseNumber(2));
 }

@@ -33,10 +33,19 @@ pub(crate) const GRACE: Span = Span::from_secs(4);
 pub(crate) fn be_guard(args: &[String]) -> ExitCode {
     let own = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let root = PathBuf::from(&args[0]);
+    if args.get(1).is_some_and(|word| word == "--check-state") {
+        return stead_guard::process::check_state();
+    }
+    if std::env::var_os("STEAD_GUARD_STATE").is_some() {
+        // A program whose start takes long, where a story wants one.
+        let pause = fs::read_to_string(root.join("pause-ms")).unwrap_or_default();
+        thread::sleep(Duration::from_millis(pause.parse().unwrap_or_default()));
+    }
     let body = |socket: &str| {
         vec![own.clone(), "as-body".into(), root.join(socket).to_string_lossy().into_owned()]
     };
     run_with(GuardOptions {
+        own: vec![own.clone(), "as-guard".into(), args[0].clone()],
         node: body("node.sock"),
         monitor: body("monitor.sock"),
         init: vec![own.clone(), "as-init".into()],
@@ -74,6 +83,26 @@ impl World {
         Self::start_by(|_| {})
     }
 
+    /// Starts the guard from a copy of the program that may be replaced, see [`World::program`].
+    pub(crate) fn start_from_copy() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let program = root.path().join("program");
+        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        Self::start_in(root, Command::new(program), |_| {})
+    }
+
+    /// Where that copy is.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.path("program")
+    }
+
+    /// Puts another file in place of that copy, as an upgrade does.
+    pub(crate) fn replace_program(&self, write: impl FnOnce(&Path)) {
+        let new = self.path("program.new");
+        write(&new);
+        fs::rename(new, self.program()).unwrap();
+    }
+
     /// Starts the guard as another user.
     pub(crate) fn start_as(user: u32) -> Self {
         Self::start_by(|command| {
@@ -107,8 +136,11 @@ impl World {
         Self::start_with(Command::new(std::env::current_exe().unwrap()), change)
     }
 
-    fn start_with(mut command: Command, change: impl FnOnce(&mut Command)) -> Self {
-        let root = tempfile::tempdir().unwrap();
+    fn start_with(command: Command, change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), command, change)
+    }
+
+    fn start_in(root: TempDir, mut command: Command, change: impl FnOnce(&mut Command)) -> Self {
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let listen = |name: &str| {
             let path = root.path().join(name);
@@ -164,6 +196,17 @@ impl World {
         self.node.send(&NodeToGuard::Order(GuardOrder::Lease { number, until }));
         self.report(|r| matches!(r, GuardReport::LeaseSet { number: n, .. } if *n == number));
         until
+    }
+
+    /// Waits for a notice; gives its text.
+    pub(crate) fn notice(&mut self, wanted: &str) -> String {
+        loop {
+            if let GuardToNode::Notice { code, text, .. } = self.node.next()
+                && code == wanted
+            {
+                return text;
+            }
+        }
     }
 
     /// Waits for a report.
