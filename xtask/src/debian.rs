@@ -3,9 +3,9 @@
 //! A fresh Debian with Rust has none of them. As root they are installed where missing; as an
 //! ordinary user they are named, with what the run does without.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -29,12 +29,35 @@ enum Need {
     Required,
 }
 
-const PACKAGES: &[Package] = &[Package {
-    name: "busybox",
-    program: "busybox",
-    reason: "an unmodified web server for the demo and its end-to-end rounds",
-    need: Need::Wanted { without: "the rounds use the demo's own small web server" },
-}];
+const PACKAGES: &[Package] = &[
+    Package {
+        name: "busybox",
+        program: "busybox",
+        reason: "an unmodified web server for the demo and its end-to-end rounds",
+        need: Need::Wanted { without: "the rounds use the demo's own small web server" },
+    },
+    Package {
+        name: "postgresql",
+        program: "pg_ctlcluster",
+        reason: "the database of the rounds, and the example of that name",
+        need: Need::Wanted { without: "its rounds are skipped" },
+    },
+    Package {
+        name: "nginx-light",
+        program: "nginx",
+        reason: "the example `nginx`",
+        need: Need::Wanted { without: "it is not tried" },
+    },
+    Package {
+        name: "redis-server",
+        program: "redis-server",
+        reason: "the example `redis`",
+        need: Need::Wanted { without: "it is not tried" },
+    },
+];
+
+/// While this file is there and says no, Debian's packages do not start what they install.
+const START_POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Who runs us, as far as it matters for installing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +88,44 @@ fn install(missing: &[&Package]) -> Result<(), Failure> {
     println!("packages: installing {}", names.join(" "));
     let mut words = vec!["install", "-y", "--no-install-recommends"];
     words.extend(&names);
-    let installed = apt_get(&["update"]).and_then(|()| apt_get(&words));
+    let installed = apt_get(&["update"]).and_then(|()| {
+        let _quiet = NothingStarts::begin()?;
+        apt_get(&words)
+    });
     match installed {
         Ok(()) => Ok(()),
         Err(error) => {
             println!("packages: {error}\n{}", notice(missing));
             required(missing)
+        }
+    }
+}
+
+/// A time in which packages start no services: the tests want programs, not servers on this host.
+struct NothingStarts {
+    /// A policy that was there before is somebody's decision and stays.
+    ours: bool,
+}
+
+impl NothingStarts {
+    fn begin() -> io::Result<Self> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o755).open(START_POLICY);
+        match made {
+            Ok(mut file) => {
+                file.write_all(b"#!/bin/sh\nexit 101\n")?;
+                Ok(Self { ours: true })
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for NothingStarts {
+    fn drop(&mut self) {
+        if self.ours {
+            // What cannot be removed is seen by the next installation, which leaves it.
+            let _ = fs::remove_file(START_POLICY);
         }
     }
 }

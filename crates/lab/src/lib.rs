@@ -14,7 +14,7 @@
 //! for everybody.
 //!
 //! Reading order: `cabling`, `record`, `home`, `lab`, `up`, then `supervisor` and `init`; `fault`,
-//! `prober`, `stamp` for tests, `demo` for everybody.
+//! `prober`, `ledger`, `stamp` for tests, `demo` for everybody.
 //!
 //! Not here: what the nodes do (the ordinary program), how results look (crate `cli`).
 
@@ -30,6 +30,7 @@ mod fault;
 mod home;
 pub mod init;
 mod lab;
+pub mod ledger;
 mod missing;
 pub mod prober;
 mod ready;

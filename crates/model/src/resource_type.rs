@@ -94,6 +94,12 @@ pub const BUILTIN: &[ResourceType] = &[
             optional("user", Form::Text, None, "user to run as; needs root"),
             optional("stop-signal", Form::Signal, Some("TERM"), "signal that asks it to end"),
             optional("stop-timeout", Form::Time, Some("10s"), "after this it is killed"),
+            optional(
+                "check",
+                Form::Command,
+                None,
+                "ends with 0 when it works: awaited at its start, then the thorough check",
+            ),
         ],
     },
     ResourceType {

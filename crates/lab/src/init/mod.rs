@@ -1,5 +1,5 @@
 //! What runs inside the machines of a lab: PID 1 (`lab-init machine`), the way in for a command
-//! (`lab-init enter`) and the measuring client (`lab-init prober`).
+//! (`lab-init enter`) and the clients: `lab-init prober` measures, `lab-init ledger` writes.
 //!
 //! Not here: who starts, cuts and kills machines from outside (`supervisor`).
 
@@ -19,8 +19,8 @@ use std::process::ExitCode;
 pub(crate) use enter::Enter;
 pub(crate) use root::PROGRAM_DIR;
 
-use crate::prober;
 use crate::step::{StepError, chain};
+use crate::{ledger, prober};
 
 /// The subcommand of the program that leads to [`main`].
 pub const SUBCOMMAND: &str = "lab-init";
@@ -39,6 +39,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             None => return wrong_use(),
         },
         Some("prober") => prober::main(arguments),
+        Some("ledger") => ledger::main(arguments),
         Some(_) | None => return wrong_use(),
     };
     ended(done)

@@ -2,6 +2,9 @@
 //!
 //! The guard clones it under the small init; its death comes from there without a poll. Stopping
 //! is a ladder: the stop signal, then after the stop timeout a kill of all its processes.
+//!
+//! A program that runs need not serve yet: a database recovers first. Where there is a `check`, it
+//! is online when that ends with 0 for the first time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +13,7 @@ use stead_model::resource::Health;
 use stead_model::resource_type::{signal_number, split_words};
 use stead_model::wire::guard::{Claim, ExitStatus, InstanceId, ProgramSpec, Thing};
 
+use crate::host::check::{self, CheckSpec, Verdict};
 use crate::host::users;
 use crate::resource_type::{Call, Cancel, Checked, Context, Fault, Life, Properties, ResourceType};
 
@@ -19,6 +23,11 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
 /// A killed program that is not gone within this time waits in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// A check that has not ended by then hangs; the slot reports unknown health after the same time.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
+/// The pause between two checks of a program that starts, at first and at most.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_LONGEST: Duration = Duration::from_millis(100);
 
 /// An application.
 #[derive(Debug)]
@@ -29,6 +38,7 @@ pub(super) struct GenericApplication {
     user: Option<String>,
     stop_signal: i32,
     stop_timeout: Duration,
+    check: Option<Vec<String>>,
     context: Context,
     instance: Mutex<Option<InstanceId>>,
 }
@@ -40,6 +50,7 @@ impl GenericApplication {
         let argv = words("command", properties.needed("command")?)?;
         let mut env = vec![PATH.to_owned()];
         env.extend(words("env", properties.text("env").unwrap_or_default())?);
+        let check = properties.text("check").map(|text| words("check", text)).transpose()?;
         let stop_signal = properties.needed("stop-signal")?;
         Ok(Self {
             argv,
@@ -48,6 +59,7 @@ impl GenericApplication {
             user: properties.text("user").map(str::to_owned),
             stop_signal: signal_number(stop_signal).ok_or_else(|| wrong("stop-signal"))?,
             stop_timeout: properties.time("stop-timeout")?,
+            check,
             context,
             instance: Mutex::new(None),
         })
@@ -85,10 +97,40 @@ impl GenericApplication {
         ended(&self.context.guard.wait_for(instance, limit, cancel, ended))
     }
 
-    fn check(&self) -> Checked {
-        match self.instance().map(|instance| self.context.guard.life(instance)) {
-            Some(Life::Admitted | Life::Started) => (Health::Good, String::new()),
-            Some(Life::Ended(_)) | None => (Health::Bad, "the program does not run".into()),
+    fn runs(&self) -> bool {
+        let life = self.instance().map(|instance| self.context.guard.life(instance));
+        matches!(life, Some(Life::Admitted | Life::Started))
+    }
+
+    /// Runs the check once, as the user of the application, until it ends, the application does,
+    /// or the call is cancelled.
+    fn ask(&self, argv: &[String], cancel: &Cancel) -> Verdict {
+        let user = self.user.as_deref().map(users::find).transpose();
+        let user = match user {
+            Ok(user) => user,
+            Err(why) => return Verdict::Unknown(why),
+        };
+        let spec = CheckSpec { argv, env: &self.env, cwd: &self.cwd, user };
+        check::run(&spec, CHECK_LIMIT, || cancel.is_asked() || !self.runs())
+    }
+
+    /// Waits until the check is good; the limit is the pending timeout, which cancels the call.
+    fn answers(&self, instance: InstanceId, cancel: &Cancel) -> Result<(), Fault> {
+        let Some(argv) = &self.check else { return Ok(()) };
+        let mut pause = PAUSE_FIRST;
+        loop {
+            if self.ask(argv, cancel) == Verdict::Works {
+                return Ok(());
+            }
+            let ended = |life: &Life| matches!(life, Life::Ended(_));
+            match self.context.guard.wait_for(instance, pause, cancel, ended) {
+                Life::Ended(status) => return Err(Fault::Failed(sentence(&status))),
+                Life::Admitted | Life::Started if cancel.is_asked() => {
+                    return Err(Fault::Failed("it was cancelled".into()));
+                }
+                Life::Admitted | Life::Started => {}
+            }
+            pause = (pause * 3 / 2).min(PAUSE_LONGEST);
         }
     }
 }
@@ -101,7 +143,7 @@ impl ResourceType for GenericApplication {
         self.hold(instance);
         let executed = |life: &Life| !matches!(life, Life::Admitted);
         match guard.wait_for(instance, EXECUTE_LIMIT, &call.cancel, executed) {
-            Life::Started => Ok(()),
+            Life::Started => self.answers(instance, &call.cancel),
             Life::Ended(status) => Err(Fault::Failed(sentence(&status))),
             Life::Admitted if call.cancel.is_asked() => {
                 Err(Fault::Failed("it was cancelled".into()))
@@ -130,11 +172,24 @@ impl ResourceType for GenericApplication {
     }
 
     fn looks_alive(&self, _call: &Call) -> Checked {
-        self.check()
+        if self.runs() {
+            (Health::Good, String::new())
+        } else {
+            (Health::Bad, "the program does not run".into())
+        }
     }
 
-    fn is_alive(&self, _call: &Call) -> Checked {
-        self.check()
+    fn is_alive(&self, call: &Call) -> Checked {
+        let light = self.looks_alive(call);
+        let Some(argv) = self.check.as_ref().filter(|_| light.0 == Health::Good) else {
+            return light;
+        };
+        match self.ask(argv, &call.cancel) {
+            Verdict::Works => light,
+            Verdict::Fails(why) => (Health::Bad, why),
+            Verdict::Unknown(why) => (Health::Unknown, why),
+            Verdict::GivenUp => (Health::Unknown, "the check was given up".into()),
+        }
     }
 
     fn close(&self) {}

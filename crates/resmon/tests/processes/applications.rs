@@ -2,6 +2,7 @@
 
 use rustix::process::{Signal, geteuid};
 use stead_model::order::{Action, GuardReport, Outcome};
+use stead_model::resource::Health;
 use stead_model::wire::monitor::NodeToMonitor;
 use stead_model::{LeaseNumber, Span};
 
@@ -15,6 +16,7 @@ macro_rules! stories {
 pub(crate) const ALL: &[Story] = stories![
     a_killed_application_is_reported,
     a_stop_goes_down_the_ladder,
+    a_check_is_awaited_and_asked_again,
     what_cannot_run_says_why,
     a_user_is_taken_or_refused,
     a_monitor_that_dies_is_followed_by_one_that_adopts,
@@ -81,6 +83,40 @@ fn a_stop_goes_down_the_ladder() {
     assert_eq!(world.ask("deaf", Action::Offline), Outcome::Offline);
     assert!(now().since(asked) >= Span::from_millis(300), "killed before its time was over");
     assert!(!life.lives(), "reported as offline and something of it lives");
+}
+
+fn a_check_is_awaited_and_asked_again() {
+    let mut world = World::start();
+    let tries = world.path("tries");
+    let check =
+        "/bin/sh -c 'echo x >>$ROOT/tries; test -e $ROOT/ready || { echo not yet; exit 1; }'";
+    let mut slow = world.script(STAY, &[("check", check)]);
+    slow.is_alive_ms = 200;
+    let mut life = world.witness("life");
+    let order = world.order("slow", Action::Online(slow.clone()));
+    life.wait_for_life();
+    let tried = || std::fs::read_to_string(&tries).unwrap_or_default().lines().count();
+    eventually("it was checked some times", || tried() >= 3);
+    std::fs::write(world.path("ready"), "").unwrap();
+    // It is the first answer: until now there was none.
+    assert_eq!(world.answer(order), Outcome::Online);
+    let online = tried();
+    eventually("it is checked thoroughly again and again", || tried() > online + 2);
+    std::fs::remove_file(world.path("ready")).unwrap();
+    let why = loop {
+        // A check may be late first: that is unknown.
+        if let Outcome::Health(Health::Bad, why) = world.report().outcome {
+            break why;
+        }
+    };
+    assert_eq!(why, "check `/bin/sh` ended with exit status: 1: not yet");
+    assert!(life.lives(), "what follows is for the node service to say");
+
+    // A program that ends while it is waited for is told at once, with its own end.
+    let gone = world.script("sleep 0.2; exit 7", &[("check", "/bin/sh -c 'sleep 600'")]);
+    let asked = now();
+    let Outcome::Failed(why) = world.ask("gone", Action::Online(gone)) else { panic!("online?") };
+    assert!(why.contains('7') && now().since(asked) < Span::from_secs(8), "{why}");
 }
 
 fn what_cannot_run_says_why() {
