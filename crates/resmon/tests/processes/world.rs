@@ -38,6 +38,7 @@ pub(crate) fn be_guard(args: &[String]) -> ExitCode {
     let root = PathBuf::from(&args[0]);
     let socket = root.join("node.sock").to_string_lossy().into_owned();
     run_with(GuardOptions {
+        own: vec![own.clone(), "as-guard".into(), args[0].clone()],
         node: vec![own.clone(), "as-body".into(), socket],
         monitor: vec![own.clone(), "as-monitor".into()],
         init: vec![own, "as-init".into()],
