@@ -187,6 +187,12 @@ impl Route {
             .map_err(|cause| RouteError::new("delete", spec, cause))
     }
 
+    /// Deletes a listed address; [`RouteError::not_found`] when it is not there any more.
+    pub fn remove_address(&self, entry: &AddressEntry) -> Result<(), RouteError> {
+        let AddressEntry { ifindex, address, prefix_len, .. } = *entry;
+        self.delete_address(&AddressSpec::node(ifindex, address, prefix_len))
+    }
+
     /// All IPv4 and IPv6 addresses of the net namespace.
     pub fn addresses(&self) -> Result<Vec<AddressEntry>, RouteError> {
         let messages = self

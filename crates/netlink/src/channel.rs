@@ -12,6 +12,7 @@ use std::time::Duration;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_packet_core::{NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN};
 use netlink_sys::{Socket, SocketAddr};
+use rustix::net::RecvFlags;
 use rustix::net::sockopt::{self, Timeout};
 
 use crate::attribute;
@@ -69,6 +70,8 @@ pub(crate) struct Message {
 /// Bytes of `struct nlmsghdr`.
 pub(crate) const HEADER_BYTES: usize = 16;
 const LIST_ATTEMPTS: u32 = 10;
+/// More than the kernel says about one refusal.
+const ANSWER_BYTES: usize = 4096;
 
 /// A netlink socket of one protocol, bound to a port the kernel chose.
 #[derive(Debug)]
@@ -146,6 +149,29 @@ impl Channel {
             let own = message.sequence.wrapping_sub(first) <= last.wrapping_sub(first);
             if own && message.kind == NLMSG_ERROR {
                 return outcome(&message);
+            }
+        }
+    }
+
+    /// Sends a whole batch that asks for no acknowledgement, all its messages under one sequence
+    /// number. The kernel carries it out before the call that sends it returns, so a refusal is
+    /// there to be read or there is none. Nothing is allocated unless it is refused.
+    pub(crate) fn committed(&self, batch: &[u8], sequence: u32) -> Result<(), ExchangeError> {
+        self.transmit(batch)?;
+        let mut buffer = [0; ANSWER_BYTES];
+        let mut verdict = Ok(());
+        loop {
+            match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((length, _)) => {
+                    let refused = |m: &Message| m.sequence == sequence && m.kind == NLMSG_ERROR;
+                    let mut answers = messages(&buffer[..length.min(ANSWER_BYTES)]).into_iter();
+                    if let (Ok(()), Some(refusal)) = (&verdict, answers.find(refused)) {
+                        verdict = outcome(&refusal);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => return verdict,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(ExchangeError::Receive(errno.into())),
             }
         }
     }

@@ -9,12 +9,11 @@
 
 use std::fmt;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::net::sockopt;
 
-use crate::attribute::{push, push_nested, push_text};
-use crate::channel::{self, Channel, ExchangeError};
+use crate::channel::{Channel, ExchangeError};
+use crate::nftables::{Family, Hook, Meta, Rule, Table, Verdict, commit};
 use crate::route::ANSWER_LIMIT;
 
 /// Frames entering the bridge at `from_port` never leave it at `to_port`.
@@ -98,22 +97,23 @@ impl BridgeCuts {
         for port in cuts.iter().flat_map(|cut| [&cut.from_port, &cut.to_port]) {
             port.check()?;
         }
-        let mut changes = emptied(TABLE);
-        changes.extend([add_table(TABLE), add_chain(TABLE)]);
+        let mut changes = TABLE.emptied();
+        changes.extend([TABLE.added(), add_chain(TABLE)]);
         changes.extend(cuts.iter().map(|cut| add_rule(TABLE, cut)));
-        self.commit(changes).map_err(|source| CutError::Set { cuts: cuts.len(), source })
+        let committed = commit(&self.channel, changes);
+        committed.map_err(|source| CutError::Set { cuts: cuts.len(), source })
     }
 
     /// Removes all cuts and our table; also right when there is none.
     pub fn clear(&self) -> Result<(), CutError> {
-        self.commit(emptied(TABLE)).map_err(CutError::Clear)
+        commit(&self.channel, TABLE.emptied()).map_err(CutError::Clear)
     }
 
     /// Whether cuts work in the net namespace of the calling thread: tries everything a cut needs
     /// and takes it back in the same batch, so that cuts that are set do not change.
     pub fn support() -> Result<CutSupport, CutError> {
         let tried = match Self::open() {
-            Ok(cuts) => cuts.commit(trial()),
+            Ok(cuts) => commit(&cuts.channel, trial()),
             Err(CutError::Open(cause)) => Err(cause),
             Err(error) => return Err(error),
         };
@@ -122,16 +122,6 @@ impl BridgeCuts {
             Some(lacking) => Ok(CutSupport::Missing { lacking, cause }),
             None => Err(CutError::Check(cause)),
         }
-    }
-
-    fn commit(&self, mut changes: Vec<Vec<u8>>) -> Result<(), ExchangeError> {
-        if let Some(last) = changes.last_mut() {
-            channel::seal(last, NLM_F_ACK, 0);
-        }
-        let mut batch = vec![bracket(NFNL_MSG_BATCH_BEGIN)];
-        batch.append(&mut changes);
-        batch.push(bracket(NFNL_MSG_BATCH_END));
-        self.channel.transacted(batch)
     }
 }
 
@@ -160,8 +150,9 @@ impl fmt::Display for Port {
     }
 }
 
-const TABLE: &str = "stead";
-const TRIAL_TABLE: &str = "stead-trial";
+const TABLE: Table = Table { family: Family::Bridge, name: "stead" };
+const TRIAL_TABLE: Table = Table { family: Family::Bridge, name: "stead-trial" };
+/// The chain every forwarded frame passes; what no rule drops goes on.
 const CHAIN: &str = "forward";
 const BATCH_BYTES: usize = 4 << 20;
 const IFNAME_BYTES: usize = libc::IFNAMSIZ;
@@ -180,136 +171,32 @@ fn lacking(errno: Option<i32>) -> Option<&'static str> {
 
 fn trial() -> Vec<Vec<u8>> {
     vec![
-        add_table(TRIAL_TABLE),
+        TRIAL_TABLE.added(),
         add_chain(TRIAL_TABLE),
         add_rule(TRIAL_TABLE, &Cut::between("stead-a", "stead-b")),
-        delete_table(TRIAL_TABLE),
+        TRIAL_TABLE.deleted(),
     ]
 }
 
-/// Changes that leave no such table, whether there was one or not.
-fn emptied(table: &str) -> Vec<Vec<u8>> {
-    vec![add_table(table), delete_table(table)]
+fn add_chain(table: Table) -> Vec<u8> {
+    table.base_chain(CHAIN, Hook { number: NF_BR_FORWARD, priority: 0 })
 }
 
-fn add_table(table: &str) -> Vec<u8> {
-    change(NFT_MSG_NEWTABLE, NLM_F_CREATE, |body| push_text(body, NFTA_TABLE_NAME, table))
-}
-
-fn delete_table(table: &str) -> Vec<u8> {
-    change(NFT_MSG_DELTABLE, 0, |body| push_text(body, NFTA_TABLE_NAME, table))
-}
-
-/// The chain every forwarded frame passes; what no rule drops goes on.
-fn add_chain(table: &str) -> Vec<u8> {
-    change(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |body| {
-        push_text(body, NFTA_CHAIN_TABLE, table);
-        push_text(body, NFTA_CHAIN_NAME, CHAIN);
-        push_nested(body, NFTA_CHAIN_HOOK, |hook| {
-            push_number(hook, NFTA_HOOK_HOOKNUM, NF_BR_FORWARD);
-            push_number(hook, NFTA_HOOK_PRIORITY, 0);
-        });
-        push_text(body, NFTA_CHAIN_TYPE, "filter");
+fn add_rule(table: Table, cut: &Cut) -> Vec<u8> {
+    table.rule(CHAIN, |rule| {
+        is_port(rule, Meta::InputName, &cut.from_port);
+        is_port(rule, Meta::OutputName, &cut.to_port);
+        rule.then(Verdict::Drop);
     })
 }
 
-fn add_rule(table: &str, cut: &Cut) -> Vec<u8> {
-    change(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |body| {
-        push_text(body, NFTA_RULE_TABLE, table);
-        push_text(body, NFTA_RULE_CHAIN, CHAIN);
-        push_nested(body, NFTA_RULE_EXPRESSIONS, |list| {
-            push_port(list, NFT_META_IIFNAME, &cut.from_port);
-            push_port(list, NFT_META_OIFNAME, &cut.to_port);
-            push_expression(list, "immediate", |data| {
-                push_number(data, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-                push_nested(data, NFTA_IMMEDIATE_DATA, |value| {
-                    push_nested(value, NFTA_DATA_VERDICT, |verdict| {
-                        push_number(verdict, NFTA_VERDICT_CODE, NF_DROP);
-                    });
-                });
-            });
-        });
-    })
-}
-
-/// "The name of the port, which `key` says, is this", or nothing for any port.
-fn push_port(list: &mut Vec<u8>, key: u32, port: &Port) {
+/// "The name of the port is this", or nothing for any port.
+fn is_port(rule: &mut Rule<'_>, name_of: Meta, port: &Port) {
     let Port::Named(name) = port else { return };
     let mut padded = name.as_bytes().to_vec();
     padded.resize(IFNAME_BYTES, 0);
-    push_expression(list, "meta", |data| {
-        push_number(data, NFTA_META_DREG, NFT_REG_1);
-        push_number(data, NFTA_META_KEY, key);
-    });
-    push_expression(list, "cmp", |data| {
-        push_number(data, NFTA_CMP_SREG, NFT_REG_1);
-        push_number(data, NFTA_CMP_OP, NFT_CMP_EQ);
-        push_nested(data, NFTA_CMP_DATA, |value| push(value, NFTA_DATA_VALUE, &padded));
-    });
+    rule.is(name_of, &padded);
 }
 
-fn push_expression(list: &mut Vec<u8>, name: &str, fill: impl FnOnce(&mut Vec<u8>)) {
-    push_nested(list, NFTA_LIST_ELEM, |element| {
-        push_text(element, NFTA_EXPR_NAME, name);
-        push_nested(element, NFTA_EXPR_DATA, fill);
-    });
-}
-
-/// nf_tables takes its numbers in network byte order.
-fn push_number(out: &mut Vec<u8>, kind: u16, value: u32) {
-    push(out, kind, &value.to_be_bytes());
-}
-
-fn change(kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    // struct nfgenmsg: family, version, resource.
-    let mut body = vec![NFPROTO_BRIDGE, 0, 0, 0];
-    fill(&mut body);
-    channel::message(NFNL_SUBSYS_NFTABLES << 8 | kind, NLM_F_REQUEST | flags, &body)
-}
-
-/// Begin or end of a batch for nf_tables.
-fn bracket(kind: u16) -> Vec<u8> {
-    let mut body = vec![libc::AF_UNSPEC as u8, 0];
-    body.extend(NFNL_SUBSYS_NFTABLES.to_be_bytes());
-    channel::message(kind, NLM_F_REQUEST, &body)
-}
-
-// Numbers of the kernel's interface, named as in its headers.
-const NFPROTO_BRIDGE: u8 = 7;
+/// The hook of a bridge for frames it forwards, as in `linux/netfilter_bridge.h`.
 const NF_BR_FORWARD: u32 = 2;
-const NF_DROP: u32 = 0;
-const NFNL_SUBSYS_NFTABLES: u16 = 10;
-const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
-const NFNL_MSG_BATCH_END: u16 = 0x11;
-const NFT_MSG_NEWTABLE: u16 = 0;
-const NFT_MSG_DELTABLE: u16 = 2;
-const NFT_MSG_NEWCHAIN: u16 = 3;
-const NFT_MSG_NEWRULE: u16 = 6;
-const NFTA_TABLE_NAME: u16 = 1;
-const NFTA_CHAIN_TABLE: u16 = 1;
-const NFTA_CHAIN_NAME: u16 = 3;
-const NFTA_CHAIN_HOOK: u16 = 4;
-const NFTA_CHAIN_TYPE: u16 = 7;
-const NFTA_HOOK_HOOKNUM: u16 = 1;
-const NFTA_HOOK_PRIORITY: u16 = 2;
-const NFTA_RULE_TABLE: u16 = 1;
-const NFTA_RULE_CHAIN: u16 = 2;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_LIST_ELEM: u16 = 1;
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
-const NFTA_META_DREG: u16 = 1;
-const NFTA_META_KEY: u16 = 2;
-const NFT_META_IIFNAME: u32 = 6;
-const NFT_META_OIFNAME: u32 = 7;
-const NFTA_CMP_SREG: u16 = 1;
-const NFTA_CMP_OP: u16 = 2;
-const NFTA_CMP_DATA: u16 = 3;
-const NFT_CMP_EQ: u32 = 0;
-const NFTA_IMMEDIATE_DREG: u16 = 1;
-const NFTA_IMMEDIATE_DATA: u16 = 2;
-const NFTA_DATA_VALUE: u16 = 1;
-const NFTA_DATA_VERDICT: u16 = 2;
-const NFTA_VERDICT_CODE: u16 = 1;
-const NFT_REG_VERDICT: u32 = 0;
-const NFT_REG_1: u32 = 1;

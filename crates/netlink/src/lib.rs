@@ -1,9 +1,10 @@
 //! The network of one Linux host, changed and watched without any tool and without async.
 //!
-//! Three users: the lab builds its namespaces from veth pairs and bridges and cuts cables; the
-//! `ip-address` resource adds, announces, probes and removes cluster addresses; tests look at what
-//! the kernel made of it. Everything blocks, with a time limit, and happens in the net namespace
-//! the calling thread is in. It works as root and inside a user namespace.
+//! Four users: the lab builds its namespaces from veth pairs and bridges and cuts cables; the
+//! `ip-address` resource adds, announces, probes and removes cluster addresses; the guard ties
+//! their traffic to the lease; tests look at what the kernel made of it. Everything blocks, with a
+//! time limit, and happens in the net namespace the calling thread is in. It works as root and
+//! inside a user namespace.
 //!
 //! Not here: when an address may be added or must be gone (the core decides, the guard enforces).
 
@@ -18,7 +19,9 @@ mod link;
 mod mac;
 mod monitor;
 mod neighbour;
+mod nftables;
 mod packet;
+mod passage;
 mod route;
 mod routing;
 mod sockets;
@@ -35,6 +38,7 @@ pub use link::{Link, LinkRef};
 pub use mac::{Mac, MacParseError};
 pub use monitor::{Event, Monitor};
 pub use neighbour::{NeighbourEntry, NeighbourState};
+pub use passage::{Passage, PassageError, addresses_pass};
 pub use route::{ANSWER_LIMIT, IfIndex, Route, RouteError};
 pub use routing::{RouteChoice, RouteEntry, RouteSpec, TABLE_MAIN};
 pub use sockets::{DestroyError, Destroyed, destroy_sockets};

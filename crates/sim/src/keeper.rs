@@ -130,6 +130,8 @@ impl World {
                 Output::Overdue { .. } => {
                     self.trace.milestone(self.now, || format!("{node} guard is overdue"));
                 }
+                // What a frozen owner's kernel answers is no act of the simulated world.
+                Output::Pass { .. } | Output::Dark => {}
                 Output::Admitted(_) | Output::Refused(_) | Output::Finished => {}
             }
         }
@@ -216,6 +218,8 @@ impl World {
             Output::Admitted(instance) => Some(Ok(*instance)),
             Output::Refused(refusal) => Some(Err(refusal.clone())),
             Output::Report(_)
+            | Output::Pass { .. }
+            | Output::Dark
             | Output::KillMonitor(_)
             | Output::Kill(_)
             | Output::Undo(_)

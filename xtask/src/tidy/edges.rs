@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("stead-journal", &["stead-model"]),
     ("stead-core", &["stead-model", "stead-journal"]),
     ("stead-advise", &["stead-model", "stead-core"]),
-    ("stead-guard", &["stead-model"]),
+    ("stead-guard", &["stead-model", "stead-netlink"]),
     ("stead-netlink", &["stead-model"]),
     ("stead-resmon", &["stead-model", "stead-netlink"]),
     ("stead-api", &["stead-model"]),

@@ -11,9 +11,9 @@
 //!                      all gone (with a newer lease: leased)
 //! ```
 //!
-//! A hard stop kills the monitors (a stalled one may hold an order of the old lease) and all
-//! programs at once; addresses are taken away when the monitors are gone, or when the grace is
-//! over.
+//! A hard stop silences the addresses, kills the monitors (a stalled one may hold an order of the
+//! old lease) and all programs at once; addresses are taken away when the monitors are gone, or
+//! when the grace is over.
 //!
 //! *Invariants.* I-QUORUM: nothing is admitted without a lease in force at that moment. R8: a hard
 //! stop that began is finished before a new lease is used, and nothing is ever admitted by the
@@ -76,6 +76,14 @@ pub enum Output {
     Admitted(InstanceId),
     /// Answer to [`Input::Admit`]: no.
     Refused(Refusal),
+    /// Cluster addresses pass until then, and fall silent by themselves at that time. Comes
+    /// before the report of the lease: a shorter one is in force when it is acknowledged.
+    Pass {
+        /// The end of the lease.
+        until: Time,
+    },
+    /// Cluster addresses are silent from now on: the first step of a hard stop.
+    Dark,
     /// Kill a monitor; ends with [`Input::MonitorExited`].
     KillMonitor(MonitorId),
     /// Kill a program with all its children; ends with [`Input::Gone`].
@@ -321,6 +329,7 @@ impl Guard {
     fn use_lease(&mut self, lease: Lease, out: &mut Vec<Output>) {
         self.state = State::Leased(lease);
         let Lease { number, until } = lease;
+        out.push(Output::Pass { until });
         out.push(Output::Report(GuardReport::LeaseSet { number, until }));
     }
 
@@ -339,6 +348,7 @@ impl Guard {
             State::Idle | State::Leased(_) => {
                 let grace = Grace::Until(now + self.grace);
                 self.state = State::Stopping { grace, then, addresses: Addresses::Wait };
+                out.push(Output::Dark);
                 out.extend(self.monitors.iter().copied().map(Output::KillMonitor));
                 let programs = self.of_kind(ThingKind::Program);
                 out.extend(programs.into_iter().map(Output::Kill));

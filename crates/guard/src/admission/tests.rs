@@ -19,6 +19,8 @@ fn words(out: &[Output]) -> String {
         Output::Report(GuardReport::HardStopDone { lease }) => format!("done {lease}"),
         Output::Report(GuardReport::MonitorDied { .. }) => "monitor died".into(),
         Output::Report(GuardReport::MonitorReady) => "monitor ready".into(),
+        Output::Pass { until } => format!("pass until {}", until.0),
+        Output::Dark => "dark".into(),
         Output::Admitted(instance) => format!("admitted {instance}"),
         Output::Refused(refusal) => format!("refused: {refusal}"),
         Output::KillMonitor(monitor) => format!("kill {monitor}"),
@@ -143,7 +145,7 @@ fn a_lease_ends_at_its_deadline_and_everything_is_stopped_in_order() {
     assert_eq!(guard.next_deadline(), Some(Time(1000)));
     assert_eq!(words(&guard.handle(Time(999), Input::Deadline)), "");
     let out = guard.handle(Time(1000), Input::Deadline);
-    assert_eq!(words(&out), "kill monitor1; kill thing1; began l5");
+    assert_eq!(words(&out), "dark; kill monitor1; kill thing1; began l5");
     assert_eq!(guard.next_deadline(), Some(Time(1200)));
     assert_eq!(words(&guard.handle(Time(1010), gone(1))), "");
     assert_eq!(words(&guard.handle(Time(1020), exited(1))), "undo thing2");
@@ -160,7 +162,7 @@ fn a_late_admission_or_renewal_finds_the_lease_over() {
     assert!(out.contains("began l5; refused"), "{out}");
     let mut guard = serving();
     let out = words(&guard.handle(Time(1001), lease(6, 2000)));
-    assert_eq!(out, "kill monitor1; kill thing1; began l5");
+    assert_eq!(out, "dark; kill monitor1; kill thing1; began l5");
     assert_eq!(guard.status().lease, None);
 }
 
@@ -174,7 +176,7 @@ fn a_newer_lease_waits_for_the_end_of_the_hard_stop() {
     guard.handle(Time(120), gone(1));
     let mut late = guard.clone();
     let out = guard.handle(Time(130), gone(2));
-    assert_eq!(words(&out), "done l5; start monitor; l6 until 900");
+    assert_eq!(words(&out), "done l5; start monitor; pass until 900; l6 until 900");
     let out = late.handle(Time(900), gone(2));
     assert_eq!(words(&out), "done l5; start monitor");
     assert_eq!(late.status().lease, None);

@@ -19,6 +19,8 @@ impl GuardProcess {
     pub(super) fn carry_out(&mut self, output: Output) {
         match output {
             Output::Report(report) => self.tell_node(&GuardToNode::Report(report)),
+            Output::Pass { until } => self.addresses_pass(until),
+            Output::Dark => self.addresses_dark(),
             Output::KillMonitor(_) => self.monitor.kill(),
             Output::Kill(instance) => self.kill_program(instance),
             Output::Undo(instance) => self.undo(instance),
@@ -71,6 +73,7 @@ impl GuardProcess {
             Ok(()) => {
                 self.addresses.remove(&instance);
                 self.undo_again.remove(&instance);
+                self.address_went(instance);
                 self.gone(instance, ExitStatus::Unknown);
             }
             Err(why) => {

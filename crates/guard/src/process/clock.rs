@@ -7,7 +7,7 @@ use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
-use stead_model::Time;
+use stead_model::{Span, Time};
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -15,6 +15,14 @@ const NANOS: u64 = 1_000_000_000;
 pub(super) fn boot_time() -> Time {
     let now = clock_gettime(ClockId::Boottime);
     Time(now.tv_sec as u64 * NANOS + now.tv_nsec as u64)
+}
+
+/// The time that the machine has spent suspended. Too small if the guard is held up between the
+/// two readings, never too large.
+pub(super) fn suspended() -> Span {
+    let boot = boot_time();
+    let running = clock_gettime(ClockId::Monotonic);
+    Span(boot.0.saturating_sub(running.tv_sec as u64 * NANOS + running.tv_nsec as u64))
 }
 
 /// A timer that makes `poll` return.

@@ -98,6 +98,7 @@ impl GuardProcess {
         match thing {
             Thing::Mark => Ok((instance, None)),
             Thing::Address(undo) => {
+                self.address_came(instance, undo.address);
                 self.addresses.insert(instance, undo);
                 Ok((instance, None))
             }
@@ -142,6 +143,7 @@ impl GuardProcess {
         if !self.programs.contains_key(&instance) {
             self.addresses.remove(&instance);
             self.undo_again.remove(&instance);
+            self.address_went(instance);
             self.feed(Input::Gone(instance));
         }
     }

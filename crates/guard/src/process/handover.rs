@@ -166,7 +166,11 @@ mod tests {
             leaving: Vec::new(),
             addresses: BTreeMap::from([(
                 InstanceId(9),
-                AddressUndo { what: "10.0.0.1".into(), request: vec![0, 255] },
+                AddressUndo {
+                    what: "10.0.0.1".into(),
+                    address: [10, 0, 0, 1].into(),
+                    request: vec![0, 255],
+                },
             )]),
             undo_again: BTreeSet::from([InstanceId(9)]),
             notices: Vec::new(),

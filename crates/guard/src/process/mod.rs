@@ -20,6 +20,7 @@ mod conversation;
 mod handover;
 mod link;
 mod options;
+mod passage;
 mod privilege;
 mod program;
 mod undo;
@@ -47,6 +48,7 @@ use clock::{Timer, boot_time};
 use handover::HandoverError;
 use link::LinkError;
 pub use options::{GuardOptions, OptionsError};
+use passage::Addresses;
 use program::{Namespaces, Program, ProgramHost, Remains};
 use undo::Undoer;
 use upgrade::Upgrade;
@@ -125,6 +127,7 @@ struct GuardProcess {
     /// Programs without namespaces whose init ended, until all they left behind is dead.
     leaving: Vec<Leaving>,
     addresses: BTreeMap<InstanceId, AddressUndo>,
+    passage: Addresses,
     undo_again: BTreeSet<InstanceId>,
     notices: Vec<Notice>,
     /// What the next node service is told once.
@@ -163,6 +166,7 @@ impl GuardProcess {
         let incarnation = Incarnation(u64::from_ne_bytes(random));
         let mut notices = Vec::new();
         let privilege = privilege::take(&mut notices);
+        let passage = Addresses::start(&mut notices);
         let cgroups = CgroupTree::make(incarnation)
             .inspect_err(|why| notices.push(Notice::no_cgroups(why)))
             .ok();
@@ -184,6 +188,7 @@ impl GuardProcess {
             programs: BTreeMap::new(),
             leaving: Vec::new(),
             addresses: BTreeMap::new(),
+            passage,
             undo_again: BTreeSet::new(),
             notices: Vec::new(),
             last_words: Vec::new(),
@@ -216,6 +221,7 @@ impl GuardProcess {
             self.leave_in_time();
             self.go_on_with_upgrade();
             self.wait();
+            self.look_for_suspend();
             self.feed(Input::Deadline);
             let died = self.take_signals();
             self.hear_programs();
@@ -227,6 +233,7 @@ impl GuardProcess {
             self.hear_node();
         }
         self.node.signal(libc::SIGKILL);
+        self.passage.end();
     }
 
     /// Waits until a child speaks, a signal comes, or a time comes.

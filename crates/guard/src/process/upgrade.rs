@@ -26,6 +26,7 @@ use super::cgroup::CgroupTree;
 use super::child::{Child, environment};
 use super::clock::{Timer, boot_time};
 use super::handover::{self, Handover, HandoverError, LeavingParcel, Luggage};
+use super::passage::Addresses;
 use super::program::{Program, ProgramHost, Remains, c_strings};
 use super::undo::Undoer;
 use super::{Ending, GuardOptions, GuardProcess, Leaving, Notice, words};
@@ -252,6 +253,7 @@ impl GuardProcess {
         notices.retain(|notice| !super::privilege::tells(notice));
         let mut privilege = super::privilege::take(&mut notices);
         privilege.programs = from.memlock;
+        let passage = Addresses::take_over(&from.guard, &from.addresses, &mut notices);
         let leaving = from.leaving.into_iter().map(|left| {
             let remains = Remains::take_over(left.remains)?;
             Ok(Leaving { instance: left.instance, status: left.status, remains })
@@ -276,6 +278,7 @@ impl GuardProcess {
             programs: programs.collect::<io::Result<_>>()?,
             leaving: leaving.collect::<io::Result<_>>()?,
             addresses: from.addresses,
+            passage,
             undo_again: from.undo_again,
             notices,
             last_words: Vec::new(),

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is the verdict of a story")]
 #![expect(clippy::print_stdout, reason = "the verdicts are read by people")]
 
+mod addresses;
 mod stories;
 mod world;
 
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
 fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
-    let chosen = stories::ALL.iter().filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)));
+    let chosen = stories::ALL
+        .iter()
+        .chain(addresses::ALL)
+        .filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)));
     let mut failed = 0;
     for (name, story) in chosen {
         if list {

@@ -136,7 +136,7 @@ impl World {
         Self::start_with(Command::new(std::env::current_exe().unwrap()), change)
     }
 
-    fn start_with(command: Command, change: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) fn start_with(command: Command, change: impl FnOnce(&mut Command)) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), command, change)
     }
 
@@ -246,20 +246,29 @@ impl World {
         lease: u64,
         spec: ProgramSpec,
     ) -> Result<(InstanceId, i32), Refusal> {
+        let name = spec.name.clone();
+        let (instance, pid) = self.admit_thing(&name, lease, Thing::Program(spec))?;
+        Ok((instance, pid.unwrap().cast_signed()))
+    }
+
+    /// Asks whether something may run as resource `name`.
+    pub(crate) fn admit_thing(
+        &mut self,
+        name: &str,
+        lease: u64,
+        thing: Thing,
+    ) -> Result<(InstanceId, Option<u32>), Refusal> {
         self.request += 1;
         let claim = Claim {
             group: "web".into(),
-            resource: spec.name.as_str().into(),
+            resource: name.into(),
             epoch: Epoch(1),
             lease: LeaseNumber(lease),
         };
-        let thing = Thing::Program(spec);
         self.monitor.send(&MonitorToGuard::Admit { request: self.request, claim, thing });
         loop {
             match self.monitor.next() {
-                GuardToMonitor::Admitted { instance, pid, .. } => {
-                    return Ok((instance, pid.unwrap().cast_signed()));
-                }
+                GuardToMonitor::Admitted { instance, pid, .. } => return Ok((instance, pid)),
                 GuardToMonitor::Refused { refusal, .. } => return Err(refusal),
                 GuardToMonitor::Inventory(_)
                 | GuardToMonitor::Started { .. }

@@ -6,6 +6,7 @@
 //! status.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,7 +15,7 @@ use crate::ids::{Epoch, GroupId, LeaseNumber, ResourceId};
 use crate::order::{GuardOrder, GuardReport, GuardStatus};
 
 /// Version of the messages in this file; both sides are the same binary, an upgrade compares.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Number of one admitted thing, unique in the life of a guard.
 #[derive(
@@ -96,6 +97,8 @@ pub struct UserIds {
 pub struct AddressUndo {
     /// The address and interface, for people.
     pub what: String,
+    /// The address: from its admission on it passes only while the lease runs.
+    pub address: IpAddr,
     /// A complete `RTM_DELADDR` request; the guard only sets its sequence number.
     pub request: Vec<u8>,
 }

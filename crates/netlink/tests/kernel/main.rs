@@ -5,6 +5,7 @@ mod addresses;
 mod claims;
 mod cuts;
 mod links;
+mod passage;
 mod sandbox;
 mod sockets;
 mod wire;

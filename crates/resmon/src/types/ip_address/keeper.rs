@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use stead_netlink::{Claim, ConflictWatch, Event, Mac, Monitor, Route};
+use stead_netlink::{Claim, ClaimError, ConflictWatch, Event, Mac, Monitor, Route, addresses_pass};
 
 use crate::host::interface;
 use crate::resource_type::Context;
@@ -47,7 +47,7 @@ impl Keeper {
         let watch = ConflictWatch::open(wire).map_err(io::Error::other)?;
         let monitor = Monitor::open().map_err(io::Error::other)?;
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        wire.announce().map_err(io::Error::other)?;
+        announce(&wire).map_err(io::Error::other)?;
         let keeping = Keeping {
             wire,
             context,
@@ -86,6 +86,12 @@ pub(super) fn whose(context: &Context, route: &Route, mac: Mac) -> Whose {
         context.nodes.learn(interface::node_macs(route, &context.root));
     }
     if context.nodes.contains(mac) { Whose::Node } else { Whose::Stranger }
+}
+
+/// Tells everybody, unless the lease is over: a monitor that was frozen would speak for an address
+/// that another node has by now. What the kernel says itself is held back by the guard.
+fn announce(wire: &Claim) -> Result<(), ClaimError> {
+    if addresses_pass() { wire.announce() } else { Ok(()) }
 }
 
 impl Keeping {
@@ -139,7 +145,7 @@ impl Keeping {
     }
 
     fn announce(&self) {
-        if let Err(error) = self.wire.announce() {
+        if let Err(error) = announce(&self.wire) {
             self.context.push.notice(format!("not announced: {error}"));
         }
     }

@@ -151,6 +151,7 @@ impl ResourceType for IpAddress {
         }
         let undo = AddressUndo {
             what: format!("address {} on interface {}", wire.address, wire.ifindex),
+            address: wire.address,
             request: encode_delete_address(&AddressSpec::cluster(wire.ifindex, wire.address)),
         };
         let thing = Thing::Address(undo);
