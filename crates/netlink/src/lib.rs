@@ -26,6 +26,7 @@ mod route;
 mod routing;
 mod sockets;
 mod tap;
+mod tickle;
 mod wait;
 
 pub use address::{
@@ -41,5 +42,6 @@ pub use neighbour::{NeighbourEntry, NeighbourState};
 pub use passage::{Passage, PassageError, addresses_pass};
 pub use route::{ANSWER_LIMIT, IfIndex, Route, RouteError};
 pub use routing::{RouteChoice, RouteEntry, RouteSpec, TABLE_MAIN};
-pub use sockets::{DestroyError, Destroyed, destroy_sockets};
+pub use sockets::{Connection, DestroyError, Destroyed, Listing, destroy_sockets};
 pub use tap::{Frame, Tap};
+pub use tickle::Tickler;

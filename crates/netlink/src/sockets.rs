@@ -1,4 +1,4 @@
-//! Ending the connections that remain on an address which has left the node.
+//! The connections of an address: listed while it is here, ended when it has left the node.
 //!
 //! When an address moves away, its connections here can neither continue nor end: applications
 //! hold sockets whose peer now talks to another node. The kernel can abort them (`SOCK_DESTROY` of
@@ -6,12 +6,78 @@
 //!
 //! Listeners stay: they hold no peer's state, and serve again when the address comes back.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
+use crate::attribute::push;
 use crate::channel::{self, Channel, ExchangeError, Message};
 use crate::route::ANSWER_LIMIT;
+
+/// An established TCP connection of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connection {
+    /// The port at the address.
+    pub port: u16,
+    /// The other end.
+    pub client: SocketAddr,
+}
+
+/// Lists connections in the net namespace the calling thread was in when it was opened.
+#[derive(Debug)]
+pub struct Listing {
+    channel: Channel,
+}
+
+impl Listing {
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// The kernel has no sock_diag.
+    pub fn open() -> Result<Self, ExchangeError> {
+        Ok(Self { channel: Channel::open(NETLINK_SOCK_DIAG, ANSWER_LIMIT)? })
+    }
+
+    /// The established TCP connections whose local end is `address`, in no order. The kernel looks
+    /// through all its connections for them.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn established(&self, address: IpAddr) -> Result<Vec<Connection>, ExchangeError> {
+        let mut found = Vec::new();
+        for family in families(address) {
+            let mut request = request(SOCK_DIAG_BY_FAMILY, family, CONNECTED, &[0; ID_BYTES]);
+            push(&mut request, INET_DIAG_REQ_BYTECODE, &local_is(address));
+            let listed = self.channel.listed(&request)?;
+            found.extend(listed.iter().filter_map(|found| connection(found, address)));
+        }
+        Ok(found)
+    }
+}
+
+/// A program for the kernel: sockets whose local address is this one.
+fn local_is(address: IpAddr) -> Vec<u8> {
+    let (family, octets) = match address {
+        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
+    };
+    // struct inet_diag_bc_op, whose "no" leads behind the end, and struct inet_diag_hostcond.
+    let length = (4 + 8 + octets.len()) as u8;
+    let mut program = vec![INET_DIAG_BC_S_COND, length];
+    program.extend(u16::from(length + 4).to_ne_bytes());
+    program.extend([family as u8, octets.len() as u8 * 8, 0, 0]);
+    program.extend(ANY_PORT.to_ne_bytes());
+    program.extend(octets);
+    program
+}
+
+fn connection(found: &Message, address: IpAddr) -> Option<Connection> {
+    let id = local_id(found, address)?;
+    let family = i32::from(*found.payload.first()?);
+    let client: [u8; 16] = id[20..36].try_into().ok()?;
+    let port = |at: usize| u16::from_be_bytes([id[at], id[at + 1]]);
+    Some(Connection { port: port(0), client: SocketAddr::new(ip(family, client), port(2)) })
+}
 
 /// What became of the connections of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +136,12 @@ const PROTOCOLS: [Protocol; 2] = [
     Protocol { name: "UDP", number: libc::IPPROTO_UDP as u8, states: ESTABLISHED },
 ];
 
+const CONNECTED: Protocol =
+    Protocol { name: "TCP", number: libc::IPPROTO_TCP as u8, states: ESTABLISHED };
+
+const INET_DIAG_REQ_BYTECODE: u16 = 1;
+const INET_DIAG_BC_S_COND: u8 = 7;
+const ANY_PORT: i32 = -1;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 /// Bytes of `struct inet_diag_sockid`, and where it stands in `struct inet_diag_msg`.
@@ -122,9 +194,13 @@ fn local_id(found: &Message, address: IpAddr) -> Option<[u8; ID_BYTES]> {
     let family = i32::from(*found.payload.first()?);
     let id: [u8; ID_BYTES] = found.payload.get(ID_OFFSET..ID_OFFSET + ID_BYTES)?.try_into().ok()?;
     let source: [u8; 16] = id[4..20].try_into().ok()?;
-    let local = match family {
-        libc::AF_INET => IpAddr::from([source[0], source[1], source[2], source[3]]),
-        _ => Ipv6Addr::from(source).to_canonical(),
-    };
-    (local == address).then_some(id)
+    (ip(family, source) == address).then_some(id)
+}
+
+/// An address as sock_diag gives it; a mapped one is IPv4.
+fn ip(family: i32, bytes: [u8; 16]) -> IpAddr {
+    match family {
+        libc::AF_INET => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        _ => Ipv6Addr::from(bytes).to_canonical(),
+    }
 }
