@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
-use stead_model::view::ResourceView;
+use stead_model::view::{ResourceView, SafetyLevel};
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId};
 use utoipa::ToSchema;
 
@@ -159,6 +159,10 @@ pub struct Explanation {
     pub epoch: Epoch,
     /// Why it is there.
     pub why: String,
+    /// Safety level: A, B or C.
+    pub safety: SafetyLevel,
+    /// Why it is that level.
+    pub safety_why: String,
     /// Where else it may run.
     pub placement: Placement,
     /// Records about the group on this node and what caused them, oldest first (I-WHY).

@@ -39,6 +39,7 @@ pub fn example_group(name: &str) -> GroupView {
         why: "created".into(),
         failed: None,
         safety: SafetyLevel::C,
+        safety_why: "it has no reserved disk: lease and guard stop a former owner".into(),
         failovers: 0,
         policy: GroupPolicy::default(),
         resources: Vec::new(),

@@ -47,6 +47,8 @@ pub fn group(
         owner: seen.owner,
         epoch: seen.epoch,
         why: seen.why.clone(),
+        safety: seen.safety,
+        safety_why: seen.safety_why.clone(),
         placement,
         chain,
     })

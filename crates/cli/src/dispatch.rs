@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use stead_lab::{demo_web, disks, init, stamp, supervisor};
+use stead_lab::{demo_web, disks, init, scribe, stamp, supervisor};
 
 /// Runs the process that these arguments mean; `None` when a person typed them.
 pub(crate) fn process(arguments: &[OsString]) -> Option<ExitCode> {
@@ -20,6 +20,7 @@ pub(crate) fn process(arguments: &[OsString]) -> Option<ExitCode> {
         supervisor::SUBCOMMAND => Some(supervisor::main(words())),
         init::SUBCOMMAND => Some(init::main(words())),
         disks::SUBCOMMAND => Some(disks::main(words())),
+        scribe::SUBCOMMAND => Some(scribe::main(words())),
         stamp::SUBCOMMAND => Some(stamp::main(words())),
         demo_web::SUBCOMMAND => Some(demo_web::main(words())),
         _ => None,

@@ -1,6 +1,6 @@
 //! The system calls that have no safe form: clone, signals as file descriptors, priority.
 //!
-//! Every other file of this crate is safe code over these few functions.
+//! Every other file of this crate is safe code over these few functions and those of [`hand`].
 
 #![expect(unsafe_code, reason = "system calls without a safe wrapper live here and nowhere else")]
 
@@ -11,6 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) mod hand;
 
 /// A process about to be started.
 #[derive(Debug)]

@@ -14,7 +14,7 @@
 //! for everybody.
 //!
 //! Reading order: `cabling`, `record`, `home`, `lab`, `up`, then `supervisor` and `init`; `fault`,
-//! `prober`, `ledger`, `stamp` for tests, `demo` for everybody.
+//! `prober`, `ledger`, `stamp`, `scribe` for tests, `demo` for everybody.
 //!
 //! Not here: what the nodes do (the ordinary program), how results look (crate `cli`).
 
@@ -35,6 +35,7 @@ mod missing;
 pub mod prober;
 mod ready;
 mod record;
+pub mod scribe;
 pub mod stamp;
 mod step;
 pub mod supervisor;

@@ -109,13 +109,13 @@ fn preallocated(path: &Path) -> io::Result<File> {
 }
 
 /// Number of the node: at the end of its host name.
-fn node() -> u64 {
+pub(crate) fn node() -> u64 {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     digits.parse().unwrap_or(0)
 }
 
-fn number_in(variable: &str) -> u64 {
+pub(crate) fn number_in(variable: &str) -> u64 {
     let text = std::env::var(variable).unwrap_or_default();
     text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }

@@ -55,6 +55,8 @@ pub enum Form {
     Command,
     /// `NAME=VALUE` pairs, separated like the words of a command.
     Environment,
+    /// `required` or `none`.
+    Reservation,
 }
 
 const fn needed(name: &'static str, form: Form, about: &'static str) -> Property {
@@ -69,6 +71,15 @@ const fn optional(
 ) -> Property {
     Property { name, about, form, required: false, default }
 }
+
+/// Name of the type of shared disks.
+pub const PHYSICAL_DISK: &str = "physical-disk";
+/// The property that names the disk of a [`PHYSICAL_DISK`].
+pub const DISK: &str = "disk";
+/// The property that says where the file system of a [`PHYSICAL_DISK`] is mounted.
+pub const MOUNT_POINT: &str = "mount-point";
+/// The property that says whether a [`PHYSICAL_DISK`] is reserved.
+pub const RESERVATION: &str = "reservation";
 
 /// All built-in types.
 pub const BUILTIN: &[ResourceType] = &[
@@ -100,6 +111,26 @@ pub const BUILTIN: &[ResourceType] = &[
                 None,
                 "ends with 0 when it works: awaited at its start, then the thorough check",
             ),
+        ],
+    },
+    ResourceType {
+        name: PHYSICAL_DISK,
+        about: "a shared disk: a whole LUN with a file system, reserved for its owner",
+        properties: &[
+            needed(DISK, Form::Path, "the whole disk, by a path that is the same on every node"),
+            needed(MOUNT_POINT, Form::Path, "where its file system is mounted; made if missing"),
+            optional("partition", Form::Number, None, "number of the partition that is mounted"),
+            optional("file-system", Form::Text, None, "`ext4` or `xfs`, instead of looking"),
+            optional("mount-options", Form::Text, None, "options such as `noatime,nodev`"),
+            optional(
+                RESERVATION,
+                Form::Reservation,
+                Some("required"),
+                "`required`: the device refuses a former owner; `none`: lease and guard only",
+            ),
+            optional("check", Form::Flag, Some("true"), "repair a damaged file system before"),
+            optional("force-unmount", Form::Flag, Some("true"), "end processes that keep it busy"),
+            optional("hang-limit", Form::Time, Some("60s"), "a disk that hangs longer has failed"),
         ],
     },
     ResourceType {
@@ -178,6 +209,7 @@ impl Property {
             Form::AddressPrefix => parse_address(value).is_some(),
             Form::Signal => signal_number(value).is_some(),
             Form::Command => split_words(value).is_some_and(|w| !w.is_empty()),
+            Form::Reservation => value == "required" || value == "none",
             Form::Environment => split_words(value)
                 .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
         };
@@ -203,6 +235,7 @@ impl Form {
             Self::Signal => "a signal name such as `TERM`",
             Self::Command => "a command with closed quotes",
             Self::Environment => "`NAME=VALUE` pairs",
+            Self::Reservation => "`required` or `none`",
         }
     }
 }

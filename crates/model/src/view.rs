@@ -130,6 +130,9 @@ pub struct GroupView {
     pub failed: Option<String>,
     /// Safety level: A, B or C.
     pub safety: SafetyLevel,
+    /// Why it is that level, one sentence.
+    #[serde(default)]
+    pub safety_why: String,
     /// Failovers counted within the period.
     pub failovers: u32,
     /// Its policy.

@@ -81,6 +81,21 @@ impl Cancel {
         }
     }
 
+    /// Waits until `look` finds something, at most for `limit` or until the call is cancelled.
+    /// Whoever changes what is looked at rings the bell.
+    pub(crate) fn wait_for<T>(
+        &self,
+        limit: Duration,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let mut found = None;
+        let _ = self.bell.wait(Some(limit), || {
+            found = look();
+            (found.is_some() || self.is_asked()).then_some(())
+        });
+        found
+    }
+
     pub(crate) fn ask(&self) {
         self.asked.store(1, Ordering::SeqCst);
         self.bell.ring();

@@ -5,11 +5,14 @@
 //! a terminate looks for what must be ended, so nothing slips through between the two.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use stead_model::ResourceId;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{
@@ -147,7 +150,18 @@ impl GuardPort {
         self.lock().say(&MonitorToGuard::Kill { instance });
     }
 
-    /// Tells that nothing is left of an address or mark.
+    /// Hands over a descriptor of what was mounted.
+    pub fn mounted(&self, instance: InstanceId, root: BorrowedFd<'_>) {
+        // If the guard is gone, so is everything it ran.
+        drop(self.lock().send_with(&MonitorToGuard::Mounted { instance }, root));
+    }
+
+    /// Tells that a mount is about to be ended: the guard lets go of its descriptor.
+    pub fn unmounting(&self, instance: InstanceId) {
+        self.lock().say(&MonitorToGuard::Unmounting { instance });
+    }
+
+    /// Tells that nothing is left of an address, mount or mark.
     pub fn released(&self, instance: InstanceId) {
         let mut state = self.lock();
         state.things.remove(&instance);
@@ -233,6 +247,23 @@ impl Held {
 impl State {
     fn send(&mut self, message: &MonitorToGuard) -> io::Result<()> {
         self.connection.write_all(&codec::encode(message))
+    }
+
+    /// Sends a message with a descriptor, which comes along with its first bytes.
+    fn send_with(
+        &mut self,
+        message: &MonitorToGuard,
+        descriptor: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let bytes = codec::encode(message);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        let fits = beside.push(SendAncillaryMessage::ScmRights(&descriptors));
+        assert!(fits, "the space is made for one descriptor");
+        let flags = SendFlags::NOSIGNAL;
+        let sent = sendmsg(&self.connection, &[IoSlice::new(&bytes)], &mut beside, flags)?;
+        self.connection.write_all(&bytes[sent..])
     }
 
     /// Sends what need not arrive: if the guard is gone, so is everything it ran.

@@ -11,6 +11,7 @@ mod bell;
 mod guard_port;
 mod host;
 pub mod monitor;
+mod reservation;
 pub mod resource_type;
 pub mod slot;
 pub mod types;

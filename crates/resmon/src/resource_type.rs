@@ -131,6 +131,11 @@ impl Context {
         Cancel::new(Arc::clone(&self.bell))
     }
 
+    /// Makes everyone who waits look again.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Asks a [`Cancel`] of [`Self::new_cancel`].
     pub fn ask(&self, cancel: &Cancel) {
         cancel.ask();

@@ -132,6 +132,8 @@ impl World {
                 }
                 // What a frozen owner's kernel answers is no act of the simulated world.
                 Output::Pass { .. } | Output::Dark => {}
+                // Nothing is mounted here.
+                Output::ShutDown(_) => {}
                 Output::Admitted(_) | Output::Refused(_) | Output::Finished => {}
             }
         }
@@ -222,6 +224,7 @@ impl World {
             | Output::Dark
             | Output::KillMonitor(_)
             | Output::Kill(_)
+            | Output::ShutDown(_)
             | Output::Undo(_)
             | Output::StartMonitor
             | Output::Overdue { .. }

@@ -291,6 +291,7 @@ fn kind(spec: &OnlineSpec) -> ThingKind {
     match spec.kind.as_str() {
         "ip-address" => ThingKind::Address,
         "dummy" => ThingKind::Mark,
+        stead_model::resource_type::PHYSICAL_DISK => ThingKind::Mount,
         _ => ThingKind::Program,
     }
 }

@@ -6,6 +6,7 @@
 
 mod active_active;
 mod demo;
+mod disk;
 mod freeze;
 mod killed;
 mod missed_changes;

@@ -12,6 +12,7 @@ pub(crate) fn explanation(told: &Explanation) -> String {
         ("state", told.state.word().into()),
         ("owner", format!("{owner}, epoch {}", told.epoch)),
         ("why", told.why.clone()),
+        ("safety", format!("{:?}, {}", told.safety, told.safety_why)),
     ]);
     text.push_str(&placement(told));
     text.push_str("\nwhat led to it, as this node recorded it:\n\n");

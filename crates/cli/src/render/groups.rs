@@ -40,7 +40,7 @@ pub(crate) fn group(group: &GroupView) -> String {
     ];
     lines.extend(group.failed.clone().map(|why| ("failed", why)));
     lines.extend([
-        ("safety", format!("{:?}", group.safety)),
+        ("safety", format!("{:?}, {}", group.safety, group.safety_why)),
         ("failovers", format!("{} in the window", group.failovers)),
         ("preferred-owners", listed(&preferred)),
         ("failover-threshold", policy.failover_threshold.to_string()),

@@ -17,7 +17,7 @@ use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::properties::{self, Settings};
-use super::{Db, size, tree};
+use super::{Db, disks, size, tree};
 
 /// The group of that name.
 ///
@@ -126,6 +126,7 @@ pub(crate) fn create_resource(
         new.properties.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
     properties::set_resource(&mut resource, kind, &settings, nodes)?;
     check_address(db, &resource)?;
+    disks::check(db, new.group, &resource)?;
     Ok(Change::CreateResource { group: new.group.clone(), resource })
 }
 
@@ -135,11 +136,12 @@ pub(crate) fn set_resource(
     settings: &Settings,
     nodes: &[NodeId],
 ) -> Result<Change, Reason> {
-    let (_, present) = resource(db, id)?;
+    let (group, present) = resource(db, id)?;
     let mut resource = present.clone();
     let kind = resource_type(&resource.kind)?;
     properties::set_resource(&mut resource, kind, settings, nodes)?;
     check_address(db, &resource)?;
+    disks::check(db, &group.id, &resource)?;
     Ok(Change::SetResource {
         resource: id.clone(),
         properties: resource.properties,

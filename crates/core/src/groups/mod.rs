@@ -25,6 +25,7 @@ pub mod explain;
 pub mod placement;
 pub mod plan;
 pub mod requests;
+pub mod safety;
 pub mod view;
 
 use std::collections::BTreeMap;

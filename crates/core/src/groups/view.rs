@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use stead_model::group::{Group, GroupState};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
-use stead_model::view::{GroupView, ResourceView, SafetyLevel};
+use stead_model::view::{GroupView, ResourceView};
 use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
 use stead_model::{NodeId, UtcMillis};
 
 use super::explain::why;
+use super::safety;
 use crate::db::apply::within_window;
 use crate::db::{Db, shall_run, tree};
 
@@ -41,6 +42,7 @@ fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMil
         groups.iter().find(|g| g.group == group.id && g.epoch == o.epoch)
     });
     let silent = owned.is_some() && !matches!(source, Some(Answering::Yes(_)));
+    let (safety, safety_why) = safety::level(group);
     GroupView {
         group: group.id.clone(),
         state: if silent { GroupState::Unknown } else { state(group, report) },
@@ -49,7 +51,8 @@ fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMil
         epoch: owned.map_or(group.epoch_last, |o| o.epoch),
         why: why(group),
         failed: group.failed.clone().or_else(|| gave_up(report)),
-        safety: SafetyLevel::C,
+        safety,
+        safety_why,
         failovers: u32::try_from(within_window(group, at).len()).unwrap_or(u32::MAX),
         policy: group.policy.clone(),
         resources: resources(group, report),

@@ -296,3 +296,46 @@ fn votes_are_for_nodes_of_the_cluster() {
     assert_eq!(vote(n(2)), Ok(Decision::Vote { node: n(2), votes: false }));
     assert_eq!(vote(n(9)).unwrap_err().code, Code::NotFound);
 }
+
+#[test]
+fn a_disk_belongs_to_one_group_with_all_its_partitions() {
+    let mut db = two_groups();
+    let disk = |group: &str, id: &str, disk: &str, point: &str| Request::CreateResource {
+        group: group.into(),
+        resource: id.into(),
+        kind: "physical-disk".into(),
+        properties: properties(&[("disk", disk), ("mount-point", point)]),
+    };
+    let make = |db: &mut Db, request: &Request| match ask(db, request).unwrap() {
+        Decision::Propose(change) => must(db, vec![change]),
+        other => panic!("{other:?}"),
+    };
+    make(&mut db, &disk("web", "data", "/dev/disk/by-id/wwn-0x5", "/srv/data"));
+    let (code, text, hint) = {
+        let reason = refused(&db, &disk("mail", "other", "/dev/disk/by-id/wwn-0x5", "/srv/other"));
+        (reason.code, reason.to_string(), reason.hint.unwrap())
+    };
+    assert_eq!(code, Code::Conflict);
+    assert_eq!(
+        text,
+        "resource `other` cannot have disk `/dev/disk/by-id/wwn-0x5`: resource `data` of group \
+         `web` has it; all partitions of a disk belong to one group, for a node owns it whole"
+    );
+    assert_eq!(hint, "use another disk, or put what needs it into that group");
+    let part = "/dev/disk/by-id/wwn-0x5-part1";
+    let reason = refused(&db, &disk("mail", "other", part, "/srv/other"));
+    let (_, text, hint) = words(&reason);
+    assert!(text.ends_with("it names a partition; a resource owns the whole disk"), "{text}");
+    assert_eq!(hint, "give `disk=/dev/disk/by-id/wwn-0x5` and `partition=1`");
+    let reason = refused(&db, &disk("mail", "other", "/dev/sdb", "/srv/data/"));
+    assert!(reason.to_string().ends_with("resource `data` has its mount point already"));
+    let reason = refused(&db, &disk("web", "again", "/dev/disk/by-id/wwn-0x5", "/srv/again"));
+    assert!(reason.to_string().ends_with("one resource stands for a whole disk"), "{reason}");
+    let other = disk("mail", "other", "/dev/sdb", "/srv/other");
+    make(&mut db, &other);
+    let moved = Request::SetResource {
+        resource: "other".into(),
+        properties: settings(&[("disk", Some("/dev/disk/by-id/wwn-0x5"))]),
+    };
+    assert_eq!(refused(&db, &moved).code, Code::Conflict);
+}

@@ -12,8 +12,10 @@
 //! ```
 //!
 //! A hard stop silences the addresses, kills the monitors (a stalled one may hold an order of the
-//! old lease) and all programs at once; addresses are taken away when the monitors are gone, or
-//! when the grace is over.
+//! old lease) and all programs at once, and shuts down the file systems; addresses are taken away
+//! and file systems detached when the monitors are gone, or when the grace is over. A node of
+//! which something is left is *dirty*: its hard stop goes on, and no lease is used before it is
+//! done.
 //!
 //! *Invariants.* I-QUORUM: nothing is admitted without a lease in force at that moment. R8: a hard
 //! stop that began is finished before a new lease is used, and nothing is ever admitted by the
@@ -88,7 +90,9 @@ pub enum Output {
     KillMonitor(MonitorId),
     /// Kill a program with all its children; ends with [`Input::Gone`].
     Kill(InstanceId),
-    /// Take an address away; ends with [`Input::Gone`].
+    /// Let a mounted file system take no write any more; it stays where it is.
+    ShutDown(InstanceId),
+    /// Take an address or a mount away; ends with [`Input::Gone`].
     Undo(InstanceId),
     /// Start a monitor; ends with [`Input::MonitorStarted`].
     StartMonitor,
@@ -213,6 +217,24 @@ impl Guard {
     #[must_use]
     pub const fn with_planted(mut self, planted: Planted) -> Self {
         self.planted = planted;
+        self
+    }
+
+    /// The same guard, which found mounts that its predecessor left: it begins with a hard stop,
+    /// so that nobody takes its life for a proof that they are gone.
+    #[must_use]
+    pub fn with_left(mut self, now: Time, mounts: impl IntoIterator<Item = Claim>) -> Self {
+        for claim in mounts {
+            let instance = InstanceId(self.instance_next);
+            self.instance_next += 1;
+            self.things.insert(instance, Held { claim, kind: ThingKind::Mount });
+        }
+        if !self.things.is_empty() {
+            let grace = Grace::Until(now + self.grace);
+            let (then, addresses) = (Then::GoOn(None), Addresses::Wait);
+            self.state = State::Stopping { grace, then, addresses };
+            self.stopped = Some(self.lease_last);
+        }
         self
     }
 
@@ -352,6 +374,8 @@ impl Guard {
                 out.extend(self.monitors.iter().copied().map(Output::KillMonitor));
                 let programs = self.of_kind(ThingKind::Program);
                 out.extend(programs.into_iter().map(Output::Kill));
+                let mounts = self.of_kind(ThingKind::Mount);
+                out.extend(mounts.into_iter().map(Output::ShutDown));
             }
         }
         self.stopped = Some(lease);
@@ -372,6 +396,7 @@ impl Guard {
             *addresses = Addresses::Ordered;
             self.things.retain(|_, held| held.kind != ThingKind::Mark);
             out.extend(self.of_kind(ThingKind::Address).into_iter().map(Output::Undo));
+            out.extend(self.of_kind(ThingKind::Mount).into_iter().map(Output::Undo));
         }
         if self.monitors.is_empty() && self.things.is_empty() {
             self.finish_stop(now, then, out);

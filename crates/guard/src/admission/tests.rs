@@ -25,6 +25,7 @@ fn words(out: &[Output]) -> String {
         Output::Refused(refusal) => format!("refused: {refusal}"),
         Output::KillMonitor(monitor) => format!("kill {monitor}"),
         Output::Kill(instance) => format!("kill {instance}"),
+        Output::ShutDown(instance) => format!("shut down {instance}"),
         Output::Undo(instance) => format!("undo {instance}"),
         Output::StartMonitor => "start monitor".into(),
         Output::Overdue { monitors, things } => format!("overdue {monitors:?} {things:?}"),
@@ -248,4 +249,36 @@ fn the_planted_fault_admits_after_the_hard_stop() {
     guard.handle(Time(1000), Input::Deadline);
     let out = guard.handle(Time(1001), admit("new", 5, ThingKind::Program));
     assert_eq!(words(&out), "admitted thing4");
+}
+
+#[test]
+fn a_file_system_is_shut_down_at_once_and_detached_behind_the_monitors() {
+    let mut guard = serving();
+    guard.handle(Time(0), admit("data", 5, ThingKind::Mount));
+    let began = words(&guard.handle(Time(100), hard_stop()));
+    assert_eq!(began, "kill monitor1; kill thing1; shut down thing4; began l5");
+    let undone = words(&guard.handle(Time(110), exited(1)));
+    assert_eq!(undone, "undo thing2; undo thing4");
+    guard.handle(Time(120), gone(1));
+    guard.handle(Time(120), gone(2));
+    assert_eq!(words(&guard.handle(Time(300), Input::Deadline)), "overdue [] [InstanceId(4)]");
+    assert!(guard.is_stopping(), "a dirty node");
+    assert_eq!(words(&guard.handle(Time(301), lease(6, 2000))), "");
+    assert_eq!(words(&guard.handle(Time(400), gone(4))), "done l5; start monitor; l6 until 2000");
+}
+
+#[test]
+fn what_a_predecessor_left_is_taken_away_before_anything_else() {
+    let left = |resource: &str| Claim {
+        group: "web".into(),
+        resource: resource.into(),
+        epoch: Epoch(1),
+        lease: LeaseNumber(9),
+    };
+    let mut guard = Guard::new(Incarnation(7), GRACE).with_left(Time(0), [left("data")]);
+    assert!(guard.status().stopping && guard.status().admitted.len() == 1);
+    assert_eq!(words(&guard.handle(Time(0), Input::Deadline)), "undo thing1");
+    assert_eq!(words(&guard.handle(Time(1), gone(1))), "done l0; start monitor");
+    let none = Guard::new(Incarnation(7), GRACE).with_left(Time(0), []);
+    assert!(!none.is_stopping());
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use stead_model::order::GuardReport;
 use stead_model::wire::guard::{ExitStatus, GuardToMonitor, GuardToNode, InstanceId};
 
 use super::clock::boot_time;
+use super::hand::Task;
 use super::{Ending, GuardProcess, Notice};
 use crate::admission::{Input, Output};
 
@@ -18,32 +20,55 @@ impl GuardProcess {
 
     pub(super) fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Report(report) => self.tell_node(&GuardToNode::Report(report)),
             Output::Pass { until } => self.addresses_pass(until),
             Output::Dark => self.addresses_dark(),
+            Output::Report(report) => {
+                if matches!(report, GuardReport::HardStopDone { .. }) {
+                    self.dirty = None;
+                }
+                self.tell_node(&GuardToNode::Report(report));
+            }
             Output::KillMonitor(_) => self.monitor.kill(),
             Output::Kill(instance) => self.kill_program(instance),
+            Output::ShutDown(instance) => {
+                // Where that fails, the hand that detaches it later shuts it down as well.
+                let _ = self.mounts.put_hand(instance, Task::ShutDown);
+            }
             Output::Undo(instance) => self.undo(instance),
             Output::StartMonitor => self.monitor.want(boot_time()),
-            Output::Overdue { monitors, things } => {
-                let text = format!(
-                    "the stop grace is over and {} monitors and {} things are left",
-                    monitors.len(),
-                    things.len()
-                );
-                self.notice_now(&Notice::warning("stop-overdue", text));
-            }
+            Output::Overdue { monitors, things } => self.tell_overdue(monitors.len(), &things),
             Output::Finished => self.ending = Ending::Finished,
             // Answers to an admission, which is asked for and answered in one place.
             Output::Admitted(_) | Output::Refused(_) => {}
         }
     }
 
+    /// The grace is over and something is left. Told again to every node service until it is gone.
+    fn tell_overdue(&mut self, monitors: usize, things: &[InstanceId]) {
+        let mut text = format!(
+            "the stop grace is over and {monitors} monitors and {} things are left",
+            things.len()
+        );
+        let mounts: Vec<&str> = things.iter().filter_map(|id| self.mounts.what(*id)).collect();
+        let code = if mounts.is_empty() { "stop-overdue" } else { "node-dirty" };
+        if !mounts.is_empty() {
+            let mounts = mounts.join(", ");
+            text += &format!(
+                ", among them {mounts}: this node is dirty and asks for no lease until no mount of \
+                 them is left in any namespace; end what uses them (`fuser -vm`), bring the path \
+                 to the disk back, or restart the node"
+            );
+        }
+        let notice = Notice::warning(code, text);
+        self.notice_now(&notice);
+        self.dirty = Some(notice);
+    }
+
     /// Ends a thing at once, whatever it is.
     pub(super) fn end(&mut self, instance: InstanceId) {
         if self.programs.contains_key(&instance) {
             self.kill_program(instance);
-        } else if self.addresses.contains_key(&instance) {
+        } else if self.addresses.contains_key(&instance) || self.mounts.contains(instance) {
             self.undo(instance);
         } else {
             self.gone(instance, ExitStatus::Unknown);
@@ -62,8 +87,12 @@ impl GuardProcess {
         }
     }
 
-    /// Takes an address away; what fails is tried again a few milliseconds later.
+    /// Takes an address or a mount away; what fails is tried again a few milliseconds later.
     pub(super) fn undo(&mut self, instance: InstanceId) {
+        self.undo_again.remove(&instance);
+        if self.mounts.put_hand(instance, Task::Detach).is_err() {
+            self.undo_again.insert(instance);
+        }
         let Some(undo) = self.addresses.get(&instance) else { return };
         let result = match &mut self.undoer {
             Ok(undoer) => undoer.undo(&undo.request),
@@ -72,7 +101,6 @@ impl GuardProcess {
         match result {
             Ok(()) => {
                 self.addresses.remove(&instance);
-                self.undo_again.remove(&instance);
                 self.address_went(instance);
                 self.gone(instance, ExitStatus::Unknown);
             }

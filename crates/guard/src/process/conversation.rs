@@ -7,6 +7,7 @@ use stead_model::wire::guard::{
 
 use super::child::Child;
 use super::clock::boot_time;
+use super::hand::Task;
 use super::link::LinkError;
 use super::program::Namespaces;
 use super::{GuardProcess, Notice, say_broken};
@@ -38,7 +39,8 @@ impl GuardProcess {
                     self.notice(wrong_version("node service", version));
                 }
                 let once = std::mem::take(&mut self.last_words);
-                for notice in self.notices.clone().into_iter().chain(once) {
+                for notice in self.notices.clone().into_iter().chain(self.dirty.clone()).chain(once)
+                {
                     self.tell_node(&notice.message());
                 }
                 let status = self.guard.begin_service();
@@ -80,12 +82,23 @@ impl GuardProcess {
             }
             MonitorToGuard::Kill { instance } => self.end(instance),
             MonitorToGuard::Released { instance } => self.released(instance),
+            MonitorToGuard::Mounted { instance } => {
+                // It comes with the message; without it the mount point is what there is.
+                if let Ok(Some(Some(root))) = self.monitor.speak(|link| Ok(link.descriptor())) {
+                    self.mounts.made(instance, root);
+                }
+            }
+            MonitorToGuard::Unmounting { instance } => {
+                // Where that fails, the monitor finds it busy and has it detached.
+                let _ = self.mounts.put_hand(instance, Task::LetGo);
+            }
         }
     }
 
     /// Decides and, if it is a program, starts it directly afterwards.
     fn admit(&mut self, claim: Claim, thing: Thing) -> Result<(InstanceId, Option<u32>), Refusal> {
-        let admit = Input::Admit { monitor: self.monitor_id, claim, kind: thing.kind() };
+        let (monitor, kind) = (self.monitor_id, thing.kind());
+        let admit = Input::Admit { monitor, claim: claim.clone(), kind };
         let mut answer = Err(Refusal::Stopping);
         for output in self.guard.handle(boot_time(), admit) {
             match output {
@@ -102,6 +115,13 @@ impl GuardProcess {
                 self.addresses.insert(instance, undo);
                 Ok((instance, None))
             }
+            Thing::Mount(undo) => match self.mounts.add(instance, claim, undo) {
+                Ok(()) => Ok((instance, None)),
+                Err(why) => {
+                    self.feed(Input::Gone(instance));
+                    Err(Refusal::NotStarted(format!("it could not be written down: {why}")))
+                }
+            },
             Thing::Program(spec) => match self.host.start(instance, spec) {
                 Ok(program) => {
                     let pid = program.pid().cast_unsigned();
@@ -138,10 +158,11 @@ impl GuardProcess {
         }
     }
 
-    /// An address or mark is gone by the monitor's own doing.
+    /// An address, mount or mark is gone by the monitor's own doing.
     fn released(&mut self, instance: InstanceId) {
         if !self.programs.contains_key(&instance) {
             self.addresses.remove(&instance);
+            self.mounts.forget(instance);
             self.undo_again.remove(&instance);
             self.address_went(instance);
             self.feed(Input::Gone(instance));

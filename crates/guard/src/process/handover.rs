@@ -22,6 +22,7 @@ use stead_model::wire::guard::{AddressUndo, ExitStatus, InstanceId, MonitorId};
 use super::Notice;
 use super::cgroup::TreeParcel;
 use super::child::ChildParcel;
+use super::mounts::MountsParcel;
 use super::program::{Namespaces, ProgramParcel, RemainsParcel};
 use crate::admission::Guard;
 use crate::sys;
@@ -48,6 +49,8 @@ pub(super) struct Handover {
     pub(super) programs: BTreeMap<InstanceId, ProgramParcel>,
     pub(super) leaving: Vec<LeavingParcel>,
     pub(super) addresses: BTreeMap<InstanceId, AddressUndo>,
+    #[serde(default)]
+    pub(super) mounts: MountsParcel,
     pub(super) undo_again: BTreeSet<InstanceId>,
     pub(super) notices: Vec<Notice>,
     pub(super) cgroups: Option<TreeParcel>,
@@ -172,6 +175,7 @@ mod tests {
                     request: vec![0, 255],
                 },
             )]),
+            mounts: MountsParcel::default(),
             undo_again: BTreeSet::from([InstanceId(9)]),
             notices: Vec::new(),
             cgroups: None,

@@ -1,12 +1,15 @@
 //! One end of a socket pair to a child: frames in and out, never waiting for the child.
 //!
 //! A stopped child must not stop the guard: what it does not read is kept, up to a bound, and a
-//! child beyond the bound is treated as broken.
+//! child beyond the bound is treated as broken. Descriptors that come along are kept in their order.
 
-use std::io::{self, Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stead_model::wire::codec::{self, FrameError};
@@ -15,6 +18,9 @@ use super::handover::{Kept, Luggage};
 
 /// Largest amount kept for a child that does not read, and largest frame accepted from one.
 const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// Most descriptors kept for messages that have not been read.
+const DESCRIPTORS_MAX: usize = 64;
 
 /// Why a link cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,7 @@ pub(super) struct Link {
     socket: UnixStream,
     received: Vec<u8>,
     to_send: Vec<u8>,
+    descriptors: VecDeque<OwnedFd>,
 }
 
 /// A link on its way to the program that takes over.
@@ -47,6 +54,8 @@ pub(super) struct LinkParcel {
     socket: Kept,
     received: Vec<u8>,
     to_send: Vec<u8>,
+    #[serde(default)]
+    descriptors: Vec<Kept>,
 }
 
 impl Link {
@@ -55,19 +64,22 @@ impl Link {
             socket: luggage.keep(&self.socket),
             received: self.received.clone(),
             to_send: self.to_send.clone(),
+            descriptors: self.descriptors.iter().map(|fd| luggage.keep(fd)).collect(),
         }
     }
 
     pub(super) fn take_over(parcel: LinkParcel) -> io::Result<Self> {
-        let LinkParcel { socket, received, to_send } = parcel;
-        Ok(Self { socket: UnixStream::from(socket.take()?), received, to_send })
+        let LinkParcel { socket, received, to_send, descriptors } = parcel;
+        let descriptors = descriptors.into_iter().map(Kept::take).collect::<io::Result<_>>()?;
+        Ok(Self { socket: UnixStream::from(socket.take()?), received, to_send, descriptors })
     }
 
     /// A link and the end for the child.
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (socket, child) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
-        Ok((Self { socket, received: Vec::new(), to_send: Vec::new() }, child.into()))
+        let (received, to_send, descriptors) = (Vec::new(), Vec::new(), VecDeque::new());
+        Ok((Self { socket, received, to_send, descriptors }, child.into()))
     }
 
     /// Sends a message, now or when the child reads.
@@ -100,9 +112,10 @@ impl Link {
     /// Reads what is there. `Closed` comes only after all messages were taken by [`Self::next`].
     pub(super) fn fill(&mut self) -> Result<(), LinkError> {
         let mut chunk = [0; 8192];
-        match self.socket.read(&mut chunk) {
+        match self.read(&mut chunk) {
             Ok(0) => Err(LinkError::Closed),
             Ok(got) if self.received.len() + got > KEPT_BYTES_MAX => Err(LinkError::Full),
+            Ok(_) if self.descriptors.len() > DESCRIPTORS_MAX => Err(LinkError::Full),
             Ok(got) => {
                 self.received.extend_from_slice(&chunk[..got]);
                 Ok(())
@@ -112,6 +125,26 @@ impl Link {
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Err(LinkError::Closed),
             Err(e) => Err(LinkError::Io(e)),
         }
+    }
+
+    /// Reads once, with the descriptors that come along.
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(chunk)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let got = recvmsg(&self.socket, &mut into, &mut beside, flags)?.bytes;
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptors.extend(descriptors);
+            }
+        }
+        Ok(got)
+    }
+
+    /// The next descriptor received, in the order of the messages they came with.
+    pub(super) fn descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
     }
 
     /// The next whole message received.

@@ -17,8 +17,10 @@ mod cgroup;
 mod child;
 mod clock;
 mod conversation;
+mod hand;
 mod handover;
 mod link;
+mod mounts;
 mod options;
 mod passage;
 mod privilege;
@@ -47,6 +49,7 @@ use child::Child;
 use clock::{Timer, boot_time};
 use handover::HandoverError;
 use link::LinkError;
+use mounts::{HandEnd, Mounts};
 pub use options::{GuardOptions, OptionsError};
 use passage::Addresses;
 use program::{Namespaces, Program, ProgramHost, Remains};
@@ -128,10 +131,13 @@ struct GuardProcess {
     leaving: Vec<Leaving>,
     addresses: BTreeMap<InstanceId, AddressUndo>,
     passage: Addresses,
+    mounts: Mounts,
     undo_again: BTreeSet<InstanceId>,
     notices: Vec<Notice>,
     /// What the next node service is told once.
     last_words: Vec<Notice>,
+    /// What is left although the stop grace is over.
+    dirty: Option<Notice>,
     ending: Ending,
     /// Command of the guard itself.
     own: Vec<String>,
@@ -170,8 +176,10 @@ impl GuardProcess {
         let cgroups = CgroupTree::make(incarnation)
             .inspect_err(|why| notices.push(Notice::no_cgroups(why)))
             .ok();
+        let mounts = Mounts::left_in(&options.root);
+        let guard = Guard::new(incarnation, options.grace);
         let mut process = Self {
-            guard: Guard::new(incarnation, options.grace),
+            guard: guard.with_left(boot_time(), mounts.claims()),
             timer: Timer::new()?,
             signals,
             undoer: Undoer::open(),
@@ -189,16 +197,21 @@ impl GuardProcess {
             leaving: Vec::new(),
             addresses: BTreeMap::new(),
             passage,
+            mounts,
             undo_again: BTreeSet::new(),
             notices: Vec::new(),
             last_words: Vec::new(),
+            dirty: None,
             ending: Ending::No,
             own: options.own,
             upgrade: Upgrade::None,
         };
         notices.into_iter().for_each(|notice| process.notice(notice));
         process.node.want(boot_time());
-        process.monitor.want(boot_time());
+        // Otherwise it is started when what the predecessor left is gone.
+        if !process.guard.is_stopping() {
+            process.monitor.want(boot_time());
+        }
         Ok(process)
     }
 
@@ -361,8 +374,8 @@ impl GuardProcess {
         let list = list.unwrap_or_default();
         let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
         let left = children.filter(|pid: &i32| {
-            let service = self.node.is(*pid) || self.monitor.is(*pid);
-            !service && !self.upgrade.is_check(*pid) && self.instance_of(*pid).is_none()
+            let serves = self.node.is(*pid) || self.monitor.is(*pid) || self.mounts.is_hand(*pid);
+            !serves && !self.upgrade.is_check(*pid) && self.instance_of(*pid).is_none()
         });
         // None of them was waited for, so the number is still theirs.
         left.map(|pid| drop(sys::kill(pid, libc::SIGKILL))).count()
@@ -389,6 +402,15 @@ impl GuardProcess {
             self.program_ended(instance);
         } else if self.upgrade.is_check(pid) {
             self.checked(status);
+        } else {
+            match self.mounts.hand_ended(pid, status.exit_status()) {
+                Some(HandEnd::Gone(instance)) => {
+                    self.mounts.forget(instance);
+                    self.gone(instance, ExitStatus::Unknown);
+                }
+                Some(HandEnd::Failed(instance)) => drop(self.undo_again.insert(instance)),
+                None => {}
+            }
         }
     }
 

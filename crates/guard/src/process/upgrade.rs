@@ -26,6 +26,7 @@ use super::cgroup::CgroupTree;
 use super::child::{Child, environment};
 use super::clock::{Timer, boot_time};
 use super::handover::{self, Handover, HandoverError, LeavingParcel, Luggage};
+use super::mounts::Mounts;
 use super::passage::Addresses;
 use super::program::{Program, ProgramHost, Remains, c_strings};
 use super::undo::Undoer;
@@ -233,6 +234,7 @@ impl GuardProcess {
             programs: programs.map(|(id, program)| (*id, program.hand_over(keep))).collect(),
             leaving,
             addresses: self.addresses.clone(),
+            mounts: self.mounts.hand_over(keep),
             undo_again: self.undo_again.clone(),
             notices: self.notices.clone(),
             cgroups: self.host.cgroups.as_ref().map(|tree| tree.hand_over(keep)),
@@ -254,6 +256,7 @@ impl GuardProcess {
         let mut privilege = super::privilege::take(&mut notices);
         privilege.programs = from.memlock;
         let passage = Addresses::take_over(&from.guard, &from.addresses, &mut notices);
+        let mounts = Mounts::take_over(&options.root, from.mounts)?;
         let leaving = from.leaving.into_iter().map(|left| {
             let remains = Remains::take_over(left.remains)?;
             Ok(Leaving { instance: left.instance, status: left.status, remains })
@@ -279,9 +282,11 @@ impl GuardProcess {
             leaving: leaving.collect::<io::Result<_>>()?,
             addresses: from.addresses,
             passage,
+            mounts,
             undo_again: from.undo_again,
             notices,
             last_words: Vec::new(),
+            dirty: None,
             ending: Ending::No,
             own: options.own,
             upgrade: Upgrade::None,

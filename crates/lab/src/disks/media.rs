@@ -16,8 +16,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 use stead_model::NodeId;
 
+use super::history::{Deed, History};
 use super::image;
-use super::reservation::Reservations;
+use super::reservation::{Outcome, Request, Reservations};
 use crate::step::{Step, StepError};
 
 /// One disk.
@@ -27,6 +28,15 @@ pub(super) struct Disk {
     pub(super) size_bytes: u64,
     file: File,
     reservations: Mutex<Reservations>,
+    history: History,
+    /// Who wrote and who was refused last; forgotten when the registrations change.
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    wrote: Option<NodeId>,
+    refused: Option<NodeId>,
 }
 
 impl Disk {
@@ -38,13 +48,45 @@ impl Disk {
         let opened = OpenOptions::new().read(true).write(true).mode(0o600).open(file);
         let opened = opened.step("open the disk", file.display())?;
         let size_bytes = opened.metadata().step("look at the disk", file.display())?.len();
-        Ok(Self { name: name.to_owned(), size_bytes, file: opened, reservations: Mutex::default() })
+        let history = History::open(file)?;
+        let (name, reservations, last) = (name.to_owned(), Mutex::default(), Mutex::default());
+        Ok(Self { name, size_bytes, file: opened, reservations, history, last })
     }
 
     /// Its registrations; no write goes on while they are held.
     pub(super) fn reservations(&self) -> MutexGuard<'_, Reservations> {
         // Nothing panics half way through a change.
         self.reservations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out a request of a path.
+    pub(super) fn ask(&self, node: NodeId, request: Request) -> Outcome {
+        let mut reservations = self.reservations();
+        let outcome = reservations.ask(node, request);
+        match outcome {
+            Outcome::Done { .. } => {
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::default();
+                self.history.note(node, Deed::Asked(request), reservations.nodes());
+            }
+            Outcome::Conflict | Outcome::Keys(_) => {}
+        }
+        outcome
+    }
+
+    /// Notes what is new on a disk that knows reservations; on another (the quorum disk) all write.
+    fn noted(&self, node: NodeId, deed: Deed, reservations: &Reservations) {
+        if !reservations.used() {
+            return;
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match deed {
+            Deed::Wrote => &mut last.wrote,
+            Deed::Refused => &mut last.refused,
+            Deed::Asked(_) => return,
+        };
+        if before.replace(node) != Some(node) {
+            self.history.note(node, deed, reservations.nodes());
+        }
     }
 
     /// Reads; what is behind the end is missing.
@@ -59,12 +101,14 @@ impl Disk {
     pub(super) fn write(&self, node: NodeId, offset: u64, data: &[u8]) -> Result<(), Errno> {
         let reservations = self.reservations();
         if !reservations.may_write(node) {
+            self.noted(node, Deed::Refused, &reservations);
             return Err(RESERVATION_CONFLICT);
         }
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.size_bytes) {
             return Err(Errno::NOSPC);
         }
+        self.noted(node, Deed::Wrote, &reservations);
         let written = self.file.write_all_at(data, offset);
         drop(reservations);
         written.map_err(|error| errno_of(&error))
@@ -80,7 +124,7 @@ const RESERVATION_CONFLICT: Errno = Errno::BADE;
 
 #[cfg(test)]
 mod tests {
-    use super::super::reservation::{Key, Outcome, Request};
+    use super::super::reservation::Key;
     use super::*;
 
     const A: NodeId = NodeId(1);
@@ -104,11 +148,16 @@ mod tests {
         let disk = Disk::open(&dir.path().join("disk"), "data").unwrap();
         let key = Key(1);
         for request in [Request::Register { key }, Request::Reserve { key }] {
-            assert_ne!(disk.reservations().ask(A, request), Outcome::Conflict);
+            assert_ne!(disk.ask(A, request), Outcome::Conflict);
         }
+        assert_eq!(disk.write(B, 0, b"no"), Err(RESERVATION_CONFLICT));
         assert_eq!(disk.write(B, 0, b"no"), Err(RESERVATION_CONFLICT));
         assert_eq!(disk.read(0, 2).unwrap(), [0, 0]);
         disk.write(A, 0, b"ok").unwrap();
         assert_eq!(disk.read(0, 2).unwrap(), b"ok");
+        let history = super::super::history::read(&dir.path().join("disk")).unwrap();
+        let told: Vec<(NodeId, Deed)> =
+            history.into_iter().map(|h| (h.node, h.what)).skip(2).collect();
+        assert_eq!(told, [(B, Deed::Refused), (A, Deed::Wrote)]);
     }
 }

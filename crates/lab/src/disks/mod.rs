@@ -11,7 +11,7 @@
 //! node *before* its processes, so that nothing its kernel still flushes reaches the media.
 //! Reservations have the meaning of SCSI-3 and are asked for over a socket beside the path.
 //!
-//! Reading order: `reservation`, `condition` (pure), `media`, `image`, `fuse`, `path`, `paths`,
+//! Reading order: `reservation`, `condition` (pure), `history`, `media`, `image`, `fuse`, `path`, `paths`,
 //! `registrar`, `server`, `wire`, then the supervisor's end: `link`, `attach`.
 //!
 //! Not here: the product's way of using disks. Only root has lab disks.
@@ -19,6 +19,7 @@
 mod attach;
 mod condition;
 mod fuse;
+mod history;
 mod image;
 mod link;
 mod media;
@@ -46,6 +47,7 @@ use crate::supervisor::fingerprint;
 
 pub(crate) use attach::Loop;
 pub use condition::Condition;
+pub use history::{Deed, Happened};
 pub(crate) use link::Disks;
 pub(crate) use order::DiskDevice;
 pub use order::{DiskStatus, PathStatus};
@@ -89,6 +91,17 @@ fn run(runtime: &Path) -> Result<(), StepError> {
 fn log(line: &str) {
     let _ = writeln!(io::stderr(), "{}: disks: {line}", clock::boot_ns());
 }
+
+/// What happened to a data disk of a lab, as the disk saw it.
+///
+/// # Errors
+/// The lab has no such disk, or its history cannot be read.
+pub fn history(record: &crate::record::LabRecord, disk: &str) -> Result<Vec<Happened>, StepError> {
+    history::read(&record.dirs.state.join(MEDIA_DIR).join(disk))
+}
+
+/// Where the media of data disks lie in a lab's directory.
+const MEDIA_DIR: &str = "disks";
 
 /// Whether a text may name a data disk: as a lab's name, 1 to 15 long.
 #[must_use]

@@ -88,7 +88,7 @@ impl Registrar {
     }
 
     fn answer(&self, request: Request) -> Answer {
-        let outcome = self.path.disk.reservations().ask(self.path.node, request);
+        let outcome = self.path.disk.ask(self.path.node, request);
         match outcome {
             Outcome::Done { victims } => {
                 for victim in self.paths.to(&self.path.disk.name) {

@@ -21,78 +21,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use stead_model::NodeId;
-
-/// The key a nexus registers. Zero is no key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Key(pub u64);
-
-/// What can be asked of a disk over the socket of a path.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
-    /// Registers the path, or changes its key.
-    Register {
-        /// Not zero.
-        key: Key,
-    },
-    /// Removes the path's registration.
-    Unregister,
-    /// Takes the reservation.
-    Reserve {
-        /// The path's own.
-        key: Key,
-    },
-    /// Gives the reservation back.
-    Release {
-        /// The path's own.
-        key: Key,
-    },
-    /// Removes the registrations with another key, and aborts what their paths have queued.
-    PreemptAndAbort {
-        /// The path's own.
-        key: Key,
-        /// Whose writes shall end.
-        victim: Key,
-    },
-    /// Removes every registration and the reservation.
-    Clear {
-        /// The path's own.
-        key: Key,
-    },
-    /// Asks who is registered and who holds.
-    ReadKeys,
-}
-
-/// What a disk answers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Answer {
-    /// Done, victims' requests aborted.
-    Done,
-    /// RESERVATION CONFLICT: nothing was changed.
-    Conflict,
-    /// Who is registered.
-    Keys(Keys),
-    /// The question was not understood.
-    Invalid {
-        /// Why.
-        why: String,
-    },
-}
-
-/// Registrations of a disk.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Keys {
-    /// Counts registrations, preemptions and clears.
-    pub generation: u32,
-    /// One key per registered path, in the order of the nodes.
-    pub keys: Vec<Key>,
-    /// Key of the path that holds the reservation.
-    pub holder: Option<Key>,
-}
+pub use stead_model::reservation::{Answer, Key, Keys, Request};
 
 /// Registrations and reservation of one disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -119,6 +49,16 @@ impl Reservations {
     /// Whether a path may write now.
     pub(super) fn may_write(&self, node: NodeId) -> bool {
         self.holder.is_none() || self.registered.contains_key(&node)
+    }
+
+    /// Whether anybody ever registered.
+    pub(super) const fn used(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// The nodes that are registered, and the one that holds.
+    pub(super) fn nodes(&self) -> (Vec<NodeId>, Option<NodeId>) {
+        (self.registered.keys().copied().collect(), self.holder)
     }
 
     /// Who is registered and who holds.

@@ -41,7 +41,7 @@ impl Server {
     pub(super) fn begin(runtime: &Path) -> Result<Self, StepError> {
         let dirs = LabDirs { runtime: runtime.to_owned(), state: runtime.to_owned() };
         let record = LabRecord::read(&dirs)?;
-        let dir = record.dirs.state.join("disks");
+        let dir = record.dirs.state.join(super::MEDIA_DIR);
         fs::create_dir_all(&dir).step("make the directory", dir.display())?;
         let open = |name: &str| {
             let file = match name {

@@ -51,6 +51,8 @@ pub enum Thing {
     Program(ProgramSpec),
     /// An address, added by the monitor after the admission.
     Address(AddressUndo),
+    /// A file system on a cluster disk, mounted by the monitor after the admission.
+    Mount(MountUndo),
     /// Nothing outside the monitor; it ends with the monitor.
     Mark,
 }
@@ -62,6 +64,8 @@ pub enum ThingKind {
     Program,
     /// An address.
     Address,
+    /// A mounted file system.
+    Mount,
     /// Nothing outside the monitor.
     Mark,
 }
@@ -103,6 +107,19 @@ pub struct AddressUndo {
     pub request: Vec<u8>,
 }
 
+/// How the guard takes a mounted file system away without the monitor.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MountUndo {
+    /// The device and where it is mounted, for people.
+    pub what: String,
+    /// Path of the block device that holds the file system, without links.
+    pub device: String,
+    /// The device's number, so that another device under that path is left alone.
+    pub number: u64,
+    /// Where it is mounted.
+    pub point: String,
+}
+
 /// From a monitor to the guard.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum MonitorToGuard {
@@ -127,15 +144,27 @@ pub enum MonitorToGuard {
         /// Number of the signal.
         signal: i32,
     },
-    /// End it at once: kill a program and all its children, take an address away; ends with
-    /// [`GuardToMonitor::Exited`].
+    /// End it at once: kill a program and all its children, take an address away, shut a file
+    /// system down and detach it; ends with [`GuardToMonitor::Exited`].
     Kill {
         /// The thing.
         instance: InstanceId,
     },
-    /// Nothing is left of an address or mark.
+    /// Nothing is left of an address, mount or mark.
     Released {
-        /// The address or mark.
+        /// The address, mount or mark.
+        instance: InstanceId,
+    },
+    /// A mount was made. One descriptor of its root comes along: by it the guard shuts the file
+    /// system down even where the mount point shows something else by then.
+    Mounted {
+        /// The mount.
+        instance: InstanceId,
+    },
+    /// A mount is about to be ended by the monitor: the guard lets go of its descriptor, which
+    /// would keep the file system busy. Its duty to end the mount stays.
+    Unmounting {
+        /// The mount.
         instance: InstanceId,
     },
 }
@@ -282,6 +311,7 @@ impl Thing {
         match self {
             Self::Program(_) => ThingKind::Program,
             Self::Address(_) => ThingKind::Address,
+            Self::Mount(_) => ThingKind::Mount,
             Self::Mark => ThingKind::Mark,
         }
     }

@@ -1,5 +1,6 @@
 //! The only place in the monitor that touches Linux besides sockets and files.
 
+pub(crate) mod block;
 pub(crate) mod check;
 pub(crate) mod clock;
 pub(crate) mod descriptor;

@@ -3,10 +3,12 @@
 mod dummy;
 mod generic_application;
 mod ip_address;
+mod physical_disk;
 
 use std::sync::Arc;
 
 use stead_model::order::OnlineSpec;
+use stead_model::resource_type::PHYSICAL_DISK;
 
 pub(crate) use generic_application::sentence;
 
@@ -24,6 +26,7 @@ pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>
             let opened = generic_application::GenericApplication::open(&properties, context)?;
             Ok(Arc::new(opened))
         }
+        PHYSICAL_DISK => Ok(Arc::new(physical_disk::PhysicalDisk::open(&properties, context)?)),
         "ip-address" => Ok(Arc::new(ip_address::IpAddress::open(&properties, context)?)),
         other => Err(Fault::Failed(format!("this node knows no resource type `{other}`"))),
     }

@@ -1,0 +1,86 @@
+//! The safety level of a group: what keeps a former owner from doing harm, and why it is no more.
+//!
+//! The level is a fact of the configuration: a disk whose reservation is required comes online
+//! only when the device refuses everyone else. Level B needs a hardware watchdog, which is not
+//! built yet.
+
+use stead_model::group::Group;
+use stead_model::resource::ResourceConfig;
+use stead_model::resource_type::{PHYSICAL_DISK, RESERVATION};
+use stead_model::view::SafetyLevel;
+
+/// The level and one sentence.
+#[must_use]
+pub fn level(group: &Group) -> (SafetyLevel, String) {
+    let disks = || group.resources.values().filter(|r| r.kind == PHYSICAL_DISK);
+    let free: Vec<&ResourceConfig> = disks().filter(|disk| !is_reserved(disk)).collect();
+    if disks().next().is_none() {
+        let why = "it has no reserved disk: lease and guard stop a former owner";
+        return (SafetyLevel::C, why.to_owned());
+    }
+    if free.is_empty() {
+        let listed = listed(disks());
+        let why = format!("the device refuses the writes of a former owner: {listed} reserved");
+        return (SafetyLevel::A, why);
+    }
+    let listed = listed(free.into_iter());
+    (SafetyLevel::C, format!("{listed} not reserved: lease and guard stop a former owner"))
+}
+
+fn is_reserved(disk: &ResourceConfig) -> bool {
+    disk.properties.get(RESERVATION).is_none_or(|how| how == "required")
+}
+
+fn listed<'a>(disks: impl Iterator<Item = &'a ResourceConfig>) -> String {
+    let names: Vec<String> = disks.map(|disk| format!("`{}`", disk.id)).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::db::validate::tests::resource;
+    use stead_model::Epoch;
+    use stead_model::group::{Desired, GroupPolicy};
+
+    fn group(disks: &[(&str, Option<&str>)]) -> Group {
+        let mut group = Group {
+            id: "db".into(),
+            policy: GroupPolicy::default(),
+            desired: Desired::Online,
+            ownership: None,
+            epoch_last: Epoch(0),
+            failed: None,
+            failovers: Vec::new(),
+            resources: BTreeMap::new(),
+        };
+        let dummy = resource("other", &[]);
+        group.resources.insert(dummy.id.clone(), dummy);
+        for (id, reservation) in disks {
+            let mut disk = resource(id, &[]);
+            disk.kind = PHYSICAL_DISK.to_owned();
+            let given = reservation.map(|how| (RESERVATION.to_owned(), how.to_owned()));
+            disk.properties.extend(given);
+            group.resources.insert(disk.id.clone(), disk);
+        }
+        group
+    }
+
+    #[test]
+    fn one_disk_that_is_not_reserved_takes_the_level_away() {
+        let said = |disks: &[(&str, Option<&str>)]| {
+            let (level, why) = level(&group(disks));
+            format!("{level:?}: {why}")
+        };
+        let none = "C: it has no reserved disk: lease and guard stop a former owner";
+        assert_eq!(said(&[]), none);
+        let reserved = said(&[("data", None), ("log", Some("required"))]);
+        let refuses = "A: the device refuses the writes of a former owner";
+        assert_eq!(reserved, format!("{refuses}: `data`, `log` are reserved"));
+        let one = said(&[("data", Some("required")), ("log", Some("none"))]);
+        assert_eq!(one, "C: `log` is not reserved: lease and guard stop a former owner");
+    }
+}

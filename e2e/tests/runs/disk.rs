@@ -1,0 +1,251 @@
+//! A disk of the lab, reserved for its group: it moves, and is taken over from an owner that lost
+//! power, is frozen, lost its path, hangs, or lost its guard. Judged by the disk itself (who wrote
+//! when, who was refused), by the lines of a scribe on it, and by the client.
+
+use std::collections::BTreeMap;
+
+use e2e::{Roles, World, other, rounds, tell, until, wait};
+use stead_lab::disks::{self, Condition, Deed, Happened};
+use stead_lab::scribe::{self, Line};
+use stead_lab::{Station, boot_ns};
+use stead_model::group::{Desired, GroupPolicy};
+use stead_model::request::Request;
+use stead_model::view::SafetyLevel;
+use stead_model::{NodeId, ResourceId};
+
+const DISK: &str = "data";
+const GROUP: &str = "db";
+const POINT: &str = "/data";
+
+/// A lab with a disk, and a group that writes to it.
+struct Books {
+    world: World,
+}
+
+impl Books {
+    /// `None` where there are no lab disks.
+    fn open(name: &str) -> Option<Self> {
+        Self::open_with(name, &[])
+    }
+
+    /// With these properties of the disk.
+    fn open_with(name: &str, properties: &[(&str, &str)]) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            tell("skipped: only root has lab disks");
+            return None;
+        }
+        let world = World::with(name, |options| options.disks = vec![DISK.into()]);
+        let books = Self { world };
+        books.create(properties);
+        Some(books)
+    }
+
+    fn create(&self, properties: &[(&str, &str)]) {
+        let world = &self.world;
+        let policy = GroupPolicy { failover_threshold: 1000, ..GroupPolicy::default() };
+        world.ask(&Request::CreateGroup { group: GROUP.into(), policy });
+        self.desire(Desired::Offline);
+        let device = format!("{}/{DISK}", disks::DEVICE_DIR);
+        let mut disk = vec![("disk", device.as_str()), ("mount-point", POINT)];
+        disk.extend(properties);
+        let address = format!("{}/24", stead_lab::Network::Public.address(120));
+        let command = format!("/run/lab/bin/stead {} {POINT}/lines", scribe::SUBCOMMAND);
+        let resources = [
+            ("db-disk", "physical-disk", disk),
+            ("db-address", "ip-address", vec![("address", address.as_str())]),
+            ("db-scribe", "generic-application", vec![("command", command.as_str())]),
+        ];
+        for (resource, kind, given) in resources {
+            let given = given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            world.ask(&Request::CreateResource {
+                group: GROUP.into(),
+                resource: resource.into(),
+                kind: kind.into(),
+                properties: given.collect::<BTreeMap<_, _>>(),
+            });
+        }
+        let depends_on = ["db-disk", "db-address"].map(ResourceId::from).into();
+        world.ask(&Request::SetDependencies { resource: "db-scribe".into(), depends_on });
+        self.desire(Desired::Online);
+        world.online(GROUP, self.owner());
+    }
+
+    fn desire(&self, desired: Desired) {
+        self.world.ask(&Request::SetGroupDesired { group: GROUP.into(), desired });
+    }
+
+    /// Waits until somebody owns the group and serves it.
+    fn owner(&self) -> NodeId {
+        wait("an owner", || {
+            let node = self.world.lab().record().node_ids().next().unwrap();
+            let group = self.world.group(node, GROUP);
+            let online = group.state.word() == "online";
+            if online { group.owner.ok_or_else(String::new) } else { Err(format!("{group:?}")) }
+        })
+    }
+
+    /// The lines as the owner reads it.
+    fn lines(&self, owner: NodeId) -> Vec<Line> {
+        let words = ["cat", &format!("{POINT}/lines")].map(str::to_owned);
+        let mut command = self.world.lab().command(Station::Node(owner), &words).unwrap();
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{owner}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        // The last line may be on its way.
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        scribe::parse(whole).unwrap()
+    }
+
+    /// Waits until the owner has written a line after a moment; when the first one was.
+    fn written_after(&self, owner: NodeId, boot_ns: u64) -> u64 {
+        wait(&format!("{owner} writes"), || {
+            let lines = self.lines(owner);
+            let mut later = lines.iter().filter(|l| l.boot_ns > boot_ns);
+            let line = later.find(|line| line.node == u64::from(owner.0));
+            line.map(|line| line.boot_ns).ok_or_else(|| format!("{:?}", lines.last()))
+        })
+    }
+
+    /// No line of an owner behind the first one of the next, and one node per epoch: then no
+    /// fenced owner's write is in the file.
+    fn judge_lines(&self, owner: NodeId) {
+        let lines = self.lines(owner);
+        assert!(!lines.is_empty());
+        for pair in lines.windows(2) {
+            let (a, b) = (pair[0], pair[1]);
+            assert!(a.epoch <= b.epoch, "{b:?} stands behind {a:?}");
+            assert!(a.epoch != b.epoch || a.node == b.node, "one epoch on two nodes: {a:?} {b:?}");
+            assert!(a.boot_ns < b.boot_ns, "{b:?} was written before {a:?}");
+        }
+    }
+
+    /// Every write came from the one registered node, and from nobody else until the next one had
+    /// the reservation.
+    fn judge_disk(&self) -> Vec<Happened> {
+        let history = disks::history(self.world.lab().record(), DISK).unwrap();
+        for happened in &history {
+            let alone = happened.registered == [happened.node];
+            let holds = happened.holder == Some(happened.node);
+            match happened.what {
+                Deed::Wrote => assert!(alone && holds, "{happened}"),
+                Deed::Refused => assert!(!holds, "{happened}"),
+                Deed::Asked(_) => {}
+            }
+        }
+        history
+    }
+
+    fn judge(&self, owner: NodeId) {
+        self.judge_lines(owner);
+        self.judge_disk();
+    }
+}
+
+#[test]
+fn disk_moves_with_its_group() {
+    let Some(books) = Books::open("disk-move") else { return };
+    let world = &books.world;
+    for _ in 0..rounds() {
+        let owner = books.owner();
+        let group = world.group(owner, GROUP);
+        assert_eq!(group.safety, SafetyLevel::A, "{}", group.safety_why);
+        let begun_ns = boot_ns();
+        world.place(GROUP, other(owner));
+        let first_ns = books.written_after(other(owner), begun_ns);
+        tell(&format!("{} writes {} ms later", other(owner), (first_ns - begun_ns) / 1_000_000));
+        books.judge(other(owner));
+    }
+    let owner = books.owner();
+    books.desire(Desired::Offline);
+    wait("the group is offline", || {
+        let state = world.group(owner, GROUP).state.word();
+        if state == "offline" { Ok(()) } else { Err(state.to_owned()) }
+    });
+    let last = books.judge_disk().pop().unwrap();
+    assert!(last.registered.is_empty() && last.holder.is_none(), "not given back: {last}");
+}
+
+#[test]
+fn disk_is_taken_over_from_an_owner_without_power() {
+    let Some(books) = Books::open("disk-crash") else { return };
+    for _ in 0..rounds() {
+        let owner = books.owner();
+        let heir = other(owner);
+        let _ = Roles::settled(&books.world);
+        let crashed_ns = books.world.crash(owner);
+        books.world.taken_over(GROUP, heir);
+        let first_ns = books.written_after(heir, crashed_ns);
+        tell(&format!("{heir} writes {} ms after the crash", (first_ns - crashed_ns) / 1_000_000));
+        books.judge(heir);
+        books.world.start(owner);
+        let _ = Roles::settled(&books.world);
+    }
+}
+
+#[test]
+fn disk_refuses_a_frozen_owner_that_thaws() {
+    let Some(books) = Books::open("disk-freeze") else { return };
+    for _ in 0..rounds().div_ceil(2) {
+        let owner = books.owner();
+        let heir = other(owner);
+        let _ = Roles::settled(&books.world);
+        let frozen_ns = books.world.lab().freeze(owner).unwrap();
+        books.world.taken_over(GROUP, heir);
+        let first_ns = books.written_after(heir, frozen_ns);
+        wait("5 s", || if boot_ns() >= frozen_ns + FROZEN_NS { Ok(()) } else { Err("".into()) });
+        books.world.lab().thaw(owner).unwrap();
+        let _ = Roles::settled(&books.world);
+        tell(&format!("{heir} writes {} ms after the freeze", (first_ns - frozen_ns) / 1_000_000));
+        until("the former owner has let go of the disk", || !mounted(&books.world, owner));
+        books.judge(heir);
+    }
+}
+
+const FROZEN_NS: u64 = 5_000_000_000;
+
+#[test]
+fn disk_path_that_fails_moves_the_group() {
+    let Some(books) = Books::open("disk-path") else { return };
+    for _ in 0..rounds() {
+        let owner = books.owner();
+        let heir = other(owner);
+        let _ = Roles::settled(&books.world);
+        let failed_ns = books.world.lab().set_disk(owner, DISK, Condition::Failing).unwrap();
+        books.world.taken_over(GROUP, heir);
+        let first_ns = books.written_after(heir, failed_ns);
+        tell(&format!("{heir} writes {} ms after the loss", (first_ns - failed_ns) / 1_000_000));
+        books.judge(heir);
+        books.world.lab().set_disk(owner, DISK, Condition::Healthy).unwrap();
+        until("the former owner has let go of the disk", || !mounted(&books.world, owner));
+    }
+}
+
+#[test]
+fn disk_goes_with_its_guard() {
+    let Some(books) = Books::open("disk-guard") else { return };
+    for _ in 0..rounds() {
+        let owner = books.owner();
+        let _ = Roles::settled(&books.world);
+        let epoch = books.world.group(owner, GROUP).epoch;
+        let guard = e2e::processes::find(&books.world, owner, e2e::processes::Role::Guard);
+        let killed_ns = boot_ns();
+        e2e::processes::signal(guard, rustix::process::Signal::KILL);
+        let heir = wait("the group is online in a new epoch", || {
+            let group = books.world.group(other(owner), GROUP);
+            let online = group.state.word() == "online" && group.epoch > epoch;
+            if online { group.owner.ok_or_else(String::new) } else { Err(format!("{group:?}")) }
+        });
+        let first_ns = books.written_after(heir, killed_ns);
+        let ms = (first_ns - killed_ns) / 1_000_000;
+        tell(&format!("{heir} writes {ms} ms after the guard of {owner} was killed"));
+        books.judge(heir);
+        let _ = Roles::settled(&books.world);
+    }
+}
+
+/// Whether the disk is mounted on a node.
+fn mounted(world: &World, node: NodeId) -> bool {
+    let pid = world.pid_of(node);
+    let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    table.lines().any(|line| line.split(' ').nth(4) == Some(POINT))
+}
