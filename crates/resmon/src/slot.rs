@@ -50,6 +50,8 @@ pub enum Input {
     Failed(String),
     /// The type has something to tell.
     Notice(String),
+    /// What another resource of the group stands on may be at fault: look before it is time.
+    Look,
     /// Another node service took over: it knows nothing of earlier orders.
     NewService,
     /// The same node service connected again and may have missed the last answer.
@@ -220,6 +222,7 @@ impl Slot {
             Input::Terminated(result) => self.terminated(now, result, &mut out),
             Input::Ended(how) => self.ended(now, how, &mut out),
             Input::Failed(why) => self.failed(now, why, &mut out),
+            Input::Look => self.look_soon(now),
             Input::Notice(text) => self.report(Outcome::Notice(text), &mut out),
             Input::NewService => {
                 (self.order, self.queued, self.answer) = (None, None, None);
@@ -240,6 +243,12 @@ impl Slot {
             State::Online(watch) => Some(watch.next()),
             State::Offline | State::Unwatched | State::Stuck { .. } => None,
         }
+    }
+
+    /// Its group.
+    #[must_use]
+    pub const fn group(&self) -> &GroupId {
+        &self.group
     }
 
     /// Whether it does not run and nothing is under way.

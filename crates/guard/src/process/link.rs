@@ -1,7 +1,8 @@
 //! One end of a socket pair to a child: frames in and out, never waiting for the child.
 //!
 //! A stopped child must not stop the guard: what it does not read is kept, up to a bound, and a
-//! child beyond the bound is treated as broken. Descriptors that come along are kept in their order.
+//! child beyond the bound is treated as broken. Descriptors that come along are kept in their
+//! order.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Write};

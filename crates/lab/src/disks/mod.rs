@@ -11,8 +11,8 @@
 //! node *before* its processes, so that nothing its kernel still flushes reaches the media.
 //! Reservations have the meaning of SCSI-3 and are asked for over a socket beside the path.
 //!
-//! Reading order: `reservation`, `condition` (pure), `history`, `media`, `image`, `fuse`, `path`, `paths`,
-//! `registrar`, `server`, `wire`, then the supervisor's end: `link`, `attach`.
+//! Reading order: `reservation`, `condition` (pure), `history`, `media`, `image`, `fuse`, `path`,
+//! `paths`, `registrar`, `server`, `wire`, then the supervisor's end: `link`, `attach`.
 //!
 //! Not here: the product's way of using disks. Only root has lab disks.
 

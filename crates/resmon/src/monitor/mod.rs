@@ -151,6 +151,7 @@ impl Monitor {
             Heard::Guard(GuardNews::Ended(ended)) => {
                 let how = types::sentence(&ended.status);
                 self.feed(&ended.resource, Input::Ended(how));
+                self.look_at_the_rest(&ended.resource);
             }
             Heard::GuardGone => {}
             Heard::Returned { resource, call, result } => {
@@ -168,6 +169,19 @@ impl Monitor {
                     self.feed(&resource, pushed.into());
                 }
             }
+        }
+    }
+
+    /// A program that ended may have lost what it stands on: a disk is found at fault long before
+    /// its check is due.
+    fn look_at_the_rest(&mut self, ended: &ResourceId) {
+        let Some(group) = self.seats.get(ended).map(|seat| seat.slot.group().clone()) else {
+            return;
+        };
+        let others =
+            self.seats.iter().filter(|(id, seat)| *id != ended && *seat.slot.group() == group);
+        for resource in others.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.feed(&resource, Input::Look);
         }
     }
 

@@ -261,6 +261,18 @@ fn the_thorough_check_wins() {
 }
 
 #[test]
+fn a_look_makes_the_light_check_due_and_begins_no_second_one() {
+    let story = vec![
+        (20, Input::Look, ""),
+        (20, Input::Deadline, "call2 looks alive"),
+        (21, Input::Look, ""),
+        (21, Input::Deadline, ""),
+    ];
+    check(serving(), story);
+    check(new(), vec![(0, Input::Look, ""), (0, Input::Deadline, "")]);
+}
+
+#[test]
 fn what_the_guard_runs_is_adopted_for_its_epoch_only() {
     let running = || Slot::running("g".into(), "r".into(), Epoch(7));
     check(

@@ -146,6 +146,13 @@ impl Slot {
         }
     }
 
+    /// The next light check is due now.
+    pub(super) fn look_soon(&mut self, now: Time) {
+        if let State::Online(watch) = &mut self.state {
+            watch.looks_at = now;
+        }
+    }
+
     /// Begins a check, or tells that the one under way hangs.
     fn check_due(&mut self, now: Time, out: &mut Vec<Output>) {
         let State::Online(watch) = &mut self.state else { return };
