@@ -74,6 +74,14 @@ impl Books {
         self.world.ask(&Request::SetGroupDesired { group: GROUP.into(), desired });
     }
 
+    /// Waits until all is well and the owner writes.
+    fn settled(&self) -> NodeId {
+        let _ = Roles::settled(&self.world);
+        let owner = self.owner();
+        self.written_after(owner, 0);
+        owner
+    }
+
     /// Waits until somebody owns the group and serves it.
     fn owner(&self) -> NodeId {
         wait("an owner", || {
@@ -85,21 +93,23 @@ impl Books {
     }
 
     /// The lines as the owner reads it.
-    fn lines(&self, owner: NodeId) -> Vec<Line> {
+    fn lines(&self, owner: NodeId) -> Result<Vec<Line>, String> {
         let words = ["cat", &format!("{POINT}/lines")].map(str::to_owned);
         let mut command = self.world.lab().command(Station::Node(owner), &words).unwrap();
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{owner}: {}", String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            return Err(format!("{owner}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
         let text = String::from_utf8(output.stdout).unwrap();
         // The last line may be on its way.
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        scribe::parse(whole).unwrap()
+        scribe::parse(whole)
     }
 
     /// Waits until the owner has written a line after a moment; when the first one was.
     fn written_after(&self, owner: NodeId, boot_ns: u64) -> u64 {
         wait(&format!("{owner} writes"), || {
-            let lines = self.lines(owner);
+            let lines = self.lines(owner)?;
             let mut later = lines.iter().filter(|l| l.boot_ns > boot_ns);
             let line = later.find(|line| line.node == u64::from(owner.0));
             line.map(|line| line.boot_ns).ok_or_else(|| format!("{:?}", lines.last()))
@@ -109,7 +119,7 @@ impl Books {
     /// No line of an owner behind the first one of the next, and one node per epoch: then no
     /// fenced owner's write is in the file.
     fn judge_lines(&self, owner: NodeId) {
-        let lines = self.lines(owner);
+        let lines = self.lines(owner).unwrap();
         assert!(!lines.is_empty());
         for pair in lines.windows(2) {
             let (a, b) = (pair[0], pair[1]);
@@ -146,7 +156,7 @@ fn disk_moves_with_its_group() {
     let Some(books) = Books::open("disk-move") else { return };
     let world = &books.world;
     for _ in 0..rounds() {
-        let owner = books.owner();
+        let owner = books.settled();
         let group = world.group(owner, GROUP);
         assert_eq!(group.safety, SafetyLevel::A, "{}", group.safety_why);
         let begun_ns = boot_ns();
@@ -169,16 +179,14 @@ fn disk_moves_with_its_group() {
 fn disk_is_taken_over_from_an_owner_without_power() {
     let Some(books) = Books::open("disk-crash") else { return };
     for _ in 0..rounds() {
-        let owner = books.owner();
+        let owner = books.settled();
         let heir = other(owner);
-        let _ = Roles::settled(&books.world);
         let crashed_ns = books.world.crash(owner);
         books.world.taken_over(GROUP, heir);
         let first_ns = books.written_after(heir, crashed_ns);
         tell(&format!("{heir} writes {} ms after the crash", (first_ns - crashed_ns) / 1_000_000));
         books.judge(heir);
         books.world.start(owner);
-        let _ = Roles::settled(&books.world);
     }
 }
 
@@ -186,9 +194,8 @@ fn disk_is_taken_over_from_an_owner_without_power() {
 fn disk_refuses_a_frozen_owner_that_thaws() {
     let Some(books) = Books::open("disk-freeze") else { return };
     for _ in 0..rounds().div_ceil(2) {
-        let owner = books.owner();
+        let owner = books.settled();
         let heir = other(owner);
-        let _ = Roles::settled(&books.world);
         let frozen_ns = books.world.lab().freeze(owner).unwrap();
         books.world.taken_over(GROUP, heir);
         let first_ns = books.written_after(heir, frozen_ns);
@@ -207,9 +214,8 @@ const FROZEN_NS: u64 = 5_000_000_000;
 fn disk_path_that_fails_moves_the_group() {
     let Some(books) = Books::open("disk-path") else { return };
     for _ in 0..rounds() {
-        let owner = books.owner();
+        let owner = books.settled();
         let heir = other(owner);
-        let _ = Roles::settled(&books.world);
         let failed_ns = books.world.lab().set_disk(owner, DISK, Condition::Failing).unwrap();
         books.world.taken_over(GROUP, heir);
         let first_ns = books.written_after(heir, failed_ns);
@@ -224,8 +230,7 @@ fn disk_path_that_fails_moves_the_group() {
 fn disk_goes_with_its_guard() {
     let Some(books) = Books::open("disk-guard") else { return };
     for _ in 0..rounds() {
-        let owner = books.owner();
-        let _ = Roles::settled(&books.world);
+        let owner = books.settled();
         let epoch = books.world.group(owner, GROUP).epoch;
         let guard = e2e::processes::find(&books.world, owner, e2e::processes::Role::Guard);
         let killed_ns = boot_ns();
@@ -239,7 +244,6 @@ fn disk_goes_with_its_guard() {
         let ms = (first_ns - killed_ns) / 1_000_000;
         tell(&format!("{heir} writes {ms} ms after the guard of {owner} was killed"));
         books.judge(heir);
-        let _ = Roles::settled(&books.world);
     }
 }
 

@@ -256,7 +256,7 @@ fn a_file_system_is_shut_down_at_once_and_detached_behind_the_monitors() {
     let mut guard = serving();
     guard.handle(Time(0), admit("data", 5, ThingKind::Mount));
     let began = words(&guard.handle(Time(100), hard_stop()));
-    assert_eq!(began, "kill monitor1; kill thing1; shut down thing4; began l5");
+    assert_eq!(began, "dark; kill monitor1; kill thing1; shut down thing4; began l5");
     let undone = words(&guard.handle(Time(110), exited(1)));
     assert_eq!(undone, "undo thing2; undo thing4");
     guard.handle(Time(120), gone(1));
@@ -264,7 +264,7 @@ fn a_file_system_is_shut_down_at_once_and_detached_behind_the_monitors() {
     assert_eq!(words(&guard.handle(Time(300), Input::Deadline)), "overdue [] [InstanceId(4)]");
     assert!(guard.is_stopping(), "a dirty node");
     assert_eq!(words(&guard.handle(Time(301), lease(6, 2000))), "");
-    assert_eq!(words(&guard.handle(Time(400), gone(4))), "done l5; start monitor; l6 until 2000");
+    assert_eq!(words(&guard.handle(Time(400), gone(4))), "done l5; start monitor; pass until 2000; l6 until 2000");
 }
 
 #[test]
