@@ -39,7 +39,12 @@ pub(crate) struct Guard {
     link: FrameLink,
     /// Since when orders wait for an answer.
     waits_since: Option<Time>,
+    /// What a hard stop could not end, in the guard's words.
+    dirty: Option<String>,
 }
+
+/// Code of the notice that something of a cluster disk is left.
+const DIRTY: &str = "node-dirty";
 
 impl Guard {
     /// Says hello; gives what the guard runs, and the reports that came before that.
@@ -47,7 +52,7 @@ impl Guard {
         stream: UnixStream,
         records: &Records,
     ) -> Result<(Self, GuardStatus, Vec<GuardReport>), GuardError> {
-        let mut guard = Self { link: FrameLink::new(stream)?, waits_since: None };
+        let mut guard = Self { link: FrameLink::new(stream)?, waits_since: None, dirty: None };
         guard.link.send(&NodeToGuard::Hello { version: VERSION })?;
         let until = Instant::now() + HELLO_TIMEOUT;
         let mut reports = Vec::new();
@@ -56,7 +61,7 @@ impl Guard {
                 Some(GuardToNode::Status(status)) => return Ok((guard, status, reports)),
                 Some(GuardToNode::Report(report)) => reports.push(report),
                 Some(GuardToNode::Notice { warning, code, text }) => {
-                    note(records, warning, &code, &text);
+                    guard.noticed(records, warning, &code, text);
                 }
                 None => guard.wait(until)?,
             }
@@ -87,6 +92,21 @@ impl Guard {
         (silence >= PATIENCE).then_some(silence)
     }
 
+    /// Why no lease is asked for, if something of a cluster disk is left after a hard stop.
+    pub(crate) fn dirty(&self) -> Option<&str> {
+        self.dirty.as_deref()
+    }
+
+    /// A notice becomes a record; a dirty node is a trouble for as long as it lasts.
+    fn noticed(&mut self, records: &Records, warning: bool, code: &str, text: String) {
+        let level = if warning { Level::Warning } else { Level::Info };
+        if code == DIRTY {
+            self.dirty = Some(text);
+        } else {
+            records.note(level, code, &text);
+        }
+    }
+
     /// Sends what the guard could not take before.
     pub(crate) fn flush(&mut self) -> Result<(), GuardError> {
         Ok(self.link.flush()?)
@@ -103,10 +123,13 @@ impl Guard {
             match self.link.receive()? {
                 Some(GuardToNode::Report(report)) => {
                     self.waits_since = None;
+                    if matches!(report, GuardReport::HardStopDone { .. }) {
+                        self.dirty = None;
+                    }
                     return Ok(Some(report));
                 }
                 Some(GuardToNode::Notice { warning, code, text }) => {
-                    note(records, warning, &code, &text);
+                    self.noticed(records, warning, &code, text);
                 }
                 // Asked for at the start only; one that comes later says nothing new.
                 Some(GuardToNode::Status(_)) => {}
@@ -114,11 +137,6 @@ impl Guard {
             }
         }
     }
-}
-
-fn note(records: &Records, warning: bool, code: &str, text: &str) {
-    let level = if warning { Level::Warning } else { Level::Info };
-    records.note(level, code, text);
 }
 
 impl AsFd for Guard {

@@ -15,18 +15,21 @@ pub(crate) enum Trouble {
     Guard,
     /// The resource monitor does not answer.
     Monitor,
+    /// Something of a cluster disk is left after a hard stop.
+    Dirty,
     /// Records are not written.
     Records,
 }
 
 impl Trouble {
-    const ALL: [Self; 3] = [Self::Guard, Self::Monitor, Self::Records];
+    const ALL: [Self; 4] = [Self::Guard, Self::Monitor, Self::Dirty, Self::Records];
 
     /// Code and level of the record when it begins.
     const fn begins(self) -> (Level, &'static str) {
         match self {
             Self::Guard => (Level::Error, "guard-silent"),
             Self::Monitor => (Level::Warning, "monitor-silent"),
+            Self::Dirty => (Level::Error, "node-dirty"),
             Self::Records => (Level::Warning, "records-not-written"),
         }
     }
@@ -36,6 +39,7 @@ impl Trouble {
         match self {
             Self::Guard => ("guard-answers", "the guard answers again"),
             Self::Monitor => ("monitor-answers", "the resource monitor answers again"),
+            Self::Dirty => ("node-clean", "no mount of a cluster disk is left on this node"),
             Self::Records => ("records-written", "records are written to the disk again"),
         }
     }
@@ -81,6 +85,7 @@ impl Service {
                      unwatched and orders wait; look whether the process is stopped"
                 )
             }),
+            Trouble::Dirty => self.guard.dirty().map(|why| format!("{node}: {why}")),
             Trouble::Records => self.records.trouble().map(|why| {
                 format!("{node} {why}; readers still see the last ones, free space there")
             }),

@@ -264,7 +264,10 @@ fn a_file_system_is_shut_down_at_once_and_detached_behind_the_monitors() {
     assert_eq!(words(&guard.handle(Time(300), Input::Deadline)), "overdue [] [InstanceId(4)]");
     assert!(guard.is_stopping(), "a dirty node");
     assert_eq!(words(&guard.handle(Time(301), lease(6, 2000))), "");
-    assert_eq!(words(&guard.handle(Time(400), gone(4))), "done l5; start monitor; pass until 2000; l6 until 2000");
+    assert_eq!(
+        words(&guard.handle(Time(400), gone(4))),
+        "done l5; start monitor; pass until 2000; l6 until 2000"
+    );
 }
 
 #[test]

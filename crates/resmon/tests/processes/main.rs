@@ -8,6 +8,7 @@
 
 mod addresses;
 mod applications;
+mod disks;
 mod wire;
 mod world;
 
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
 fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
-    let all: Vec<&Story> = applications::ALL.iter().chain(addresses::ALL).collect();
+    let all: Vec<&Story> =
+        [applications::ALL, addresses::ALL, disks::ALL].into_iter().flatten().collect();
     let mut failed = 0;
     for (name, story) in all.into_iter().filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)))
     {

@@ -117,6 +117,15 @@ impl World {
         }
     }
 
+    /// The next warning of the guard: its code and text.
+    pub(crate) fn guard_notice(&mut self) -> (String, String) {
+        loop {
+            if let GuardToNode::Notice { warning: true, code, text } = self.to_guard.next() {
+                return (code, text);
+            }
+        }
+    }
+
     pub(crate) fn status(&mut self) -> GuardStatus {
         self.to_guard.send(&NodeToGuard::Status);
         loop {

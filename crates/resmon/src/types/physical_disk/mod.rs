@@ -303,6 +303,8 @@ impl ResourceType for PhysicalDisk {
         let device = self.device()?;
         let point = file_system::prepare_point(&self.settings.point).map_err(Fault::Failed)?;
         let reserved = self.reserved(&call.claim, &device)?;
+        // Before anything is admitted: of what others do with it the guard could prove no end.
+        drop(device.open_alone().map_err(Fault::Failed)?);
         let thing = Thing::Mount(self.undo(&device, &point));
         let instance = self.context.guard.admit(&call.claim, thing, &call.cancel)?;
         if let Some(reserved) = &reserved {
