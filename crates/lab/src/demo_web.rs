@@ -62,5 +62,5 @@ fn answer() -> String {
     )
 }
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(30);
 const STACK_BYTES: usize = 64 << 10;

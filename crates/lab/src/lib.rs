@@ -19,6 +19,7 @@
 //! Not here: what the nodes do (the ordinary program), how results look (crate `cli`).
 
 mod cabling;
+pub mod client;
 mod clock;
 pub mod cluster;
 mod cluster_file;

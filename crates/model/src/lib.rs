@@ -1,9 +1,8 @@
 //! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
-//! `group`, `resource`, `resource_type`, `change`, `order`, `request`, `reservation`, `view`,
-//! `record`, `reason`,
-//! and `wire` for what crosses a socket.
+//! `group`, `resource`, `resource_type`, `change`, `order`, `note`, `request`, `reservation`,
+//! `view`, `record`, `reason`, and `wire` for what crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
@@ -11,6 +10,7 @@ pub mod change;
 pub mod config;
 pub mod group;
 pub mod ids;
+pub mod note;
 pub mod order;
 pub mod profile;
 pub mod reason;

@@ -93,6 +93,12 @@ pub const BUILTIN: &[ResourceType] = &[
                 "the address; its prefix only chooses the interface",
             ),
             optional("interface", Form::Text, None, "the interface, instead of by prefix"),
+            optional(
+                "tickle",
+                Form::Flag,
+                Some("true"),
+                "after a takeover clients that wait for the former owner are told at once",
+            ),
         ],
     },
     ResourceType {

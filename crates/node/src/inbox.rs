@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use stead_core::Event;
+use stead_model::note::Note;
 use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
 
@@ -17,6 +18,8 @@ pub(crate) enum Item {
     Event(Event),
     /// Another node says which MAC addresses its interfaces have.
     Macs(NodeId, Vec<[u8; 6]>),
+    /// The monitor of another node has a note for this node's.
+    Note(Note),
     /// Somebody wants the output of a resource's program.
     Logs(LogWish),
     /// Somebody wants to know where a group may run.

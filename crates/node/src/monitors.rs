@@ -15,9 +15,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use stead_model::note::{NOTE_BYTES_MAX, Note};
 use stead_model::order::{Outcome, ResourceOrder, ResourceReport};
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, VERSION};
-use stead_model::{Incarnation, NodeId, OrderId, Span, Time};
+use stead_model::{Incarnation, NodeId, OrderId, ResourceId, Span, Time};
 use tokio::sync::oneshot;
 
 use crate::frames::{FrameLink, LinkError};
@@ -27,6 +28,9 @@ use crate::inbox::LogWish;
 const PAUSE: Span = Span::from_millis(100);
 /// A monitor is asked this often whether it works, and answers within this time.
 const PING_EVERY: Span = Span::from_secs(5);
+
+/// Resources of which a note is kept.
+const NOTES_MAX: usize = 256;
 
 /// The monitor.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(crate) struct Monitor {
     wishes: u64,
     /// What the nodes say of their interfaces.
     macs: BTreeMap<NodeId, Vec<[u8; 6]>>,
+    /// The last notes of other nodes' monitors.
+    notes: BTreeMap<ResourceId, Note>,
     /// Whether the core knows of this monitor life.
     told: bool,
     /// When it was asked last, or connected, and since when no answer came.
@@ -61,6 +67,8 @@ pub(crate) enum FromMonitor {
     Ready,
     /// A resource reports.
     Report(ResourceReport),
+    /// It has a note for the monitors of all other nodes.
+    Note(Note),
     /// Nothing more at present.
     Nothing,
 }
@@ -76,6 +84,7 @@ impl Monitor {
             logs: BTreeMap::new(),
             wishes: 0,
             macs: BTreeMap::new(),
+            notes: BTreeMap::new(),
             told: false,
             pinged_at: Time(0),
             waits_since: None,
@@ -166,6 +175,17 @@ impl Monitor {
         }
     }
 
+    /// Another node's monitor has a note for this one; it is kept for later lives.
+    pub(crate) fn note(&mut self, note: Note, now: Time) {
+        let known = self.notes.get(&note.resource);
+        let has_room = known.is_some() || self.notes.len() < NOTES_MAX;
+        let is_newer = known.is_none_or(|known| note.replaces(known) && note != *known);
+        if is_newer && has_room && note.bytes.len() <= NOTE_BYTES_MAX {
+            self.send(&NodeToMonitor::Note(note.clone()), now);
+            self.notes.insert(note.resource.clone(), note);
+        }
+    }
+
     /// Asks it from time to time whether it works.
     pub(crate) fn ping(&mut self, now: Time) {
         let due = now.since(self.pinged_at) >= PING_EVERY && self.waits_since.is_none();
@@ -226,7 +246,9 @@ impl Monitor {
                 Ok(None) => return FromMonitor::Nothing,
                 Ok(Some(message)) => match self.take(message, now) {
                     FromMonitor::Nothing => {}
-                    news @ (FromMonitor::Ready | FromMonitor::Report(_)) => return news,
+                    news @ (FromMonitor::Ready | FromMonitor::Report(_) | FromMonitor::Note(_)) => {
+                        return news;
+                    }
                 },
                 Err(_) => {
                     self.broke(now);
@@ -249,6 +271,7 @@ impl Monitor {
                 }
                 FromMonitor::Report(report)
             }
+            MonitorToNode::Note(note) => FromMonitor::Note(note),
             MonitorToNode::Logs { request, output } => {
                 if let Some(answer) = self.logs.remove(&request) {
                     // Who asked may have gone.
@@ -266,6 +289,9 @@ impl Monitor {
             other @ (State::Away { .. } | State::Ready(_)) => other,
         };
         self.tell_macs(now);
+        for note in self.notes.values().cloned().collect::<Vec<_>>() {
+            self.send(&NodeToMonitor::Note(note), now);
+        }
         if self.told {
             let open: Vec<ResourceOrder> = self.open.values().cloned().collect();
             for order in open {
@@ -382,6 +408,38 @@ mod tests {
         assert!(monitor.connect(Time(5)));
         let _fourth = accept(&listener);
         assert_eq!(monitor.receive(Time(5)), FromMonitor::Ready);
+    }
+
+    #[test]
+    fn notes_of_other_nodes_reach_every_life_of_the_monitor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor.sock");
+        let mut monitor = Monitor::new(path.clone(), Incarnation(5));
+        let note = |epoch, byte| Note {
+            resource: "ip".into(),
+            epoch: Epoch(epoch),
+            bytes: vec![byte; usize::from(byte)],
+        };
+        monitor.note(note(3, 1), Time(1));
+        let listener = UnixListener::bind(path).unwrap();
+        monitor.is_ready();
+        assert!(monitor.connect(Time(1)));
+        let mut first = accept(&listener);
+        assert_eq!(monitor.receive(Time(1)), FromMonitor::Ready);
+        assert_eq!(first.receive().unwrap(), Some(NodeToMonitor::Note(note(3, 1))));
+        monitor.note(note(4, 2), Time(1));
+        assert_eq!(first.receive().unwrap(), Some(NodeToMonitor::Note(note(4, 2))));
+        monitor.note(note(4, 2), Time(1));
+        monitor.note(note(3, 3), Time(1));
+        monitor.note(Note { bytes: vec![0; NOTE_BYTES_MAX + 1], ..note(9, 0) }, Time(1));
+        assert_eq!(first.receive::<NodeToMonitor>().unwrap(), None, "known, older, too long");
+        first.send(&MonitorToNode::Note(note(5, 4))).unwrap();
+        assert_eq!(monitor.receive(Time(1)), FromMonitor::Note(note(5, 4)));
+        monitor.has_died();
+        assert!(monitor.connect(Time(2)));
+        let mut second = accept(&listener);
+        assert_eq!(monitor.receive(Time(2)), FromMonitor::Ready);
+        assert_eq!(second.receive().unwrap(), Some(NodeToMonitor::Note(note(4, 2))));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use stead_core::{Arrival, Cluster, Event};
 use stead_model::order::GuardReport;
 use stead_model::record::Level;
 use stead_model::request::Answer;
+use stead_model::wire::peer::PeerMessage;
 use stead_model::{LogIndex, NodeId, RequestId, Span, Time};
 use tokio::sync::watch;
 
@@ -203,6 +204,7 @@ impl Service {
             match self.monitor.receive(now) {
                 FromMonitor::Ready => self.happen(Event::Guard(GuardReport::MonitorReady))?,
                 FromMonitor::Report(report) => self.happen(Event::Resource(report))?,
+                FromMonitor::Note(note) => self.streams.send_to_all(&PeerMessage::Note(note)),
                 FromMonitor::Nothing => break,
             }
         }
@@ -232,6 +234,10 @@ impl Service {
                 }
                 Item::Macs(node, macs) => {
                     self.monitor.macs(node, macs, clock::now());
+                    self.want_monitor_room()?;
+                }
+                Item::Note(note) => {
+                    self.monitor.note(note, clock::now());
                     self.want_monitor_room()?;
                 }
                 Item::Explain(wish) => {

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use stead_model::ResourceId;
+use stead_model::note::Note;
 use stead_model::order::OnlineSpec;
 use stead_model::resource::Health;
 use stead_model::resource_type::{builtin, parse_time_ms};
@@ -92,6 +94,8 @@ pub struct Context {
     pub guard: Arc<GuardPort>,
     /// The nodes of the cluster on the wire.
     pub nodes: Arc<ClusterMacs>,
+    /// What former owners left.
+    pub notes: Arc<Notes>,
     /// Where it says what it noticed by itself.
     pub push: Push,
     /// Folder that stands for `/`.
@@ -110,6 +114,30 @@ pub enum Pushed {
     Failed(String),
     /// Somebody should know.
     Notice(String),
+    /// For whoever owns it later.
+    Note(Vec<u8>),
+}
+
+/// The notes of other nodes' monitors.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<BTreeMap<ResourceId, Note>>);
+
+impl Notes {
+    /// What an earlier owner left of a resource.
+    #[must_use]
+    pub fn of(&self, claim: &Claim) -> Option<Vec<u8>> {
+        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = notes.get(&claim.resource).filter(|note| note.epoch < claim.epoch);
+        note.map(|note| note.bytes.clone())
+    }
+
+    /// Another node has a note.
+    pub(crate) fn take(&self, note: Note) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.get(&note.resource).is_none_or(|known| note.replaces(known)) {
+            notes.insert(note.resource.clone(), note);
+        }
+    }
 }
 
 /// MAC addresses of the cluster's nodes.
@@ -151,6 +179,12 @@ impl Push {
     /// Somebody should know.
     pub fn notice(&self, text: impl Into<String>) {
         (self.0)(Pushed::Notice(text.into()));
+    }
+
+    /// For whoever owns it later; it takes the place of what was said before. At most
+    /// [`stead_model::note::NOTE_BYTES_MAX`] bytes, and not often: all nodes are told.
+    pub fn note(&self, bytes: Vec<u8>) {
+        (self.0)(Pushed::Note(bytes));
     }
 }
 

@@ -1,12 +1,14 @@
-//! A node is frozen for 5 s. While it is, only its kernel answers; after the thaw everything on it
-//! is stopped within the grace. What an application sends in that moment is told, not judged: this
-//! is the stated hole of level C.
+//! A node is frozen for 5 s. Its kernel falls silent when its lease ends, and says nothing after
+//! the thaw either: everything there is stopped within the grace. What an application sends in that
+//! moment is told, not judged: this is the stated hole of level C.
 
 use std::time::Duration;
 
 use e2e::witness::{self, Stay};
 use e2e::{other, rounds, tell, wait};
-use stead_lab::boot_ns;
+use stead_lab::client::{Listener, Voice};
+use stead_lab::prober::Attempt;
+use stead_lab::{Station, boot_ns};
 use stead_model::NodeId;
 use stead_model::profile::Profile;
 
@@ -26,6 +28,8 @@ fn freeze_of_the_owner() {
 
 fn freeze(stage: &Stage, owner: NodeId) {
     let (world, heir) = (&stage.world, other(owner));
+    let listener = Listener::listen(world.lab(), stage.site.address()).unwrap();
+    assert!(listener.next(e2e::PATIENCE).is_some(), "the listener hears nothing");
     let begun_ns = world.lab().freeze(owner).unwrap();
     let frozen_ns = boot_ns();
     world.taken_over(&stage.site.group, heir);
@@ -39,6 +43,7 @@ fn freeze(stage: &Stage, owner: NodeId) {
     stage.answers(heir, boot_ns());
 
     let attempts = stage.prober.attempts();
+    silent(&attempts, &listener.so_far(), owner, frozen_ns);
     let dead = good_of(&attempts, owner, frozen_ns, thaw_ns);
     assert!(dead.is_empty(), "a frozen node answered: {dead:?}");
     let stays = witness::stays(world, &stage.site, frozen_ns);
@@ -58,3 +63,23 @@ fn freeze(stage: &Stage, owner: NodeId) {
         roles.leads
     ));
 }
+
+/// From the end of its lease on the frozen owner's kernel answers neither ARP nor TCP, and when it
+/// wakes it does not either; the new owner answers.
+fn silent(attempts: &[Attempt], voices: &[Voice], owner: NodeId, frozen_ns: u64) {
+    // The lease runs from a question that was asked before the freeze.
+    let end_ns = frozen_ns + Profile::Standard.timing().lease.0 + DELIVERY_NS;
+    let old = Some(Station::Node(owner));
+    let late: Vec<_> = voices.iter().filter(|v| v.from == old && v.at_ns > end_ns).collect();
+    assert!(late.is_empty(), "{owner} claims the address by ARP: {late:?}");
+    let late: Vec<_> = attempts.iter().filter(|a| a.from == old && a.sent_ns > end_ns).collect();
+    assert!(late.is_empty(), "the kernel of {owner} answers: {late:?}");
+    let heir = Some(Station::Node(other(owner)));
+    assert!(voices.iter().any(|v| v.from == heir), "the listener hears nothing: {voices:?}");
+    let last = voices.iter().filter(|v| v.from == old).map(|v| v.at_ns).max().unwrap_or(0);
+    let after_ms = last.saturating_sub(frozen_ns) as f64 / 1e6;
+    tell(&format!("{owner} spoke for the address until {after_ms:.0} ms after its freeze"));
+}
+
+/// What a listener on a busy machine may be late.
+const DELIVERY_NS: u64 = 50_000_000;

@@ -17,6 +17,7 @@ mod stage;
 mod stalled_monitor;
 mod stopped;
 mod strangers;
+mod tickle;
 mod upgrade;
 mod upkeep;
 mod user;

@@ -168,6 +168,8 @@ impl Cluster {
                     self.wanted.extend(own.holdings.probe(asked, group));
                 }
             }
+            // Executors hand them from monitor to monitor.
+            PeerMessage::Note(_) => {}
             PeerMessage::ProbeAnswer { id, taken } => {
                 self.with_leader(now, |leading, _, around| {
                     leading.probed(from, (id, taken), around);

@@ -1,5 +1,6 @@
 //! What runs inside the machines of a lab: PID 1 (`lab-init machine`), the way in for a command
-//! (`lab-init enter`) and the clients: `lab-init prober` measures, `lab-init ledger` writes.
+//! (`lab-init enter`) and the clients: `lab-init prober` measures, `ledger` writes,
+//! `reader` waits, `listener` asks by ARP.
 //!
 //! Not here: who starts, cuts and kills machines from outside (`supervisor`).
 
@@ -20,7 +21,7 @@ pub(crate) use enter::Enter;
 pub(crate) use root::PROGRAM_DIR;
 
 use crate::step::{StepError, chain};
-use crate::{ledger, prober};
+use crate::{client, ledger, prober};
 
 /// The subcommand of the program that leads to [`main`].
 pub const SUBCOMMAND: &str = "lab-init";
@@ -39,6 +40,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             None => return wrong_use(),
         },
         Some("prober") => prober::main(arguments),
+        Some("reader") => client::read(arguments),
+        Some("listener") => client::listen(arguments),
         Some("ledger") => ledger::main(arguments),
         Some(_) | None => return wrong_use(),
     };

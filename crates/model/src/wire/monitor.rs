@@ -6,10 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, ResourceId};
+use crate::note::Note;
 use crate::order::{ResourceOrder, ResourceReport};
 
 /// Version of the messages in this file.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From the node service to the monitor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub enum NodeToMonitor {
         /// At most this many bytes from the end.
         bytes_max: u32,
     },
+    /// A note of another node's monitor.
+    Note(Note),
 }
 
 /// From the monitor to the node service.
@@ -58,4 +61,6 @@ pub enum MonitorToNode {
         /// The bytes, whole lines where possible, or why there are none.
         output: Result<Vec<u8>, String>,
     },
+    /// A note for the monitors of all other nodes.
+    Note(Note),
 }

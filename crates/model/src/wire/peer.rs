@@ -8,6 +8,7 @@ use crate::ids::{
     DiskEpoch, Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, RequestId, ResourceId,
     Term, VoterId,
 };
+use crate::note::Note;
 use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
 use crate::time::Span;
@@ -82,6 +83,8 @@ pub enum PeerMessage {
         /// Who has what; `None`: nobody, or the target cannot tell.
         taken: Option<String>,
     },
+    /// From monitor to monitor; the cores have no part in it.
+    Note(Note),
 }
 
 /// A sign of life.
@@ -246,6 +249,7 @@ impl fmt::Display for PeerMessage {
             }
             Self::Probe { id, group } => write!(f, "probe for {group} {id}"),
             Self::ProbeAnswer { id, taken } => write!(f, "probed {id} {taken:?}"),
+            Self::Note(note) => write!(f, "{note}"),
         }
     }
 }

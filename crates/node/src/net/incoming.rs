@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stead_core::{Arrival, Event};
 use stead_model::wire::codec::{self, FrameError};
-use stead_model::wire::peer::PeerFrame;
+use stead_model::wire::peer::{PeerFrame, PeerMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
@@ -154,8 +154,10 @@ impl Incoming {
                 return Err(FrameError::Payload("not of the node that said hello".into()));
             }
             let PeerFrame { from, message, .. } = frame;
-            let event = Event::Received { from, arrival: Arrival::Stream, message };
-            self.inbox.push(Item::Event(event));
+            self.inbox.push(match message {
+                PeerMessage::Note(note) => Item::Note(note),
+                message => Item::Event(Event::Received { from, arrival: Arrival::Stream, message }),
+            });
         }
         Ok(used)
     }

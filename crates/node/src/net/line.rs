@@ -196,6 +196,7 @@ fn size(message: &PeerMessage) -> usize {
         PeerMessage::Report(report) => report.groups.len() * 256 + 64,
         PeerMessage::Forward(_) => 4096,
         PeerMessage::Bundle(messages) => messages.iter().map(size).sum(),
+        PeerMessage::Note(note) => note.bytes.len() + 256,
         PeerMessage::Heartbeat(_)
         | PeerMessage::LeaseQuestion(_)
         | PeerMessage::LeaseAnswer(_)

@@ -61,6 +61,11 @@ impl Streams {
         }
     }
 
+    /// Sends a message to every other node.
+    pub(crate) fn send_to_all(&self, message: &PeerMessage) {
+        self.lines.keys().for_each(|node| self.send(*node, message.clone()));
+    }
+
     /// A route is heard again, or by another life of the peer.
     pub(crate) fn nudge(&self, route: usize) {
         let line = self.lines.values().flatten().find(|l| l.route() == route);

@@ -22,15 +22,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use stead_model::note::Note;
 use stead_model::order::Action;
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, VERSION};
-use stead_model::{Incarnation, ResourceId};
+use stead_model::{Epoch, Incarnation, ResourceId};
 use stead_netlink::Mac;
 
 use crate::bell::Bell;
 use crate::guard_port::{GuardNews, GuardPort};
 use crate::host::{clock::boot_time, descriptor};
-use crate::resource_type::{ClusterMacs, Pushed};
+use crate::resource_type::Pushed;
 use crate::slot::{CallNumber, Input, Returned, Slot};
 use crate::types;
 use node_port::{NodeEvent, NodeLink};
@@ -105,8 +106,8 @@ fn start(root: PathBuf) -> io::Result<Monitor> {
         drop(news.send(Heard::GuardGone));
     })?;
     guard.hello()?;
-    let nodes = Arc::new(ClusterMacs::default());
-    let desk = Desk { guard, nodes, root, bell, sender };
+    let (nodes, notes) = (Arc::default(), Arc::default());
+    let desk = Desk { guard, nodes, notes, root, bell, sender };
     let inventory = Inventory::Awaited(None);
     Ok(Monitor { seats: BTreeMap::new(), desk, heard, node: None, service: None, inventory })
 }
@@ -164,9 +165,21 @@ impl Monitor {
                 self.feed(&resource, Input::Terminated(result));
             }
             Heard::Pushed { resource, opening, pushed } => {
-                let present = self.seats.get(&resource).is_some_and(|s| s.opening == opening);
-                if present {
-                    self.feed(&resource, pushed.into());
+                let seat = self.seats.get(&resource).filter(|seat| seat.opening == opening);
+                if let Some(epoch) = seat.map(Seat::epoch) {
+                    self.pushed(resource, epoch, pushed);
+                }
+            }
+        }
+    }
+
+    fn pushed(&mut self, resource: ResourceId, epoch: Option<Epoch>, pushed: Pushed) {
+        match pushed {
+            Pushed::Failed(why) => self.feed(&resource, Input::Failed(why)),
+            Pushed::Notice(text) => self.feed(&resource, Input::Notice(text)),
+            Pushed::Note(bytes) => {
+                if let Some(epoch) = epoch {
+                    self.tell_node(MonitorToNode::Note(Note { resource, epoch, bytes }));
                 }
             }
         }
@@ -247,6 +260,7 @@ impl Monitor {
             NodeToMonitor::ClusterMacs(macs) => {
                 self.desk.nodes.tell(macs.into_iter().map(Mac));
             }
+            NodeToMonitor::Note(note) => self.desk.notes.take(note),
             NodeToMonitor::Ping => self.tell_node(MonitorToNode::Pong),
             NodeToMonitor::Logs { request, resource, bytes_max } => {
                 if let Some(link) = &self.node {
@@ -267,15 +281,6 @@ impl Monitor {
     fn tell_node(&self, message: MonitorToNode) {
         if let Some(link) = &self.node {
             link.send(message);
-        }
-    }
-}
-
-impl From<Pushed> for Input {
-    fn from(pushed: Pushed) -> Self {
-        match pushed {
-            Pushed::Failed(why) => Self::Failed(why),
-            Pushed::Notice(text) => Self::Notice(text),
         }
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn begin(desk: &Desk, order: ResourceOrder, link: NodeLink) {
     let context = Context {
         guard: Arc::clone(&desk.guard),
         nodes: Arc::clone(&desk.nodes),
+        notes: Arc::clone(&desk.notes),
         push: Push(Arc::new(|_| {})),
         root: desk.root.clone(),
         bell: Arc::clone(&desk.bell),

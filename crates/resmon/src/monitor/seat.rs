@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use stead_model::ResourceId;
 use stead_model::order::{OnlineSpec, ResourceReport};
 use stead_model::resource::Health;
 use stead_model::wire::guard::Claim;
+use stead_model::{Epoch, ResourceId};
 
 use super::{Heard, HeardSender, STACK_BYTES};
 use crate::bell::{Bell, Cancel};
 use crate::guard_port::GuardPort;
 use crate::host::clock::boot_time;
-use crate::resource_type::{Call, ClusterMacs, Context, Fault, Push, ResourceType};
+use crate::resource_type::{Call, ClusterMacs, Context, Fault, Notes, Push, ResourceType};
 use crate::slot::{CallNumber, Input, Output, Returned, Slot, Verb, Who};
 use crate::types;
 
@@ -27,6 +27,7 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Desk {
     pub(super) guard: Arc<GuardPort>,
     pub(super) nodes: Arc<ClusterMacs>,
+    pub(super) notes: Arc<Notes>,
     pub(super) root: PathBuf,
     pub(super) bell: Arc<Bell>,
     pub(super) sender: HeardSender,
@@ -45,6 +46,11 @@ pub(super) struct Seat {
 impl Seat {
     pub(super) fn new(slot: Slot) -> Self {
         Self { slot, opening: 0, opened: None, running: Vec::new() }
+    }
+
+    /// The epoch of what is open.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.opened.as_ref().map(|(_, claim)| claim.epoch)
     }
 
     pub(super) fn call_returned(&mut self, call: CallNumber) {
@@ -134,6 +140,7 @@ impl Seat {
         let context = Context {
             guard: Arc::clone(&desk.guard),
             nodes: Arc::clone(&desk.nodes),
+            notes: Arc::clone(&desk.notes),
             push,
             root: desk.root.clone(),
             bell: Arc::clone(&desk.bell),

@@ -5,6 +5,9 @@
 //! judged by the MAC: a node of the cluster is a stale owner whose kernel still answers (frozen, or
 //! its stop is under way), so the address stays and is announced again; a stranger makes the
 //! resource fail.
+//!
+//! With each of the first announcements those who wait for the former owner are tickled, too: the
+//! kernel of a client answers two in a second at most, and any of them may be lost.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stead_netlink::{Claim, ClaimError, ConflictWatch, Event, Mac, Monitor, Route, addresses_pass};
 
+use super::tickle::{Sharing, Waiting};
 use crate::host::interface;
 use crate::resource_type::Context;
 
@@ -22,6 +26,15 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(60);
 /// A stale owner may answer every question of every client: told and outshouted no more often.
 const NOTICE_EVERY: Duration = Duration::from_secs(10);
 const ANSWER_EVERY: Duration = Duration::from_millis(50);
+
+/// The clients of the address, before and after a takeover.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// Those that may wait for the former owner.
+    pub(super) waiting: Waiting,
+    /// Those of this owner; `None`: not shared.
+    pub(super) sharing: Option<Sharing>,
+}
 
 /// A thread that keeps an address; it ends when this is dropped.
 #[derive(Debug)]
@@ -39,11 +52,12 @@ struct Keeping {
     announcements: usize,
     noticed: Option<Instant>,
     answered: Option<Instant>,
+    clients: Clients,
 }
 
 impl Keeper {
     /// Announces the address and keeps it.
-    pub(super) fn start(wire: Claim, context: Context) -> io::Result<Self> {
+    pub(super) fn start(wire: Claim, context: Context, clients: Clients) -> io::Result<Self> {
         let watch = ConflictWatch::open(wire).map_err(io::Error::other)?;
         let monitor = Monitor::open().map_err(io::Error::other)?;
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -58,6 +72,7 @@ impl Keeper {
             announcements: 0,
             noticed: None,
             answered: None,
+            clients,
         };
         let builder = thread::Builder::new().stack_size(128 << 10);
         builder.spawn(move || keeping.keep())?;
@@ -99,10 +114,19 @@ impl Keeping {
         if let Ok(route) = Route::open() {
             self.context.nodes.learn(interface::node_macs(&route, &self.context.root));
         }
+        self.clients.waiting.tickle(&self.context);
         while self.wait() {
             if Instant::now() >= self.next_announcement() {
                 self.announcements += 1;
                 self.announce_and_ask();
+                if self.announcements <= FIRST_ANNOUNCEMENTS_MS.len() {
+                    self.clients.waiting.tickle(&self.context);
+                }
+            }
+            if let Some(sharing) = &mut self.clients.sharing
+                && Instant::now() >= sharing.next()
+            {
+                sharing.look();
             }
             if !self.look_for_conflicts() || !self.look_for_changes() {
                 return;
@@ -112,7 +136,10 @@ impl Keeping {
 
     /// Waits for something to do; false when the keeper shall end.
     fn wait(&self) -> bool {
-        let left = self.next_announcement().saturating_duration_since(Instant::now());
+        let look = self.clients.sharing.as_ref().map(Sharing::next);
+        let next = look.into_iter().chain([self.next_announcement()]).min();
+        let next = next.unwrap_or_else(Instant::now);
+        let left = next.saturating_duration_since(Instant::now());
         let nanos = i64::from(left.subsec_nanos());
         let limit = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: nanos };
         let mut fds = [

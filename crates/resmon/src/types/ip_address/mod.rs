@@ -7,6 +7,7 @@
 //! owner still serves, before a planned move.
 
 mod keeper;
+mod tickle;
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,8 @@ use stead_netlink::{
 
 use crate::host::interface;
 use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType};
-use keeper::{Keeper, Whose};
+use keeper::{Clients, Keeper, Whose};
+use tickle::{Sharing, Waiting};
 
 /// A virtual address.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(super) struct IpAddress {
     address: IpAddr,
     prefix: u8,
     interface: Option<String>,
+    tickle: bool,
     context: Context,
     acting: Mutex<Acting>,
 }
@@ -54,7 +57,9 @@ impl IpAddress {
         let (address, prefix) = parse_address(text)
             .ok_or_else(|| Fault::Failed(format!("`{text}` is no address with prefix length")))?;
         let interface = properties.text("interface").map(str::to_owned);
-        Ok(Self { address, prefix, interface, context, acting: Mutex::new(Acting::No) })
+        let tickle = properties.flag("tickle");
+        let acting = Mutex::new(Acting::No);
+        Ok(Self { address, prefix, interface, tickle, context, acting })
     }
 
     fn choose(&self, route: &Route) -> Result<Claim, Fault> {
@@ -90,7 +95,7 @@ impl IpAddress {
         format!("{} is in use by a stranger with MAC {mac}", self.address)
     }
 
-    fn bring_up(&self, route: &Route, wire: Claim, instance: InstanceId) -> Result<(), Fault> {
+    fn bring_up(&self, wire: Claim, instance: InstanceId, waiting: Waiting) -> Result<(), Fault> {
         let spec = AddressSpec::cluster(wire.ifindex, wire.address);
         let mut acting = self.acting();
         match *acting {
@@ -98,12 +103,14 @@ impl IpAddress {
             Acting::Yes { .. } => return Ok(()),
             Acting::Closed => return Err(Fault::Failed("it was cancelled".into())),
         }
-        match route.add_address(&spec) {
+        match Route::open().and_then(|route| route.add_address(&spec)) {
             Ok(()) => {}
             Err(error) if error.already_exists() => {}
             Err(error) => return Err(failed(error)),
         }
-        let keeper = Keeper::start(wire, self.context.clone()).map_err(failed)?;
+        let sharing = self.tickle.then(|| Sharing::new(wire.address, self.context.clone()));
+        let clients = Clients { waiting, sharing };
+        let keeper = Keeper::start(wire, self.context.clone(), clients).map_err(failed)?;
         *acting = Acting::Yes { spec, instance, keeper };
         Ok(())
     }
@@ -156,13 +163,18 @@ impl ResourceType for IpAddress {
         };
         let thing = Thing::Address(undo);
         let instance = self.context.guard.admit(&call.claim, thing, &call.cancel)?;
-        self.bring_up(&route, wire, instance)
+        let waiting = if self.tickle {
+            Waiting::of(wire.address, &self.context.notes, &call.claim)
+        } else {
+            Waiting::nobody()
+        };
+        self.bring_up(wire, instance, waiting)
     }
 
     fn adopt(&self, _call: &Call, instance: InstanceId) -> Result<(), Fault> {
         let route = Route::open().map_err(failed)?;
         let wire = self.choose(&route)?;
-        self.bring_up(&route, wire, instance)
+        self.bring_up(wire, instance, Waiting::nobody())
     }
 
     fn offline(&self, _call: &Call) -> Result<(), Fault> {
