@@ -37,6 +37,12 @@ const PACKAGES: &[Package] = &[
         need: Need::Wanted { without: "the rounds use the demo's own small web server" },
     },
     Package {
+        name: "qemu-system-x86",
+        program: "qemu-system-x86_64",
+        reason: "a machine of its own that a watchdog may reset",
+        need: Need::Wanted { without: "the watchdog is not tried" },
+    },
+    Package {
         name: "postgresql",
         program: "pg_ctlcluster",
         reason: "the database of the rounds, and the example of that name",

@@ -14,6 +14,7 @@ mod bench;
 mod check;
 mod debian;
 mod fix;
+mod kernel;
 mod metadata;
 mod part;
 mod reaper;

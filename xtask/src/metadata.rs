@@ -16,6 +16,8 @@ use crate::Failure;
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub(crate) root: PathBuf,
+    /// Where cargo builds.
+    pub(crate) target: PathBuf,
     packages: Vec<Package>,
     /// Package id → what it is built from, dev-dependencies left out.
     resolved: BTreeMap<String, Vec<String>>,
@@ -91,6 +93,7 @@ impl Metadata {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             root: PathBuf::from(text(&value, "workspace_root")?),
+            target: PathBuf::from(text(&value, "target_directory")?),
             packages,
             resolved: resolved(&value)?,
         })
@@ -236,7 +239,8 @@ pub(crate) mod tests {
             })
             .collect();
         let value = json!({
-            "workspace_root": "/tree", "workspace_members": members,
+            "workspace_root": "/tree", "target_directory": "/tree/target",
+            "workspace_members": members,
             "packages": packages, "resolve": { "nodes": nodes },
         });
         Metadata::parse(value.to_string().as_bytes()).unwrap()

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::bench::PRODUCT;
 use crate::metadata::{Metadata, cargo_words};
 use crate::part::{Part, Ran, table};
-use crate::{Failure, bench, check, debian, no_arguments, soak};
+use crate::{Failure, bench, check, debian, kernel, no_arguments, soak};
 
 /// The package of the rounds with real processes.
 const ROUNDS: &str = "e2e";
@@ -32,6 +32,7 @@ pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failu
         println!("  {number}. {}: {}", part.name, part.about);
     }
     debian::prepare()?;
+    kernel::prepare(&metadata.target);
     run_parts(&metadata.root, &parts)
 }
 

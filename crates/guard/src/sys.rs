@@ -319,6 +319,16 @@ pub(crate) fn execute(program: &CStr, argv: &[CString], env: &[CString]) -> io::
     io::Error::last_os_error()
 }
 
+/// Sets the timeout of a watchdog; gives the one that it took, in seconds.
+pub(crate) fn set_watchdog_timeout(device: BorrowedFd<'_>, seconds: u32) -> io::Result<u32> {
+    /// `WDIOC_SETTIMEOUT`: `_IOWR('W', 6, int)`.
+    const SET_TIMEOUT: libc::Ioctl = 0xc004_5706_u32 as libc::Ioctl;
+    let mut taken = i32::try_from(seconds).map_err(io::Error::other)?;
+    // SAFETY: the call reads and writes one int, which lives longer.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), SET_TIMEOUT, &raw mut taken) })?;
+    u32::try_from(taken).map_err(io::Error::other)
+}
+
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -44,6 +44,7 @@ pub(crate) fn config(record: &LabRecord, disk_id: [u8; 16], node: NodeId) -> Nod
         networks: Network::ALL.into_iter().map(network_entry).collect(),
         quorum: QuorumConfig { mode: record.quorum, disk: uses_disk.then_some(disk) },
         profile: record.profile,
+        watchdog: None,
     }
 }
 

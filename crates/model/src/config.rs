@@ -30,6 +30,23 @@ pub struct NodeConfig {
     pub quorum: QuorumConfig,
     /// The timing profile the cluster starts with.
     pub profile: Profile,
+    /// The watchdog of this node, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<WatchdogConfig>,
+}
+
+/// The watchdog that resets the node when its guard stands still or cannot stop everything.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WatchdogConfig {
+    /// Its device, as in `/dev/watchdog`.
+    pub device: PathBuf,
+    /// Seconds from the guard's last sign of life to the reset; 5 by default, as sbd has it.
+    #[serde(default = "default_watchdog_timeout_s")]
+    pub timeout_s: u32,
+}
+
+const fn default_watchdog_timeout_s() -> u32 {
+    5
 }
 
 /// One node of the configuration.

@@ -226,6 +226,7 @@ fn config(nodes: u16, mode: QuorumMode, (port, disk): (u16, &Path)) -> NodeConfi
         networks: vec![network(1, NetworkRole::Private), network(2, NetworkRole::Mixed)],
         quorum: QuorumConfig { mode, disk: (mode != QuorumMode::NodeMajority).then_some(disk) },
         profile: Profile::Standard,
+        watchdog: None,
     }
 }
 

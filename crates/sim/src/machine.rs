@@ -62,6 +62,7 @@ pub fn configs(plan: &Plan, rng: &Rng) -> Vec<NodeConfig> {
         networks,
         quorum: QuorumConfig { mode: plan.mode, disk },
         profile: plan.profile,
+        watchdog: None,
     };
     (1..=plan.nodes).map(|node| NodeConfig { node: NodeId(node), ..config.clone() }).collect()
 }

@@ -307,6 +307,12 @@ impl Guard {
         matches!(self.state, State::Stopping { .. } | State::Ended)
     }
 
+    /// Whether something is left of a hard stop whose grace is over.
+    #[must_use]
+    pub const fn is_overdue(&self) -> bool {
+        matches!(self.state, State::Stopping { grace: Grace::Over, .. })
+    }
+
     /// All that was admitted and is not gone.
     pub fn things(&self) -> impl Iterator<Item = (InstanceId, &Claim, ThingKind)> {
         self.things.iter().map(|(id, held)| (*id, &held.claim, held.kind))

@@ -46,8 +46,9 @@ impl GuardProcess {
     /// The grace is over and something is left. Told again to every node service until it is gone.
     fn tell_overdue(&mut self, monitors: usize, things: &[InstanceId]) {
         let mut text = format!(
-            "the stop grace is over and {monitors} monitors and {} things are left",
-            things.len()
+            "the stop grace is over and {monitors} monitors and {} things are left{}",
+            things.len(),
+            self.reset_follows()
         );
         let mounts: Vec<&str> = things.iter().filter_map(|id| self.mounts.what(*id)).collect();
         let code = if mounts.is_empty() { "stop-overdue" } else { "node-dirty" };

@@ -57,6 +57,8 @@ pub(super) struct Handover {
     pub(super) namespaces: Namespaces,
     /// Limits of locked memory that applications get back, `(soft, hard)`.
     pub(super) memlock: (u64, u64),
+    #[serde(default)]
+    pub(super) watchdog: Option<Kept>,
 }
 
 /// A program whose init ended.
@@ -181,6 +183,7 @@ mod tests {
             cgroups: None,
             namespaces: Namespaces::Used,
             memlock: (u64::MAX, 5),
+            watchdog: None,
         }
     }
 

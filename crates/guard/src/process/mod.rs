@@ -27,6 +27,7 @@ mod privilege;
 mod program;
 mod undo;
 mod upgrade;
+mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -55,6 +56,7 @@ use passage::Addresses;
 use program::{Namespaces, Program, ProgramHost, Remains};
 use undo::Undoer;
 use upgrade::Upgrade;
+use watchdog::Watchdog;
 
 /// How long the node service may take to leave the cluster when the guard is told to end.
 const LEAVE: Span = Span::from_secs(10);
@@ -142,6 +144,7 @@ struct GuardProcess {
     /// Command of the guard itself.
     own: Vec<String>,
     upgrade: Upgrade,
+    watchdog: Option<Watchdog>,
 }
 
 /// A program whose init ended.
@@ -173,6 +176,7 @@ impl GuardProcess {
         let mut notices = Vec::new();
         let privilege = privilege::take(&mut notices);
         let passage = Addresses::start(&mut notices);
+        let watchdog = watchdog::begin(options.watchdog.as_ref(), None, &mut notices);
         let cgroups = CgroupTree::make(incarnation)
             .inspect_err(|why| notices.push(Notice::no_cgroups(why)))
             .ok();
@@ -205,6 +209,7 @@ impl GuardProcess {
             ending: Ending::No,
             own: options.own,
             upgrade: Upgrade::None,
+            watchdog,
         };
         notices.into_iter().for_each(|notice| process.notice(notice));
         process.node.want(boot_time());
@@ -233,6 +238,7 @@ impl GuardProcess {
             self.undo_what_failed();
             self.leave_in_time();
             self.go_on_with_upgrade();
+            self.show_life();
             self.wait();
             self.look_for_suspend();
             self.feed(Input::Deadline);
@@ -247,6 +253,7 @@ impl GuardProcess {
         }
         self.node.signal(libc::SIGKILL);
         self.passage.end();
+        self.rest();
     }
 
     /// Waits until a child speaks, a signal comes, or a time comes.
@@ -263,6 +270,7 @@ impl GuardProcess {
             undo,
             leave,
             self.upgrade.next(),
+            self.next_sign(),
         ];
         self.timer.set(times.into_iter().flatten().min());
         let mut fds = vec![

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use stead_model::Span;
-use stead_model::config::NodeConfig;
+use stead_model::config::{NodeConfig, WatchdogConfig};
 use thiserror::Error;
 
 /// Everything that can be chosen about a guard.
@@ -21,6 +21,8 @@ pub struct GuardOptions {
     pub init: Vec<String>,
     /// The stop grace `g` of the timing profile.
     pub grace: Span,
+    /// The watchdog to keep quiet, if the node has one.
+    pub watchdog: Option<WatchdogConfig>,
 }
 
 /// Why the options are not usable.
@@ -62,7 +64,8 @@ impl GuardOptions {
             return Err(OptionsError::Argument(argument.clone()));
         }
         let root = std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
-        let grace = read_config(&root)?.profile.timing().grace;
+        let NodeConfig { profile, watchdog, .. } = read_config(&root)?;
+        let grace = profile.timing().grace;
         let program = own_program().map_err(OptionsError::Program)?;
         let command = |words: &[&str]| {
             let program = program.to_string_lossy().into_owned();
@@ -71,7 +74,7 @@ impl GuardOptions {
         };
         let (node, monitor) = (command(&["node", "run"]), command(&["monitor"]));
         let (own, init) = (command(&["guard"]), command(&["init"]));
-        Ok(Self { root, own, node, monitor, init, grace })
+        Ok(Self { root, own, node, monitor, init, grace, watchdog })
     }
 }
 

@@ -240,6 +240,7 @@ impl GuardProcess {
             cgroups: self.host.cgroups.as_ref().map(|tree| tree.hand_over(keep)),
             namespaces: self.host.namespaces.clone(),
             memlock: self.host.privilege.programs,
+            watchdog: self.watchdog.as_ref().map(|watchdog| watchdog.hand_over(keep)),
         };
         Ok((handover.write()?, luggage))
     }
@@ -257,6 +258,8 @@ impl GuardProcess {
         privilege.programs = from.memlock;
         let passage = Addresses::take_over(&from.guard, &from.addresses, &mut notices);
         let mounts = Mounts::take_over(&options.root, from.mounts)?;
+        let watchdog =
+            super::watchdog::begin(options.watchdog.as_ref(), from.watchdog, &mut notices);
         let leaving = from.leaving.into_iter().map(|left| {
             let remains = Remains::take_over(left.remains)?;
             Ok(Leaving { instance: left.instance, status: left.status, remains })
@@ -290,6 +293,7 @@ impl GuardProcess {
             ending: Ending::No,
             own: options.own,
             upgrade: Upgrade::None,
+            watchdog,
         };
         process.have_taken_over(&from.version, from.left_at);
         Ok(process)

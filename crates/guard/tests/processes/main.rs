@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the verdicts are read by people")]
 
 mod addresses;
+mod machine;
 mod stories;
 mod world;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("as-guard") => world::be_guard(&args[1..]),
         Some("as-init") => stead_guard::init::run(&args[1..]),
+        Some("as-machine") => machine::be_machine(&args[1]),
         Some("as-body") => world::be_body(&args[1]),
         Some(_) | None => tell_stories(&args),
     }
@@ -30,6 +32,7 @@ fn tell_stories(args: &[String]) -> ExitCode {
     let chosen = stories::ALL
         .iter()
         .chain(addresses::ALL)
+        .chain(machine::ALL)
         .filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)));
     let mut failed = 0;
     for (name, story) in chosen {

@@ -16,6 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stead_guard::process::{GuardOptions, run_with};
+use stead_model::config::WatchdogConfig;
 use stead_model::order::{GuardOrder, GuardReport, GuardStatus};
 use stead_model::wire::codec;
 use stead_model::wire::guard::{
@@ -24,6 +25,8 @@ use stead_model::wire::guard::{
 };
 use stead_model::{Epoch, LeaseNumber, Span, Time};
 use tempfile::TempDir;
+
+use crate::machine;
 
 /// Long enough for a machine that does much else; nothing waits that long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +54,8 @@ pub(crate) fn be_guard(args: &[String]) -> ExitCode {
         init: vec![own.clone(), "as-init".into()],
         root: root.clone(),
         grace: GRACE,
+        watchdog: std::env::var_os(machine::VARIABLE)
+            .map(|device| WatchdogConfig { device: device.into(), timeout_s: machine::TIMEOUT_S }),
     })
 }
 
@@ -314,6 +319,15 @@ impl World {
 pub(crate) struct Leash(Child);
 
 impl Leash {
+    pub(crate) const fn new(child: Child) -> Self {
+        Self(child)
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()

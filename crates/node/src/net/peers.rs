@@ -114,6 +114,7 @@ pub(crate) mod tests {
             ],
             quorum: QuorumConfig { mode: QuorumMode::NodeMajority, disk: None },
             profile: Profile::Standard,
+            watchdog: None,
         }
     }
 
