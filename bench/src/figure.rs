@@ -35,6 +35,18 @@ pub(crate) enum Kind {
     Rss,
     /// Sum of their proportional share of it.
     Pss,
+    /// Last acknowledgement to the next around a power cut of PostgreSQL's node.
+    DbOutage,
+    /// Power cut to the clustered disk reserved and mounted.
+    DbDisk,
+    /// PostgreSQL's own start after a crash: executed to letting clients in.
+    DbStart,
+    /// The ownership entry to the first acknowledgement, without PostgreSQL's own start.
+    DbOurs,
+    /// Last acknowledgement to the next around a planned move of PostgreSQL.
+    DbMove,
+    /// Last acknowledgement to the next around a kill of PostgreSQL's first process.
+    DbKill,
     /// `lab up` to quorum on all nodes.
     Up,
     /// The same and on, until a client gets a page of the demo group.
@@ -55,6 +67,12 @@ impl Kind {
             Self::IdleCpu => "idle CPU of a node",
             Self::Rss => "memory of a node, RSS",
             Self::Pss => "memory of a node, PSS",
+            Self::DbOutage => "client outage, node crash, PostgreSQL on a clustered disk",
+            Self::DbDisk => "  of it: disk reserved and mounted",
+            Self::DbStart => "  PostgreSQL's own start alone, after a crash",
+            Self::DbOurs => "  decided -> answering, PostgreSQL's start excluded",
+            Self::DbMove => "client outage, planned move of PostgreSQL",
+            Self::DbKill => "client outage, PostgreSQL killed",
             Self::Up => "`lab up` until all nodes have quorum",
             Self::UpAnswer => "`lab up` and a group until it answers a client",
         }
@@ -66,6 +84,8 @@ impl Kind {
                 Unit::Milliseconds
             }
             Self::AppRestart | Self::AppAnswer | Self::AppStart => Unit::Milliseconds,
+            Self::DbOutage | Self::DbDisk | Self::DbStart | Self::DbOurs => Unit::Milliseconds,
+            Self::DbMove | Self::DbKill => Unit::Milliseconds,
             Self::IdleCpu => Unit::PercentOfACore,
             Self::Rss | Self::Pss => Unit::MiB,
             Self::Up | Self::UpAnswer => Unit::Seconds,

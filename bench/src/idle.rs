@@ -29,6 +29,19 @@ fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), Measu
     let prober = site.prober()?;
     wait_good(&prober, None, "after the group was created")?;
     drop(prober);
+    let figures = watch(bench, &site, case, outcome)?;
+    outcome.figures.extend(figures);
+    outcome.note("of each node guard, node service, monitor, inits; not application, not lab");
+    site.down()
+}
+
+/// What each node costs while nobody asks for anything.
+pub(crate) fn watch(
+    bench: &Bench,
+    site: &Site<'_>,
+    case: Case,
+    outcome: &mut Outcome,
+) -> Result<Vec<Figure>, MeasureError> {
     let (owner, _) = site.owner_and_other()?;
     thread::sleep(AFTERMATH);
     let nodes: Vec<NodeId> = site.lab().record().node_ids().collect();
@@ -36,6 +49,7 @@ fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), Measu
     screen::talk(&format!("  idle for {} s", bench.options.seconds));
     thread::sleep(Duration::from_secs(bench.options.seconds));
     let after = samples(site.lab(), &nodes)?;
+    let mut figures = Vec::new();
     for (before, after) in before.iter().zip(&after) {
         if !before.is_same_life(after) {
             return Err(MeasureError::Group("was not left alone: processes of its nodes changed"));
@@ -44,15 +58,14 @@ fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), Measu
         let case = Case { node: Some(after.node), owner: Some(owns), ..case };
         let cpu = cpu(case, before, after);
         let [rss, pss] = memory(case, &after.processes)?;
-        outcome.figures.extend([cpu, rss, pss]);
+        figures.extend([cpu, rss, pss]);
     }
     let quorum = site.cluster().view(owner)?.quorum;
     let leader = quorum.leader.map_or_else(|| "nobody".into(), |leader| leader.to_string());
     let host = quorum.disk_host.map_or_else(|| "nobody".into(), |node| node.to_string());
     outcome.note(format!("{case}: {leader} leads, {host} hosts the quorum disk"));
     outcome.note(format!("{} s without a client asking", bench.options.seconds));
-    outcome.note("of each node guard, node service, monitor, inits; not application, not lab");
-    site.down()
+    Ok(figures)
 }
 
 /// The processes of a node at one moment; those of others are left out.

@@ -1,7 +1,7 @@
 //! The figures of stead: how long a client waits, what a node costs when nothing happens.
 //!
 //! ```text
-//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, all
+//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, postgresql, all
 //! ```
 //!
 //! Each figure is taken with the release build of `stead`, in a lab of its own that is ended
@@ -23,6 +23,8 @@ mod interrupt;
 mod machine;
 mod outage;
 mod planned_move;
+mod postgres_start;
+mod postgresql;
 mod processes;
 mod program;
 mod report;
@@ -53,6 +55,8 @@ enum Benchmark {
     Idle,
     /// `lab up` until it serves.
     Up,
+    /// PostgreSQL on a clustered disk: power cut, move, kill, and what it costs when idle.
+    Postgresql,
     /// All of these, one after another.
     All,
 }
@@ -101,8 +105,11 @@ impl Benchmark {
     /// The benchmarks it stands for.
     fn parts(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::Up, Self::Idle, Self::Move, Self::App, Self::Outage],
-            one @ (Self::Outage | Self::Move | Self::App | Self::Idle | Self::Up) => vec![one],
+            Self::All => {
+                vec![Self::Up, Self::Idle, Self::Move, Self::App, Self::Outage, Self::Postgresql]
+            }
+            one @ (Self::Outage | Self::Move | Self::App | Self::Idle) => vec![one],
+            one @ (Self::Up | Self::Postgresql) => vec![one],
         }
     }
 
@@ -114,6 +121,7 @@ impl Benchmark {
             Self::App => app::run(bench),
             Self::Idle => idle::run(bench),
             Self::Up => up::run(bench),
+            Self::Postgresql => postgresql::run(bench),
             Self::All => Outcome::default(),
         };
         Measured { benchmark: self.name(), load_before, load_after: machine::load(), outcome }
@@ -126,6 +134,7 @@ impl Benchmark {
             Self::App => "app",
             Self::Idle => "idle",
             Self::Up => "up",
+            Self::Postgresql => "postgresql",
             Self::All => "all",
         }
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use stead_lab::cluster::{Cluster, ClusterError};
 use stead_lab::demo::{self, DemoError, GROUP, WebServer};
+use stead_lab::example::{self, Example, ExampleError, InstallError};
 use stead_lab::prober::{Attempt, Prober};
 use stead_lab::{
-    ControlError, DownError, ExecError, Lab, Station, StepError, UpError, UpOptions, boot_ns,
+    ControlError, DownError, ExecError, Lab, NodeError, Station, StepError, UpError, UpOptions,
+    boot_ns,
 };
 use stead_model::NodeId;
 use stead_model::request::Request;
@@ -15,6 +17,7 @@ use stead_model::view::GroupView;
 
 use crate::bench::{Bench, Outcome};
 use crate::figure::Case;
+use crate::postgres_start::PostgresStartError;
 use crate::processes::ProcessError;
 use crate::screen;
 use crate::web_start::WebStartError;
@@ -34,12 +37,24 @@ pub(crate) enum MeasureError {
     /// The supervisor.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A node did not come back.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// The client.
     #[error(transparent)]
     Client(#[from] ExecError),
     /// The group of the demo.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// There is no such example.
+    #[error(transparent)]
+    Example(#[from] ExampleError),
+    /// The group of an example.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// PostgreSQL outside of the lab.
+    #[error(transparent)]
+    PostgresStart(#[from] PostgresStartError),
     /// This host.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -58,7 +73,7 @@ pub(crate) enum MeasureError {
         limit: Duration,
     },
     /// The cluster serves but not as it should.
-    #[error("group `{GROUP}` {0}")]
+    #[error("the group {0}")]
     Group(&'static str),
 }
 
@@ -67,6 +82,7 @@ pub(crate) enum MeasureError {
 pub(crate) struct Site<'a> {
     bench: &'a Bench,
     lab: Option<Lab>,
+    group: String,
     pub(crate) web: WebServer,
 }
 
@@ -77,15 +93,26 @@ impl<'a> Site<'a> {
         case: &Case,
         outcome: &mut Outcome,
     ) -> Result<Self, MeasureError> {
+        Self::make(bench, case, outcome, (GROUP, &[]))
+    }
+
+    fn make(
+        bench: &'a Bench,
+        case: &Case,
+        outcome: &mut Outcome,
+        (group, disks): (&str, &[String]),
+    ) -> Result<Self, MeasureError> {
         let options = UpOptions {
             nodes: case.nodes,
             profile: case.profile,
             program: Some(bench.program.clone()),
+            disks: disks.to_vec(),
             home: bench.home.clone(),
             ..UpOptions::new(&bench.lab)
         };
         let lab = stead_lab::up(&options, &mut |_| {})?;
-        let site = Self { bench, lab: Some(lab), web: WebServer::find() };
+        let group = group.to_owned();
+        let site = Self { bench, lab: Some(lab), group, web: WebServer::find() };
         for missing in site.lab().status()?.missing {
             outcome.note(format!("the lab goes without: {missing}"));
         }
@@ -101,6 +128,20 @@ impl<'a> Site<'a> {
         let site = Self::up(bench, case, outcome)?;
         site.create_group()?;
         outcome.note(format!("web server: {}", site.web));
+        site.settle()?;
+        Ok(site)
+    }
+
+    /// `lab up` and the group of an example, online.
+    pub(crate) fn with_example(
+        bench: &'a Bench,
+        case: &Case,
+        outcome: &mut Outcome,
+        example: &Example,
+    ) -> Result<Self, MeasureError> {
+        let what = (example.group.name.as_str(), &example.lab.disks[..]);
+        let site = Self::make(bench, case, outcome, what)?;
+        example::install(site.lab(), example, &mut |_| {})?;
         site.settle()?;
         Ok(site)
     }
@@ -138,7 +179,7 @@ impl<'a> Site<'a> {
             }
             Ok(())
         })?;
-        Ok(cluster.wait_online(GROUP, None, SETTLE_LIMIT)?)
+        Ok(cluster.wait_online(&self.group, None, SETTLE_LIMIT)?)
     }
 
     /// The owner of the group and the first of the other nodes.

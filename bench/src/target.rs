@@ -41,11 +41,17 @@ pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
         Kind::IdleCpu => by_profile(Some(0.5), Some(2.0)),
         Kind::Rss => by_profile(Some(20.0), None),
         Kind::Up | Kind::UpAnswer => by_profile(Some(3.0), None),
+        Kind::DbOurs => Some(250.0),
         Kind::Detect
         | Kind::Decide
         | Kind::Online
         | Kind::AppAnswer
         | Kind::AppStart
+        | Kind::DbOutage
+        | Kind::DbDisk
+        | Kind::DbStart
+        | Kind::DbMove
+        | Kind::DbKill
         | Kind::Pss => None,
     }
 }
@@ -69,7 +75,11 @@ pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
         Kind::UpAnswer => UP,
         // The peers' figure has the start of the application in it, which is a few milliseconds.
         Kind::AppRestart => APP,
+        Kind::DbOutage => DB_OUTAGE,
+        Kind::DbMove => DB_MOVE,
+        Kind::DbKill => DB_KILL,
         Kind::Detect | Kind::Decide | Kind::Online | Kind::AppStart | Kind::Up => &[],
+        Kind::DbDisk | Kind::DbStart | Kind::DbOurs => &[],
     }
 }
 
@@ -106,6 +116,15 @@ const UP: &[Peer] = &[
     pacemaker("dc-deadtime 2 s", 5.5),
     keepalived("1 s adverts", 3.4),
 ];
+
+/// The same client and database under Pacemaker's agents Filesystem, IPaddr2 and pgsql, checks of
+/// address and server every second; a loop device per node over one image. Nothing is fenced
+/// there, and nobody refuses a former owner's writes.
+const DB_OUTAGE: &[Peer] = &[pacemaker("as Debian ships it", 9667.0), pacemaker("tuned", 4380.0)];
+
+const DB_MOVE: &[Peer] = &[pacemaker("as Debian ships it", 2605.0)];
+
+const DB_KILL: &[Peer] = &[pacemaker("as Debian ships it", 3914.0)];
 
 #[cfg(test)]
 mod tests {

@@ -19,16 +19,19 @@
     reason = "a harness of tests panics and prints as tests do"
 )]
 
+pub mod database;
 pub mod evidence;
 pub mod processes;
 pub mod program;
 pub mod roles;
 pub mod site;
 pub mod story;
+pub mod trouble;
 pub mod witness;
 pub mod world;
 pub mod writer;
 
+pub use database::Database;
 pub use roles::Roles;
 pub use site::Site;
 pub use world::World;

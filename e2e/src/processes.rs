@@ -53,6 +53,13 @@ pub fn all(world: &World, node: NodeId, role: Role<'_>) -> Vec<u32> {
     found
 }
 
+/// The children of a process that have this in their command line.
+#[must_use]
+pub fn children(pid: u32, part: &str) -> Vec<u32> {
+    let ours = |p: &Process| p.parent == pid && p.words.join(" ").contains(part);
+    snapshot().into_iter().filter(ours).map(|process| process.pid).collect()
+}
+
 impl Role<'_> {
     fn fits(self, words: &[String]) -> bool {
         let word = |at: usize| words.get(at).map(String::as_str);

@@ -27,6 +27,7 @@ mod control;
 pub mod demo;
 pub mod demo_web;
 pub mod disks;
+pub mod example;
 mod fault;
 mod home;
 pub mod init;

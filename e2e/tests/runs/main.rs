@@ -7,10 +7,12 @@
 mod active_active;
 mod demo;
 mod disk;
+mod examples;
 mod freeze;
 mod killed;
 mod missed_changes;
 mod parity;
+mod postgresql;
 mod restarts;
 mod split;
 mod stage;

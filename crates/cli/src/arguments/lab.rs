@@ -131,6 +131,9 @@ pub(crate) struct UpArguments {
     /// A disk of 512 MiB with an empty ext4, shared by all nodes as /dev/stead/DISK; repeatable
     #[arg(long = "disk", value_name = "DISK")]
     pub(crate) disks: Vec<String>,
+    /// With a group in it: `nginx`, `postgresql`, `redis`, or the path of a file like these
+    #[arg(long, value_name = "EXAMPLE")]
+    pub(crate) example: Option<String>,
 }
 
 /// Arguments of `lab demo`. Its lab is called `demo`, or as `--lab` says.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use stead_lab::demo::{DemoError, DemoOptions};
 use stead_lab::disks::Condition;
+use stead_lab::example::{self, Example};
 use stead_lab::{
     ControlError, CutSpec, Direction, DownError, ExecError, Home, Lab, NodeError, OpenPort,
     Station, UpError, UpOptions,
@@ -60,13 +61,20 @@ fn open(asked: &Asked) -> Result<Lab, Failure> {
 }
 
 fn up(asked: &Asked, arguments: UpArguments) -> Result<ExitCode, Failure> {
-    let options = UpOptions {
+    let example = arguments.example.as_deref().map(find_example).transpose()?;
+    let mut options = UpOptions {
         nodes: arguments.nodes,
         quorum: arguments.quorum.map(Into::into),
         profile: arguments.profile,
         disks: arguments.disks,
         ..UpOptions::new(&arguments.name)
     };
+    let wanted = example.iter().flat_map(|example| example.lab.disks.clone());
+    for disk in wanted {
+        if !options.disks.contains(&disk) {
+            options.disks.push(disk);
+        }
+    }
     let made = stead_lab::up(&options, &mut |step| screen::talk(step));
     let what = || format!("cannot make lab `{}`", arguments.name);
     let lab = made.map_err(|error| Failure::of_lab(of_up(&error), what(), &error))?;
@@ -74,12 +82,45 @@ fn up(asked: &Asked, arguments: UpArguments) -> Result<ExitCode, Failure> {
     for missing in &status.missing {
         screen::talk(&format!("goes without: {missing}"));
     }
+    if let Some(example) = &example {
+        bring(&lab, example)?;
+    }
     if asked.json {
         screen::json(&status);
     } else {
         screen::talk(&format!("lab `{}` is up; `stead status` shows its cluster", lab.name()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An example that this machine can run, before anything is made for it.
+fn find_example(name: &str) -> Result<Example, Failure> {
+    let found = Example::find(name).map_err(|error| {
+        Failure::of_lab(Exit::Usage, format!("cannot use example `{name}`"), &error)
+    })?;
+    match found.lacks() {
+        None => Ok(found),
+        Some(need) => Err(Failure::new(Exit::Refused, format!("cannot run example `{name}`"))
+            .because(format!("this machine has no `{}`", need.program))
+            .hint(format!("`apt-get install {}` brings it", need.package))),
+    }
+}
+
+/// Brings the group of an example online and says what may be tried then.
+fn bring(lab: &Lab, example: &Example) -> Result<(), Failure> {
+    let name = &example.group.name;
+    let online = example::install(lab, example, &mut |step| screen::talk(step));
+    let online = online.map_err(|error| {
+        Failure::of_lab(Exit::Refused, format!("cannot bring group `{name}` online"), &error)
+            .hint(format!("lab `{0}` is up; `stead lab down {0}` ends it", lab.name()))
+    })?;
+    let owner = online.owner.map_or_else(|| "n1".to_owned(), |node| node.to_string());
+    screen::talk("what to try next:");
+    for suggestion in &example.next {
+        let run = suggestion.run.replace("OWNER", &owner);
+        screen::talk(&format!("  {run:<60} # {}", suggestion.about));
+    }
+    Ok(())
 }
 
 const fn of_up(error: &UpError) -> Exit {

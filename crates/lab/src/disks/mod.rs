@@ -97,7 +97,13 @@ fn log(line: &str) {
 /// # Errors
 /// The lab has no such disk, or its history cannot be read.
 pub fn history(record: &crate::record::LabRecord, disk: &str) -> Result<Vec<Happened>, StepError> {
-    history::read(&record.dirs.state.join(MEDIA_DIR).join(disk))
+    history::read(&media(record, disk))
+}
+
+/// The file of this host that is the medium of a data disk of a lab.
+#[must_use]
+pub fn media(record: &crate::record::LabRecord, disk: &str) -> std::path::PathBuf {
+    record.dirs.state.join(MEDIA_DIR).join(disk)
 }
 
 /// Where the media of data disks lie in a lab's directory.

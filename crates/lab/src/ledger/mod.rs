@@ -109,6 +109,12 @@ impl Ledger {
         })
     }
 
+    /// The last row that was acknowledged.
+    #[must_use]
+    pub fn last_acknowledged(&self) -> Option<Entry> {
+        self.lock().iter().rev().find(|entry| entry.told.is_some()).cloned()
+    }
+
     /// The longest time between two acknowledgements, the later of which came after a moment,
     /// nanoseconds.
     #[must_use]
