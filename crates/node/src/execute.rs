@@ -38,6 +38,9 @@ impl Service {
                 }
                 Effect::Record(record) => {
                     self.is_news = true;
+                    if record.code == "link-up" {
+                        self.monitor.link_up(now);
+                    }
                     self.records.write(record);
                 }
                 Effect::Halt { why } => halt = Some(why),

@@ -186,6 +186,11 @@ impl Monitor {
         }
     }
 
+    /// A node answers again on a network: neighbours there may have missed whose an address is.
+    pub(crate) fn link_up(&mut self, now: Time) {
+        self.tell_macs(now);
+    }
+
     /// Asks it from time to time whether it works.
     pub(crate) fn ping(&mut self, now: Time) {
         let due = now.since(self.pinged_at) >= PING_EVERY && self.waits_since.is_none();
@@ -485,6 +490,8 @@ mod tests {
             assert_eq!(other.receive().unwrap(), told(&[[1; 6], [2; 6]]));
             monitor.macs(NodeId(2), vec![[2; 6]], now);
             assert_eq!(other.receive::<NodeToMonitor>().unwrap(), None, "nothing new");
+            monitor.link_up(now);
+            assert_eq!(other.receive().unwrap(), told(&[[1; 6], [2; 6]]), "said again");
             monitor.macs(NodeId(2), vec![[3; 6]], now);
             assert_eq!(other.receive().unwrap(), told(&[[1; 6], [3; 6]]), "it has other ones");
             monitor.has_died();

@@ -8,10 +8,13 @@
 //! property before anything is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
 use stead_model::ResourceId;
 use stead_model::note::Note;
 use stead_model::order::OnlineSpec;
@@ -150,6 +153,8 @@ struct KnownMacs {
     told: BTreeSet<Mac>,
     /// As the neighbour table had them at some time.
     seen: BTreeSet<Mac>,
+    /// Who wants to know when the nodes say something.
+    listeners: Vec<Weak<OwnedFd>>,
 }
 
 impl Context {
@@ -195,6 +200,14 @@ impl std::fmt::Debug for Push {
 }
 
 impl ClusterMacs {
+    /// A descriptor that becomes readable whenever the nodes said something.
+    pub(crate) fn listen(&self) -> io::Result<Arc<OwnedFd>> {
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.listeners.push(Arc::downgrade(&bell));
+        Ok(bell)
+    }
+
     /// Whether a node of the cluster has this MAC address.
     #[must_use]
     pub fn contains(&self, mac: Mac) -> bool {
@@ -206,6 +219,12 @@ impl ClusterMacs {
     pub fn tell(&self, macs: impl IntoIterator<Item = Mac>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.told = macs.into_iter().collect();
+        known.listeners.retain(|bell| {
+            let Some(bell) = bell.upgrade() else { return false };
+            // One that cannot count any further is readable already.
+            let _ = rustix::io::write(&bell, &1_u64.to_ne_bytes());
+            true
+        });
     }
 
     /// Adds what was learned.

@@ -18,6 +18,7 @@ pub(crate) const ALL: &[Story] = &[
     ("an_address_comes_and_goes", an_address_comes_and_goes),
     ("an_ipv6_address_comes_and_goes", an_ipv6_address_comes_and_goes),
     ("an_address_is_announced_four_times", an_address_is_announced_four_times),
+    ("an_address_is_announced_again", an_address_is_announced_again),
     ("an_address_needs_a_home", an_address_needs_a_home),
     ("a_hard_stop_removes_an_address", a_hard_stop_removes_an_address),
     ("an_address_is_adopted", an_address_is_adopted),
@@ -134,6 +135,32 @@ fn an_address_is_announced_four_times() {
         order
     });
     assert_eq!(world.answer(order), Outcome::Online);
+}
+
+fn an_address_is_announced_again() {
+    let Some(mut world) = world() else { return };
+    let neighbour = world.neighbour.id();
+    let node = within(world.guard.id(), |route| route.link(NODE).unwrap().mac);
+    assert_eq!(world.ask("vip", online()), Outcome::Online);
+    // All that are due by themselves within the minute, and as many again.
+    std::thread::scope(|scope| {
+        let (ready, listening) = std::sync::mpsc::channel();
+        let heard = scope.spawn(move || {
+            within(neighbour, |route| {
+                let link = route.link(NEIGHBOUR).unwrap();
+                let (ifindex, mac) = (link.index, link.mac.unwrap());
+                let own = stead_netlink::Claim { address: address(), ifindex, mac };
+                let watch = stead_netlink::ConflictWatch::open(own).unwrap();
+                ready.send(()).unwrap();
+                let frames = (0..4 * 2).map(|_| watch.next(PATIENCE).unwrap());
+                frames.filter(|mac| *mac == node).count()
+            })
+        });
+        listening.recv().unwrap();
+        // What the node service says when a node answers again.
+        world.send(&NodeToMonitor::ClusterMacs(vec![[2; 6]]));
+        assert_eq!(heard.join().unwrap(), 4 * 2);
+    });
 }
 
 fn an_address_needs_a_home() {

@@ -44,6 +44,7 @@ pub(crate) fn be_guard(args: &[String]) -> ExitCode {
         init: vec![own, "as-init".into()],
         root,
         grace: GRACE,
+        watchdog: None,
     })
 }
 

@@ -1,7 +1,8 @@
 //! What keeps an address in service: announcements, and an eye on who else claims it.
 //!
 //! Announced at once, after 50, 200 and 1000 ms, then every minute: a neighbour that missed one
-//! hears the next. From the second on the wire is asked, too, who else has it. A conflict is
+//! hears the next. When a node answers again on a network all of that begins anew: whoever was cut
+//! off from this owner meanwhile heard nothing and still asks another. From the second on the wire is asked, too, who else has it. A conflict is
 //! judged by the MAC: a node of the cluster is a stale owner whose kernel still answers (frozen, or
 //! its stop is under way), so the address stays and is announced again; a stranger makes the
 //! resource fail.
@@ -11,6 +12,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,8 +50,11 @@ struct Keeping {
     watch: ConflictWatch,
     monitor: Monitor,
     stopped: OwnedFd,
+    /// Readable when the nodes said something.
+    nodes: Arc<OwnedFd>,
     started: Instant,
     announcements: usize,
+    tickled: usize,
     noticed: Option<Instant>,
     answered: Option<Instant>,
     clients: Clients,
@@ -61,6 +66,7 @@ impl Keeper {
         let watch = ConflictWatch::open(wire).map_err(io::Error::other)?;
         let monitor = Monitor::open().map_err(io::Error::other)?;
         let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let nodes = context.nodes.listen()?;
         announce(&wire).map_err(io::Error::other)?;
         let keeping = Keeping {
             wire,
@@ -68,8 +74,10 @@ impl Keeper {
             watch,
             monitor,
             stopped,
+            nodes,
             started: Instant::now(),
             announcements: 0,
+            tickled: 0,
             noticed: None,
             answered: None,
             clients,
@@ -119,7 +127,8 @@ impl Keeping {
             if Instant::now() >= self.next_announcement() {
                 self.announcements += 1;
                 self.announce_and_ask();
-                if self.announcements <= FIRST_ANNOUNCEMENTS_MS.len() {
+                if self.tickled < FIRST_ANNOUNCEMENTS_MS.len() {
+                    self.tickled += 1;
                     self.clients.waiting.tickle(&self.context);
                 }
             }
@@ -127,6 +136,10 @@ impl Keeping {
                 && Instant::now() >= sharing.next()
             {
                 sharing.look();
+            }
+            if self.heard_again() {
+                (self.started, self.announcements) = (Instant::now(), 0);
+                self.announce();
             }
             if !self.look_for_conflicts() || !self.look_for_changes() {
                 return;
@@ -146,10 +159,16 @@ impl Keeping {
             PollFd::new(&self.stopped, PollFlags::IN),
             PollFd::new(&self.watch, PollFlags::IN),
             PollFd::new(&self.monitor, PollFlags::IN),
+            PollFd::new(&self.nodes, PollFlags::IN),
         ];
         // An interrupted wait only means to look earlier.
         let _ = poll(&mut fds, Some(&limit));
         fds[0].revents().is_empty()
+    }
+
+    /// Whether a node was heard again, or told its addresses for the first time.
+    fn heard_again(&self) -> bool {
+        rustix::io::read(&self.nodes, &mut [0; 8]).is_ok()
     }
 
     fn next_announcement(&self) -> Instant {
