@@ -29,6 +29,7 @@ mod monitors;
 mod net;
 mod records;
 mod service;
+mod stall;
 mod start;
 mod threads;
 mod troubles;

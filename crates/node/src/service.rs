@@ -25,6 +25,7 @@ use crate::inbox::{Inbox, Item};
 use crate::monitors::{FromMonitor, Monitor};
 use crate::net::{Datagrams, Streams, Taken};
 use crate::records::Records;
+use crate::stall::Turning;
 use crate::troubles::Trouble;
 use crate::wakers::{Waker, Wakers};
 
@@ -80,6 +81,7 @@ pub struct Service {
     pub(crate) early: Vec<GuardReport>,
     pub(crate) api_path: PathBuf,
     pub(crate) pace: Pace,
+    pub(crate) turning: Turning,
     pub(crate) node: NodeId,
     /// What is wrong on this node and recorded.
     pub(crate) known_troubles: BTreeSet<Trouble>,
@@ -123,27 +125,32 @@ impl Service {
         }
         let mut woken = Vec::new();
         loop {
+            self.look_for_stall()?;
             let core = self.due()?;
             self.publish();
             let at = self.next_deadline(core);
-            self.wakers.arm(at).map_err(failed("set the timer"))?;
+            self.wakers.arm(Some(at)).map_err(failed("set the timer"))?;
+            self.turning.expect(at);
             self.wakers.wait(&mut woken).map_err(failed("wait"))?;
+            self.look_for_stall()?;
             for waker in &woken {
                 match waker {
                     Waker::Timer => {}
                     Waker::Guard => self.hear_guard()?,
                     Waker::Inbox => self.take_items()?,
                     Waker::Monitor => self.hear_monitor()?,
-                    Waker::Network(index) => self.hear_network(*index)?,
+                    // One at a time: to ask whether there is more costs as much as to wait for it.
+                    Waker::Network(index) => drop(self.hear_datagram(*index)?),
                 }
             }
         }
     }
 
-    fn next_deadline(&self, core: Option<Time>) -> Option<Time> {
+    fn next_deadline(&self, core: Option<Time>) -> Time {
         let core = core.map(|at| at.max(self.pace.deadline_from));
         let monitor = self.monitor.next_deadline();
-        monitor.into_iter().chain(core).chain([self.pace.wall_clock_at]).min()
+        let others = monitor.into_iter().chain(core).min();
+        others.map_or(self.pace.wall_clock_at, |at| at.min(self.pace.wall_clock_at))
     }
 
     /// Everything whose time has come; gives the core's next deadline.
@@ -211,16 +218,18 @@ impl Service {
         self.want_monitor_room()
     }
 
-    fn hear_network(&mut self, index: usize) -> Result<(), Ending> {
-        // One at a time: asking again whether there is more costs as much as waiting for it.
+    /// Hears the next datagram of a network; `false`: there was none.
+    pub(crate) fn hear_datagram(&mut self, index: usize) -> Result<bool, Ending> {
         match self.datagrams.take(index) {
             Taken::Message(event, back) => {
                 if let Some(route) = back {
                     self.streams.nudge(route);
                 }
-                self.happen(event)
+                self.happen(event)?;
+                Ok(true)
             }
-            Taken::Dropped | Taken::Empty => Ok(()),
+            Taken::Dropped => Ok(true),
+            Taken::Empty => Ok(false),
         }
     }
 

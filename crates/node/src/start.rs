@@ -23,6 +23,7 @@ use crate::net::priority::{self, Priority};
 use crate::net::{Datagrams, Peers, Reach, Streams, is_here, macs};
 use crate::records::Records;
 use crate::service::{Ending, Pace, Service};
+use crate::stall::Turning;
 use crate::wakers::{Waker, Wakers};
 use crate::{clock, threads};
 
@@ -110,6 +111,7 @@ impl Service {
             transport(Peers::new(&config, service), &config, surroundings, running.subscribe())?;
         note_start(&records, &config, &priority);
         let node = config.node;
+        let turning = Turning::new(config.profile.timing().election);
         let (seed, planted) = (random(), Planted::default());
         let start = Start { config, service, guard: status, key, seed, planted };
         let now = clock::now();
@@ -134,6 +136,7 @@ impl Service {
             early,
             api_path: paths.api(),
             pace: Pace::default(),
+            turning,
             node,
             known_troubles: BTreeSet::new(),
             running,

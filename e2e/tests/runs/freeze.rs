@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use e2e::witness::{self, Stay};
-use e2e::{other, rounds, tell, wait};
+use e2e::{World, other, rounds, tell, wait};
 use stead_lab::client::{Listener, Voice};
 use stead_lab::prober::Attempt;
 use stead_lab::{Station, boot_ns};
 use stead_model::NodeId;
 use stead_model::profile::Profile;
+use stead_model::record::Record;
 
 use crate::stage::{Place, Stage, good_of};
 
@@ -42,6 +43,7 @@ fn freeze(stage: &Stage, owner: NodeId) {
     let roles = e2e::Roles::settled(world);
     stage.answers(heir, boot_ns());
 
+    tells_of_itself(world, owner, thaw_ns);
     let attempts = stage.prober.attempts();
     silent(&attempts, &listener.so_far(), owner, frozen_ns);
     let dead = good_of(&attempts, owner, frozen_ns, thaw_ns);
@@ -79,6 +81,16 @@ fn silent(attempts: &[Attempt], voices: &[Voice], owner: NodeId, frozen_ns: u64)
     let last = voices.iter().filter(|v| v.from == old).map(|v| v.at_ns).max().unwrap_or(0);
     let after_ms = last.saturating_sub(frozen_ns) as f64 / 1e6;
     tell(&format!("{owner} spoke for the address until {after_ms:.0} ms after its freeze"));
+}
+
+/// Whoever wakes says that it stood still, and suspects nobody.
+fn tells_of_itself(world: &World, owner: NodeId, thaw_ns: u64) {
+    let records = world.records(owner).into_iter().filter(|r| r.boot_ns >= thaw_ns);
+    let own = ["stalled", "guard-stalled", "suspected"];
+    let told: Vec<Record> = records.filter(|r| own.contains(&r.code.as_str())).collect();
+    let of = |code: &str| told.iter().filter(|r| r.code == code).count();
+    assert!(of("stalled") > 0 && of("guard-stalled") > 0, "{owner} says nothing: {told:?}");
+    assert_eq!(of("suspected"), 0, "{owner} takes its stall for the silence of others: {told:?}");
 }
 
 /// What a listener on a busy machine may be late.

@@ -55,7 +55,7 @@ pub(crate) enum LabCommand {
         #[arg(value_name = "NODE")]
         machine: LabNode,
     },
-    /// Stops all processes of a node; its kernel still answers
+    /// Stops all processes of a node; its kernel goes on
     Freeze {
         /// The node
         #[arg(value_name = "NODE")]

@@ -241,7 +241,9 @@ impl GuardProcess {
             self.show_life();
             self.wait();
             self.look_for_suspend();
+            let late = self.lateness();
             self.feed(Input::Deadline);
+            self.tell_lateness(late);
             let died = self.take_signals();
             self.hear_programs();
             // Asking the kernel costs more than all the rest of a turn.
@@ -254,6 +256,24 @@ impl GuardProcess {
         self.node.signal(libc::SIGKILL);
         self.passage.end();
         self.rest();
+    }
+
+    /// How long a deadline is over, if that is too long: the guard stood still.
+    fn lateness(&self) -> Option<Span> {
+        /// The shortest stop grace: within it everything can still be stopped in time.
+        const LATE: Span = Span::from_millis(50);
+        let late = boot_time().since(self.guard.next_deadline()?);
+        (late >= LATE).then_some(late)
+    }
+
+    fn tell_lateness(&mut self, late: Option<Span>) {
+        if let Some(late) = late {
+            let text = format!(
+                "the guard looked {late} late: it was stopped, or this node is too busy; what it \
+                 was to stop may have run on for so long"
+            );
+            self.notice_now(&Notice::warning("guard-stalled", text));
+        }
     }
 
     /// Waits until a child speaks, a signal comes, or a time comes.

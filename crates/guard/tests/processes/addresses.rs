@@ -127,7 +127,11 @@ fn addresses_of_a_stopped_guard_fall_silent() {
     let last = last_passed(&net, &socket);
     assert!(last <= until, "it passed {} after the lease", last.since(until));
     assert!(net.has_address(), "somebody acted");
+    // Late by more than it tells.
+    eventually("time passes", || now() >= until + Span::from_millis(60));
     send_signal(world.guard.id().cast_signed(), Signal::CONT);
+    let text = world.notice("guard-stalled");
+    assert!(text.contains(" late"), "{text}");
     world.report(|r| *r == GuardReport::HardStopDone { lease: LeaseNumber(2) });
     assert!(!net.has_address());
     assert!(net.run(|| Passage::open().unwrap().addresses().unwrap()).is_empty());

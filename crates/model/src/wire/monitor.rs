@@ -25,8 +25,9 @@ pub enum NodeToMonitor {
     /// An order. One with a number that was answered already is answered again, not carried out
     /// again.
     Order(ResourceOrder),
-    /// Which MAC addresses belong to nodes of the cluster, for judging address conflicts. Said again
-    /// when a node answers again on a network: what was announced meanwhile may have reached nobody.
+    /// Which MAC addresses belong to nodes of the cluster, for judging address conflicts. Said
+    /// again when a node answers again on a network: what was announced meanwhile may have
+    /// reached nobody.
     ClusterMacs(Vec<[u8; 6]>),
     /// Asks whether it still works; answered at once by [`MonitorToNode::Pong`].
     Ping,

@@ -85,6 +85,11 @@ impl Datagrams {
         Ok(())
     }
 
+    /// How many networks there are.
+    pub(crate) fn networks(&self) -> usize {
+        self.sockets.len()
+    }
+
     /// Takes the next datagram off a socket.
     pub(crate) fn take(&mut self, end: usize) -> Taken {
         match self.sockets[end].recv_from(&mut self.buffer) {

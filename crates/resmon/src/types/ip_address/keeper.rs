@@ -2,10 +2,10 @@
 //!
 //! Announced at once, after 50, 200 and 1000 ms, then every minute: a neighbour that missed one
 //! hears the next. When a node answers again on a network all of that begins anew: whoever was cut
-//! off from this owner meanwhile heard nothing and still asks another. From the second on the wire is asked, too, who else has it. A conflict is
-//! judged by the MAC: a node of the cluster is a stale owner whose kernel still answers (frozen, or
-//! its stop is under way), so the address stays and is announced again; a stranger makes the
-//! resource fail.
+//! off from this owner meanwhile heard nothing and still asks another. From the second on the wire
+//! is asked, too, who else has it. A conflict is judged by the MAC: a node of the cluster is a
+//! stale owner whose kernel still answers (its stop is under way, or nothing ties its addresses to
+//! its lease), so the address stays and is announced again; a stranger makes the resource fail.
 //!
 //! With each of the first announcements those who wait for the former owner are tickled, too: the
 //! kernel of a client answers two in a second at most, and any of them may be lost.
