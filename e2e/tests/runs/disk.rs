@@ -3,6 +3,8 @@
 //! when, who was refused), by the lines of a scribe on it, and by the client.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 
 use e2e::{Roles, World, other, rounds, tell, until, wait};
 use stead_lab::disks::{self, Condition, Deed, Happened};
@@ -10,6 +12,8 @@ use stead_lab::scribe::{self, Line};
 use stead_lab::{Station, boot_ns};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::request::Request;
+use stead_model::reservation::{Answer, Key, Request as DiskRequest};
+use stead_model::resource::{Health, ResourceState};
 use stead_model::view::SafetyLevel;
 use stead_model::{NodeId, ResourceId};
 
@@ -245,6 +249,112 @@ fn disk_goes_with_its_guard() {
         tell(&format!("{heir} writes {ms} ms after the guard of {owner} was killed"));
         books.judge(heir);
     }
+}
+
+#[test]
+fn disk_that_hangs_moves_the_group_and_leaves_a_dirty_node() {
+    let given = [("hang-limit", "2s"), ("looks-alive", "500ms")];
+    let Some(books) = Books::open_with("disk-hang", &given) else { return };
+    let world = &books.world;
+    for _ in 0..rounds().div_ceil(3) {
+        let owner = books.settled();
+        let heir = other(owner);
+        let hung_ns = world.lab().set_disk(owner, DISK, Condition::Hanging).unwrap();
+        // After three stops in vain the node gives the group up, and must stop altogether.
+        wait("the node stops everything", || {
+            let records = world.records(owner);
+            let fence = records.iter().find(|r| r.code == "self-fence" && r.boot_ns > hung_ns);
+            fence.map(|_| ()).ok_or_else(|| format!("{:?}", records.last()))
+        });
+        world.taken_over(GROUP, heir);
+        let first_ns = books.written_after(heir, hung_ns);
+        tell(&format!("{heir} writes {} ms after the disk hung", (first_ns - hung_ns) / 1_000_000));
+        books.judge(heir);
+        // What the former owner cannot let go of keeps it from asking for a lease, and it says so.
+        let told = wait("the former owner is dirty, or clean", || {
+            let view = world.cluster().view(owner).map_err(|error| error.to_string())?;
+            if view.quorum.has_quorum && !mounted(world, owner) {
+                return Ok(String::from("it could let go"));
+            }
+            let dirty = view.troubles.iter().find(|trouble| trouble.contains("is dirty"));
+            dirty.cloned().ok_or_else(|| format!("{:?}", view.troubles))
+        });
+        tell(&told);
+        world.lab().set_disk(owner, DISK, Condition::Healthy).unwrap();
+        let _ = Roles::settled(world);
+        until("nothing is mounted on the former owner", || !mounted(world, owner));
+        books.judge(books.settled());
+    }
+}
+
+#[test]
+fn disk_stays_when_monitor_or_service_die() {
+    use e2e::processes::Role;
+    let Some(books) = Books::open("disk-adopted") else { return };
+    for round in 0..rounds().min(4) {
+        let owner = books.settled();
+        let epoch = books.world.group(owner, GROUP).epoch;
+        let role = if round % 2 == 0 { Role::Monitor } else { Role::Service };
+        let victim = e2e::processes::find(&books.world, owner, role);
+        let killed_ns = boot_ns();
+        e2e::processes::signal(victim, rustix::process::Signal::KILL);
+        wait("all is adopted and checked", || {
+            let group = books.world.cluster().view(owner).map_err(|error| error.to_string())?;
+            let group = group.groups.into_iter().find(|g| g.group.as_str() == GROUP);
+            let resources = group.map(|group| group.resources).unwrap_or_default();
+            let good = |r: &stead_model::view::ResourceView| {
+                r.health == Health::Good && r.state == ResourceState::Online
+            };
+            let all = !resources.is_empty() && resources.iter().all(good);
+            if all { Ok(()) } else { Err(format!("{resources:?}")) }
+        });
+        books.written_after(owner, boot_ns());
+        assert_eq!(books.world.group(owner, GROUP).epoch, epoch, "it moved");
+        let lines = books.lines(owner).unwrap();
+        let later: Vec<_> = lines.iter().filter(|line| line.boot_ns > killed_ns).collect();
+        let gap = later.windows(2).map(|pair| pair[1].boot_ns - pair[0].boot_ns).max().unwrap();
+        tell(&format!("the longest pause of the writer was {} ms", gap / 1_000_000));
+        books.judge(owner);
+    }
+}
+
+#[test]
+fn disk_of_a_stranger_is_left_alone() {
+    let Some(books) = Books::open("disk-stranger") else { return };
+    let world = &books.world;
+    let owner = books.settled();
+    books.desire(Desired::Offline);
+    wait("the group is offline", || {
+        let state = world.group(owner, GROUP).state.word();
+        if state == "offline" { Ok(()) } else { Err(state.to_owned()) }
+    });
+    // A host outside the cluster takes the disk.
+    let stranger = Key(0xbad);
+    for request in [DiskRequest::Register { key: stranger }, DiskRequest::Reserve { key: stranger }]
+    {
+        assert_eq!(ask_disk(world, owner, request), Answer::Done);
+    }
+    books.desire(Desired::Online);
+    let why = wait("the group has failed", || {
+        let group = world.group(owner, GROUP);
+        group.failed.ok_or_else(|| format!("{:?}", group.state))
+    });
+    assert!(why.contains("db-disk") && why.contains("cannot be reserved"), "{why}");
+    assert!(why.contains("key 0x0000000000000bad is registered on it"), "{why}");
+    let last = disks::history(world.lab().record(), DISK).unwrap().pop().unwrap();
+    assert_eq!(last.what, Deed::Asked(DiskRequest::Reserve { key: stranger }), "{last}");
+}
+
+/// Asks the disk over a node's path, as any program there could.
+fn ask_disk(world: &World, node: NodeId, request: DiskRequest) -> Answer {
+    let root = format!("/proc/{}/root", world.pid_of(node));
+    let socket = format!("{root}{}/{DISK}.sock", disks::SOCKET_DIR);
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let line = serde_json::to_string(&request).unwrap();
+    writeln!(stream, "{line}").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    serde_json::from_str(&answer).unwrap()
 }
 
 /// Whether the disk is mounted on a node.

@@ -61,12 +61,20 @@ pub enum Tenure {
     Over,
 }
 
+/// Whether the node was told to stop everything because something of the group cannot be stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fence {
+    NotAsked,
+    Asked,
+}
+
 /// One group on its owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holding {
     group: GroupId,
     epoch: Epoch,
     tenure: Tenure,
+    fence: Fence,
     /// Whether the database still says that this node owns the group in this epoch: then the
     /// leader has not yet acted on the report that it is stopped.
     owned: bool,
@@ -86,6 +94,7 @@ impl Holding {
             group,
             epoch,
             tenure: Tenure::Unknown,
+            fence: Fence::NotAsked,
             owned: false,
             run: false,
             resources: BTreeMap::new(),
@@ -245,10 +254,7 @@ impl Holding {
             Happened::WentOffline => (Level::Info, "resource-offline", "it is offline".to_owned()),
             Happened::Failed(why) => self.judge(now, id, &why),
             Happened::Unwell(why) => (Level::Warning, "resource-unwell", why),
-            Happened::StopFailed(why) => {
-                self.cannot_stop(id, &why, out);
-                (Level::Error, "resource-stop-failed", why)
-            }
+            Happened::StopFailed(why) => (Level::Error, "resource-stop-failed", why),
             Happened::Refused(why) => (Level::Warning, "order-refused", why),
             Happened::Notice(text) => (Level::Info, "resource-notice", text),
         };
@@ -277,18 +283,17 @@ impl Holding {
     }
 
     /// The last resort, only if safety needs it: the group must leave and cannot be stopped.
-    fn cannot_stop(&self, id: &ResourceId, why: &str, out: &mut Vec<Output>) {
-        let tries = match self.machines.get(id).map(|m| &m.state) {
-            Some(State::Stuck { stop, .. }) => stop.stuck,
-            Some(_) | None => 0,
-        };
-        if self.tenure == Tenure::Leaving && tries >= orders::FENCE_AFTER {
-            let text = format!(
-                "resource {id} of group {} must leave this node and could not be stopped: {why}",
-                self.group
-            );
-            out.push(Output::SelfFence(text));
+    fn fence_if_stuck(&mut self, out: &mut Vec<Output>) {
+        if self.tenure != Tenure::Leaving || self.fence == Fence::Asked {
+            return;
         }
+        let mut machines = self.machines.iter();
+        let Some((id, why)) = machines.find_map(|(id, m)| Some((id, cannot_stop(m)?))) else {
+            return;
+        };
+        let text = format!("resource {id} of group {} must leave this node and {why}", self.group);
+        self.fence = Fence::Asked;
+        out.push(Output::SelfFence(text));
     }
 
     /// Rehearses a failure of a resource that is online.
@@ -304,6 +309,7 @@ impl Holding {
 
     /// The guard has stopped everything.
     pub fn hard_stopped(&mut self) {
+        self.fence = Fence::NotAsked;
         self.machines.values_mut().for_each(Machine::hard_stopped);
     }
 
@@ -329,6 +335,7 @@ impl Holding {
         if self.tenure != Tenure::Unknown && desk.lease.is_some() {
             orders::give(self, desk);
         }
+        self.fence_if_stuck(desk.out);
         let resources = &self.resources;
         self.machines.retain(|id, m| resources.contains_key(id) || !m.is_down());
         if self.ends() {
@@ -354,13 +361,17 @@ impl Holding {
         self.is_down() && !self.wanted().is_empty() && self.failure().is_none()
     }
 
-    /// The first resource that shall run and failed beyond its policy.
+    /// The first resource that shall run and failed beyond its policy, or cannot be stopped to be
+    /// started again.
     fn failure(&self) -> Option<String> {
         let wanted = self.wanted();
         wanted.iter().find_map(|id| match &self.machines.get(id)?.state {
             State::Failed(why) => Some(format!("resource {id}: {why}")),
             State::Offline | State::Starting(_) | State::Online(_) => None,
-            State::Stopping(..) | State::Stuck { .. } => None,
+            State::Stopping(..) | State::Stuck { .. } => {
+                let why = cannot_stop(self.machines.get(id)?)?;
+                Some(format!("resource {id} {why}"))
+            }
         })
     }
 
@@ -400,5 +411,16 @@ impl Holding {
         let text = format!("resource {id} of group {}: {text}", self.group);
         let (group, resource) = (self.group.clone(), Some(id.clone()));
         Output::Record(Note { level, code, group, resource, text })
+    }
+}
+
+/// Why a resource could not be stopped, after so many tries that nothing gentle is left.
+fn cannot_stop(machine: &Machine) -> Option<&str> {
+    match &machine.state {
+        State::Stuck { stop, .. } | State::Stopping(_, stop) => {
+            let why = machine.detail.as_deref().unwrap_or("could not be stopped");
+            (stop.stuck >= orders::FENCE_AFTER).then_some(why)
+        }
+        State::Offline | State::Starting(_) | State::Online(_) | State::Failed(_) => None,
     }
 }

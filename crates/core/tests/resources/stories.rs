@@ -217,6 +217,23 @@ fn what_cannot_be_stopped_is_never_reported_stopped() {
 }
 
 #[test]
+fn what_failed_and_cannot_be_stopped_is_given_up_and_costs_the_node_when_it_must_leave() {
+    let mut bench = running();
+    bench.fail("share", 1);
+    for _ in 0..3 {
+        assert_eq!(bench.standing(), Standing::Held);
+        bench.answers("share", Outcome::StopFailed("it hangs in the kernel".into()));
+        bench.next_deadline();
+    }
+    let why = "resource share could not be stopped: it hangs in the kernel";
+    assert_eq!((bench.standing(), bench.fences), (Standing::GaveUp(why.into()), 0));
+    bench.release(1);
+    assert_eq!(bench.fences, 1, "nothing gentle is left to try");
+    bench.hard_stop();
+    assert_eq!((bench.standing(), bench.fences), (Standing::Stopped, 1));
+}
+
+#[test]
 fn what_only_the_administrator_wants_stopped_does_not_cost_the_node() {
     let mut bench = running();
     bench.desire_resource("share", Desired::Offline);
