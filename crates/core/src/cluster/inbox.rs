@@ -93,7 +93,7 @@ impl Cluster {
         match report {
             GuardReport::LeaseSet { number, .. } => self.asker.set(number),
             GuardReport::HardStopBegan { lease, why } => {
-                self.asker.stop_began();
+                self.asker.stop_began(now);
                 self.counters.hard_stops += 1;
                 self.with_holdings(|h| h.hard_stop_began(now, lease));
                 self.record(now, Level::Error, "hard-stop", format!("the guard stops all: {why}"));

@@ -27,7 +27,8 @@ pub(crate) struct Asker {
     lease: Option<Lease>,
     /// The lease to which the guard says it has moved its deadline.
     in_force: Option<LeaseNumber>,
-    stopping: bool,
+    /// Since when a hard stop is under way.
+    stopping: Option<Time>,
     ask_at: Time,
     planted: Planted,
 }
@@ -55,7 +56,7 @@ impl Asker {
             answered: Vec::new(),
             lease: None,
             in_force: guard.lease.map(|(number, _)| number),
-            stopping: guard.stopping,
+            stopping: guard.stopping.then_some(Time(0)),
             ask_at: Time(0),
             planted,
         }
@@ -63,7 +64,7 @@ impl Asker {
 
     /// The lease this service has gained itself and that still runs.
     pub(crate) fn lease(&self, now: Time) -> Option<Lease> {
-        self.lease.filter(|l| now < l.until && !self.stopping)
+        self.lease.filter(|l| now < l.until && self.stopping.is_none())
     }
 
     pub(crate) const fn deadline(&self) -> Time {
@@ -87,12 +88,16 @@ impl Asker {
         }
     }
 
-    /// The next question, if one is due; the one after it is due `again` later.
+    /// The next question, if one is due; the one after it is due `again` later. A node that cannot
+    /// stop (a dirty one) asks for nothing: by that the leader knows when its lease is over.
     pub(crate) fn ask(&mut self, now: Time, again: Span) -> Option<LeaseQuestion> {
         if now < self.ask_at {
             return None;
         }
         self.ask_at = now + again;
+        if self.stopping.is_some_and(|since| now.since(since) >= again) {
+            return None;
+        }
         self.last = self.last.next();
         self.asked.insert(self.last, now);
         while self.asked.len() > QUESTIONS_KEPT {
@@ -115,7 +120,7 @@ impl Asker {
     /// Takes the newest answer whose barrier is applied; the guard's deadline moves to its end,
     /// also down. An answer of an older leader than the last one taken does not count.
     pub(crate) fn settle(&mut self, now: Time, applied: LogIndex) -> Option<GuardOrder> {
-        if self.stopping {
+        if self.stopping.is_some() {
             return None;
         }
         let no_barrier = self.planted.has(Fault::NoBarrier);
@@ -139,8 +144,8 @@ impl Asker {
     }
 
     /// A hard stop began: no lease counts, and none will before it is finished (R8).
-    pub(crate) fn stop_began(&mut self) {
-        self.stopping = true;
+    pub(crate) fn stop_began(&mut self, now: Time) {
+        self.stopping = Some(now);
         // What was in force is over: the next lease has the wide barrier.
         self.in_force = None;
         self.lease = None;
@@ -149,7 +154,7 @@ impl Asker {
     }
 
     pub(crate) fn stop_done(&mut self, now: Time) {
-        self.stopping = false;
+        self.stopping = None;
         self.hurry(now);
     }
 }
