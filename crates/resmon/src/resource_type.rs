@@ -117,6 +117,8 @@ pub enum Pushed {
     Failed(String),
     /// Somebody should know.
     Notice(String),
+    /// A check would find something: it is due now.
+    Look,
     /// For whoever owns it later.
     Note(Vec<u8>),
 }
@@ -179,6 +181,12 @@ impl Push {
     /// It failed.
     pub fn failed(&self, why: impl Into<String>) {
         (self.0)(Pushed::Failed(why.into()));
+    }
+
+    /// A check would find something. Unlike a failure it leaves it as it is: what stands on it is
+    /// stopped first.
+    pub fn look(&self) {
+        (self.0)(Pushed::Look);
     }
 
     /// Somebody should know.

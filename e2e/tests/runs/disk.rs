@@ -197,7 +197,7 @@ fn disk_is_taken_over_from_an_owner_without_power() {
 #[test]
 fn disk_refuses_a_frozen_owner_that_thaws() {
     let Some(books) = Books::open("disk-freeze") else { return };
-    for _ in 0..rounds().div_ceil(2) {
+    for _ in 0..rounds().div_ceil(3) {
         let owner = books.settled();
         let heir = other(owner);
         let frozen_ns = books.world.lab().freeze(owner).unwrap();
@@ -248,6 +248,8 @@ fn disk_goes_with_its_guard() {
         let ms = (first_ns - killed_ns) / 1_000_000;
         tell(&format!("{heir} writes {ms} ms after the guard of {owner} was killed"));
         books.judge(heir);
+        let gone = || heir == owner || !mounted(&books.world, owner);
+        until("nothing is mounted where it does not run", gone);
     }
 }
 
@@ -256,16 +258,18 @@ fn disk_that_hangs_moves_the_group_and_leaves_a_dirty_node() {
     let given = [("hang-limit", "2s"), ("looks-alive", "500ms")];
     let Some(books) = Books::open_with("disk-hang", &given) else { return };
     let world = &books.world;
-    for _ in 0..rounds().div_ceil(3) {
+    for _ in 0..rounds().div_ceil(5) {
         let owner = books.settled();
         let heir = other(owner);
         let hung_ns = world.lab().set_disk(owner, DISK, Condition::Hanging).unwrap();
         // After three stops in vain the node gives the group up, and must stop altogether.
-        wait("the node stops everything", || {
-            let records = world.records(owner);
-            let fence = records.iter().find(|r| r.code == "self-fence" && r.boot_ns > hung_ns);
-            fence.map(|_| ()).ok_or_else(|| format!("{:?}", records.last()))
-        });
+        for code in ["resource-stop-failed", "self-fence"] {
+            wait(&format!("the record {code}"), || {
+                let records = world.records(owner);
+                let found = records.iter().find(|r| r.code == code && r.boot_ns > hung_ns);
+                found.map(|_| ()).ok_or_else(|| format!("{:?}", records.last()))
+            });
+        }
         world.taken_over(GROUP, heir);
         let first_ns = books.written_after(heir, hung_ns);
         tell(&format!("{heir} writes {} ms after the disk hung", (first_ns - hung_ns) / 1_000_000));
@@ -288,16 +292,25 @@ fn disk_that_hangs_moves_the_group_and_leaves_a_dirty_node() {
 }
 
 #[test]
-fn disk_stays_when_monitor_or_service_die() {
+fn disk_stays_when_monitor_or_service_die_and_when_stead_is_upgraded() {
     use e2e::processes::Role;
+    use rustix::process::Signal;
     let Some(books) = Books::open("disk-adopted") else { return };
-    for round in 0..rounds().min(4) {
+    let blows =
+        [(Role::Monitor, Signal::KILL), (Role::Service, Signal::KILL), (Role::Guard, Signal::HUP)];
+    for (role, signal) in blows {
         let owner = books.settled();
         let epoch = books.world.group(owner, GROUP).epoch;
-        let role = if round % 2 == 0 { Role::Monitor } else { Role::Service };
+        let monitor = e2e::processes::find(&books.world, owner, Role::Monitor);
         let victim = e2e::processes::find(&books.world, owner, role);
         let killed_ns = boot_ns();
-        e2e::processes::signal(victim, rustix::process::Signal::KILL);
+        e2e::processes::signal(victim, signal);
+        if role != Role::Service {
+            until("another monitor", || {
+                let found = e2e::processes::all(&books.world, owner, Role::Monitor);
+                found.first().is_some_and(|pid| *pid != monitor)
+            });
+        }
         wait("all is adopted and checked", || {
             let group = books.world.cluster().view(owner).map_err(|error| error.to_string())?;
             let group = group.groups.into_iter().find(|g| g.group.as_str() == GROUP);
@@ -313,9 +326,20 @@ fn disk_stays_when_monitor_or_service_die() {
         let lines = books.lines(owner).unwrap();
         let later: Vec<_> = lines.iter().filter(|line| line.boot_ns > killed_ns).collect();
         let gap = later.windows(2).map(|pair| pair[1].boot_ns - pair[0].boot_ns).max().unwrap();
-        tell(&format!("the longest pause of the writer was {} ms", gap / 1_000_000));
+        tell(&format!("{role:?}: the writer paused for at most {} ms", gap / 1_000_000));
         books.judge(owner);
     }
+    // What was handed on serves: the disk can be let go of, by a move and by a hard stop.
+    let owner = books.settled();
+    books.world.place(GROUP, other(owner));
+    books.world.place(GROUP, owner);
+    books.judge(books.settled());
+    let frozen_ns = books.world.lab().freeze(owner).unwrap();
+    books.world.taken_over(GROUP, other(owner));
+    books.world.lab().thaw(owner).unwrap();
+    books.written_after(other(owner), frozen_ns);
+    until("the former owner has let go of the disk", || !mounted(&books.world, owner));
+    books.judge(books.settled());
 }
 
 #[test]

@@ -177,6 +177,7 @@ impl Monitor {
         match pushed {
             Pushed::Failed(why) => self.feed(&resource, Input::Failed(why)),
             Pushed::Notice(text) => self.feed(&resource, Input::Notice(text)),
+            Pushed::Look => self.feed(&resource, Input::Look),
             Pushed::Note(bytes) => {
                 if let Some(epoch) = epoch {
                     self.tell_node(MonitorToNode::Note(Note { resource, epoch, bytes }));

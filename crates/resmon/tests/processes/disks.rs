@@ -146,9 +146,9 @@ fn notice(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn failure(outcome: &Outcome) -> Option<String> {
+fn bad_health(outcome: &Outcome) -> Option<String> {
     match outcome {
-        Outcome::Failed(why) => Some(why.clone()),
+        Outcome::Health(Health::Bad, why) => Some(why.clone()),
         _ => None,
     }
 }
@@ -252,9 +252,10 @@ fn a_disk_that_is_taken_away_is_reported() {
         // What the guard holds would keep it busy: whoever unmounts does it lazily.
         let script = script.replace("umount ", "umount -l ");
         assert!(bench.stranger(&script).0.wait().unwrap().success());
-        let told = next_of(&mut bench.world, failure);
+        let told = next_of(&mut bench.world, bad_health);
         assert!(told.contains(why), "{told}");
-        assert!(bench.is_free(), "a failure is told when nothing acts any more");
+        assert_eq!(bench.world.ask("disk", Action::Offline), Outcome::Offline);
+        assert!(bench.is_free());
     }
 }
 

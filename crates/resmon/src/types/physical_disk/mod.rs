@@ -40,7 +40,7 @@ use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceTy
 use device::Device;
 use file_system::Kind;
 use unmount::Force;
-use watch::{Watch, Watched};
+use watch::{Trouble, Watch, Watched};
 
 /// A disk.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ struct Mounted {
     /// Without links.
     point: PathBuf,
     reserved: Option<Reserved>,
+    trouble: Trouble,
     _watch: Watch,
 }
 
@@ -202,9 +203,10 @@ impl PhysicalDisk {
         let (flags, _) = file_system::options(&self.settings.options);
         let writes = !flags.contains(rustix::mount::MountFlags::RDONLY);
         let watched = Watched { number: device.number, point: point.clone(), writes };
-        let watch = Watch::start(watched, self.context.push.clone())
+        let trouble = Trouble::default();
+        let watch = Watch::start(watched, trouble.clone(), self.context.push.clone())
             .map_err(|why| Fault::Failed(format!("{shown} cannot be watched: {why}")))?;
-        Ok(Arc::new(Mounted { instance, device, point, reserved, _watch: watch }))
+        Ok(Arc::new(Mounted { instance, device, point, reserved, trouble, _watch: watch }))
     }
 
     fn undo(&self, device: &Device, point: &Path) -> MountUndo {
@@ -239,6 +241,9 @@ impl PhysicalDisk {
             Acting::Yes(mounted) => Arc::clone(mounted),
             Acting::No | Acting::Closed => return (Health::Bad, "it is not in service".into()),
         };
+        if let Some(why) = mounted.trouble.known() {
+            return (Health::Bad, why);
+        }
         let (device, reserved) = (mounted.device.clone(), mounted.reserved.clone());
         let found = Arc::new(Mutex::new(None));
         let (told, waker) = (Arc::clone(&found), self.context.clone());
@@ -254,14 +259,14 @@ impl PhysicalDisk {
         match call.cancel.wait_for(self.settings.hang_limit, taken) {
             Some(Looked::Good) => (Health::Good, String::new()),
             Some(Looked::Bad(why)) => {
-                self.context.push.failed(why.clone());
+                mounted.trouble.note(why.clone());
                 (Health::Bad, why)
             }
             None if call.cancel.is_asked() => (Health::Unknown, "the check was given up".into()),
             None => {
                 let s = self.settings.hang_limit.as_secs_f64();
                 let why = format!("the disk has not answered for {s} s");
-                self.context.push.failed(why.clone());
+                mounted.trouble.note(why.clone());
                 (Health::Bad, why)
             }
         }
@@ -311,10 +316,17 @@ impl ResourceType for PhysicalDisk {
             self.take(reserved)?;
         }
         let mut acting = self.acting();
-        if call.cancel.is_asked() || !matches!(*acting, Acting::No) {
-            return Err(Fault::Failed("it was cancelled".into()));
+        let mounted = if call.cancel.is_asked() || !matches!(*acting, Acting::No) {
+            Err(Fault::Failed("it was cancelled".into()))
+        } else {
+            self.mount(call, &device, &point)
+        };
+        if let Err(fault) = mounted {
+            // Nothing of it acts: somebody else may have the disk.
+            let given_back = |r: &Reserved| reservation::give_back(&*r.path, r.owner);
+            drop(reserved.as_ref().map(given_back));
+            return Err(fault);
         }
-        self.mount(call, &device, &point)?;
         *acting = Acting::Yes(self.keep(instance, device, point, reserved)?);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Ending a mount: the gentle rungs of the ladder, up to the proof that nothing is left of it.
 //!
+//! 0. write everything out, while the guard can still shut the file system down: an unmount that
+//!    waits for the device can be stopped by nobody
 //! 1. unmount; what is busy only for a moment is waited for
 //! 2. end the processes of this group that use it, and unmount
 //! 3. name every other process that uses it; end them, too, where `force-unmount` is set
@@ -7,8 +9,11 @@
 //! 5. an exclusive open of the device proves that no mount is left in any namespace; where that
 //!    fails the node is dirty
 //!
+//! A disk that is known not to work goes to rung 4 at once: nothing gentle would come to an end.
+//!
 //! Rungs 4 and 5 are the guard's when the resource is terminated as well.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -21,7 +26,7 @@ use crate::resource_type::{Call, Context, Fault, Life};
 /// A process that ends lets go of its files a moment later.
 const BUSY_LIMIT: Duration = Duration::from_millis(250);
 /// The guard shuts down and detaches at once; what takes longer waits for the device.
-const DETACH_LIMIT: Duration = Duration::from_secs(30);
+const DETACH_LIMIT: Duration = Duration::from_secs(3);
 
 /// Whether processes outside the group may be ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +45,13 @@ pub(super) fn end(
     mounted: &Mounted,
     force: Force,
 ) -> Result<(), Fault> {
+    if mounted.trouble.known().is_some() {
+        return detach(context, call, mounted);
+    }
+    if let Ok(root) = File::open(&mounted.point) {
+        // What cannot be written now fails in the unmount as well.
+        let _ = rustix::fs::syncfs(root);
+    }
     context.guard.unmounting(mounted.instance);
     let number = mounted.device.number;
     let others = || holders::of_device(number, &call.claim.group);
@@ -81,7 +93,7 @@ fn unmounts(mounted: &Mounted) -> bool {
 /// The guard does it, and proves it.
 fn detach(context: &Context, call: &Call, mounted: &Mounted) -> Result<(), Fault> {
     let point = mounted.point.display();
-    let text = format!("the file system at {point} stays busy: it is shut down and detached");
+    let text = format!("the file system at {point} is shut down and detached");
     context.push.notice(text);
     context.guard.kill(mounted.instance);
     let ended = |life: &Life| matches!(life, Life::Ended(_));

@@ -1,4 +1,4 @@
-//! Watches a mounted file system: what the kernel tells becomes a failure at once.
+//! Watches a mounted file system: what the kernel tells makes a check due at once.
 //!
 //! * An error the driver reports (fanotify's `FAN_FS_ERROR`): a log that cannot be written, a
 //!   damaged structure.
@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -33,6 +33,22 @@ pub(super) struct Watched {
     pub(super) writes: bool,
 }
 
+/// What is wrong with a mount; it stays so until it is mounted anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    /// Notes what is wrong; the first cause counts.
+    pub(super) fn note(&self, why: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+    }
+
+    /// What is wrong, if anything.
+    pub(super) fn known(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Watches until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -44,14 +60,15 @@ impl Watch {
     ///
     /// # Errors
     /// There is no thread or no descriptor for it.
-    pub(super) fn start(watched: Watched, push: Push) -> io::Result<Self> {
+    pub(super) fn start(watched: Watched, trouble: Trouble, push: Push) -> io::Result<Self> {
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let mounts = File::open("/proc/self/mountinfo")?;
         let errors = FileSystemErrors::of(&watched.point).ok();
         let ends = Arc::clone(&end);
         thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
             if let Some(why) = wait(&watched, &mounts, errors.as_ref(), &ends) {
-                push.failed(why);
+                trouble.note(why);
+                push.look();
             }
         })?;
         Ok(Self { end })
