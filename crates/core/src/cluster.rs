@@ -223,6 +223,12 @@ impl Cluster {
         self.seat.as_ref().is_some_and(|s| s.live().is_some())
     }
 
+    /// When the lease of this node ends, if it holds one.
+    #[must_use]
+    pub fn lease_end(&self, now: Time) -> Option<Time> {
+        self.asker.lease(now).map(|lease| lease.until)
+    }
+
     /// What this core went through.
     #[must_use]
     pub fn counters(&self) -> Counters {

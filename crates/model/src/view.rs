@@ -49,6 +49,9 @@ pub struct QuorumView {
     pub has_quorum: bool,
     /// Since when not, wall clock.
     pub lost_since: Option<UtcMillis>,
+    /// What is missing for a majority, in one sentence; nothing while a majority answers.
+    #[serde(default)]
+    pub lacks: Option<String>,
     /// The voter that leads, as far as this node knows.
     pub leader: Option<VoterId>,
     /// Current term.

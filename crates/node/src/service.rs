@@ -85,6 +85,8 @@ pub struct Service {
     pub(crate) node: NodeId,
     /// What is wrong on this node and recorded.
     pub(crate) known_troubles: BTreeSet<Trouble>,
+    /// Since when no majority answers.
+    pub(crate) lacks_since: Option<Time>,
     /// Dropped with the service: ends the threads `streams` and `api`.
     pub(crate) running: watch::Sender<()>,
 }
@@ -286,7 +288,7 @@ impl Service {
         let due = self.is_news || applied != self.pace.published;
         if due || now.since(self.pace.published_at) >= VIEW_PAUSE {
             let mut view = self.cluster.view(now);
-            view.troubles = self.troubles(now);
+            view.troubles = self.troubles(&view, now);
             self.board.publish(view);
             (self.pace.published_at, self.pace.published, self.is_news) = (now, applied, false);
         }

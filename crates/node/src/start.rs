@@ -139,6 +139,7 @@ impl Service {
             turning,
             node,
             known_troubles: BTreeSet::new(),
+            lacks_since: None,
             running,
         };
         service.watch().map_err(system("waiting"))?;

@@ -1,10 +1,12 @@
 //! What is wrong on this node itself, for its view and its records.
 //!
 //! The core judges the cluster; whether the processes beside it still answer and the disk takes
-//! what it is given only the node service sees. It cannot heal them: it says so.
+//! what it is given only the node service sees. It cannot heal them: it says so. It also says
+//! for how long what runs here may go on when no majority answers.
 
 use stead_model::Time;
 use stead_model::record::Level;
+use stead_model::view::View;
 
 use crate::service::Service;
 
@@ -19,10 +21,17 @@ pub(crate) enum Trouble {
     Dirty,
     /// Records are not written.
     Records,
+    /// No majority answers.
+    Majority,
 }
 
+/// A majority that is missing for less than so many heartbeats is on its way: the quorum disk
+/// changes its host.
+const ON_ITS_WAY_BEATS: u64 = 2;
+
 impl Trouble {
-    const ALL: [Self; 4] = [Self::Guard, Self::Monitor, Self::Dirty, Self::Records];
+    const ALL: [Self; 5] =
+        [Self::Guard, Self::Monitor, Self::Dirty, Self::Records, Self::Majority];
 
     /// Code and level of the record when it begins.
     const fn begins(self) -> (Level, &'static str) {
@@ -31,6 +40,7 @@ impl Trouble {
             Self::Monitor => (Level::Warning, "monitor-silent"),
             Self::Dirty => (Level::Error, "node-dirty"),
             Self::Records => (Level::Warning, "records-not-written"),
+            Self::Majority => (Level::Warning, "majority-silent"),
         }
     }
 
@@ -41,16 +51,22 @@ impl Trouble {
             Self::Monitor => ("monitor-answers", "the resource monitor answers again"),
             Self::Dirty => ("node-clean", "no mount of a cluster disk is left on this node"),
             Self::Records => ("records-written", "records are written to the disk again"),
+            Self::Majority => ("majority-answers", "a majority answers again"),
         }
     }
 }
 
 impl Service {
     /// What is wrong now, one sentence each; what began or ended is recorded.
-    pub(crate) fn troubles(&mut self, now: Time) -> Vec<String> {
+    pub(crate) fn troubles(&mut self, view: &View, now: Time) -> Vec<String> {
+        if view.quorum.lacks.is_none() {
+            self.lacks_since = None;
+        } else if self.lacks_since.is_none() {
+            self.lacks_since = Some(now);
+        }
         let mut all = Vec::new();
         for trouble in Trouble::ALL {
-            let said = self.trouble(trouble, now);
+            let said = self.trouble(trouble, view, now);
             let known = self.known_troubles.contains(&trouble);
             match &said {
                 Some(text) if !known => {
@@ -70,7 +86,12 @@ impl Service {
         all
     }
 
-    fn trouble(&self, trouble: Trouble, now: Time) -> Option<String> {
+    /// For how long this node may run what it runs, in seconds.
+    fn left(&self, now: Time) -> Option<f64> {
+        self.cluster.lease_end(now).map(|end| end.since(now).0 as f64 / 1e9)
+    }
+
+    fn trouble(&self, trouble: Trouble, view: &View, now: Time) -> Option<String> {
         let node = self.node;
         match trouble {
             Trouble::Guard => self.guard.silence(now).map(|_| {
@@ -89,6 +110,17 @@ impl Service {
             Trouble::Records => self.records.trouble().map(|why| {
                 format!("{node} {why}; readers still see the last ones, free space there")
             }),
+            Trouble::Majority => {
+                let beats = view.profile.timing().heartbeat * ON_ITS_WAY_BEATS;
+                let lasts = self.lacks_since.is_some_and(|since| now.since(since) >= beats);
+                view.quorum.lacks.as_ref().filter(|_| lasts).map(|lacks| match self.left(now) {
+                    Some(left) => format!(
+                        "{lacks}: {node} stops everything in {left:.1} s unless \
+                         a majority answers before"
+                    ),
+                    None => format!("{lacks}: nothing runs on {node} until a majority answers"),
+                })
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "runs panic as tests do, their parts included")]
 
 mod active_active;
+mod degraded;
 mod demo;
 mod disk;
 mod examples;

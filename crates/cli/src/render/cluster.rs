@@ -26,12 +26,13 @@ pub(crate) fn status(view: &View) -> String {
 fn headline(view: &View) -> String {
     let cluster = format!("cluster {}", view.cluster);
     if !view.quorum.has_quorum {
-        return match view.quorum.lost_since {
-            Some(at) => {
-                format!("{cluster}: no quorum since {}, last known:\n", moment::to_second(at))
-            }
-            None => format!("{cluster}: no quorum since the node started, last known:\n"),
+        let since = match view.quorum.lost_since {
+            Some(at) => moment::to_second(at),
+            None => "the node started".into(),
         };
+        let lacks = view.quorum.lacks.as_ref();
+        let lacks = lacks.map_or_else(String::new, |lacks| format!("  {lacks}\n"));
+        return format!("{cluster}: no quorum since {since}, last known:\n{lacks}");
     }
     let troubles = health::troubles(view);
     if troubles.is_empty() {

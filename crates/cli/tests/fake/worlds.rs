@@ -175,6 +175,7 @@ fn healthy(seen_from: u16) -> View {
             mode: Some(QuorumMode::NodeAndDiskMajority),
             has_quorum: true,
             lost_since: None,
+            lacks: None,
             leader: Some(VoterId(2)),
             term: Term(5),
             voters: vec![VoterId(1), VoterId(2), VoterId(VoterId::DISK_FIRST)],
@@ -193,6 +194,11 @@ fn minority(seen_from: u16) -> View {
     let mut view = healthy(seen_from);
     view.quorum.has_quorum = false;
     view.quorum.lost_since = Some(NOON);
+    view.quorum.lacks = Some(
+        "1 of 4 votes answer, n2 is silent, n3 is silent, no node hosts the quorum disk (cannot \
+         be read: I/O error)"
+            .into(),
+    );
     view.quorum.leader = None;
     view.quorum.disk_host = None;
     view.quorum.disk_state = None;

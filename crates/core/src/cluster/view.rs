@@ -14,6 +14,7 @@ use super::{Cluster, Own, OwnReplica};
 use crate::effect::Channel;
 use crate::groups::{self, Answering, NodeLive, PlanInput};
 use crate::leading::Mail;
+use crate::quorum::Seat;
 use crate::resources::{Found, Note, Output};
 
 impl Cluster {
@@ -45,6 +46,7 @@ impl Cluster {
             mode: Some(self.config.quorum.mode),
             has_quorum: self.asker.lease(now).is_some(),
             lost_since: self.lost_since,
+            lacks: self.lacks(now),
             leader: own.and_then(|o| o.replica.leader()),
             term: own.map(|o| o.replica.term()).unwrap_or_default(),
             voters: own.map(|o| o.replica.voters()).unwrap_or_default(),
@@ -52,6 +54,34 @@ impl Cluster {
             disk_state: disk.map(|s| s.describe()),
             database_limit_bytes: disk.map_or(0, |s| s.database_limit_bytes()),
         }
+    }
+
+    /// What is missing for a majority, in one sentence; nothing while a majority answers.
+    fn lacks(&self, now: Time) -> Option<String> {
+        let voters = self.running()?.replica.voters();
+        let missing: Vec<String> = voters.iter().filter_map(|v| self.misses(now, *v)).collect();
+        let answering = voters.len() - missing.len();
+        if answering > voters.len() / 2 {
+            return None;
+        }
+        let (all, missing) = (voters.len(), missing.join(", "));
+        Some(format!("{answering} of {all} votes answer, {missing}"))
+    }
+
+    /// What a voter is that does not answer.
+    fn misses(&self, now: Time, voter: VoterId) -> Option<String> {
+        if let Some(node) = voter.node() {
+            let answers = node == self.node || self.links.is_heard(node);
+            return (!answers).then(|| format!("{node} is silent"));
+        }
+        let fresh = super::startup::silence_max(&self.timing);
+        let seat = self.seat.as_ref();
+        let hosted = seat.is_some_and(|s| s.live().is_some());
+        if hosted || self.links.disk_host(now, fresh).is_some() {
+            return None;
+        }
+        let state = seat.map_or_else(|| "unknown here".into(), Seat::describe);
+        Some(format!("no node hosts the quorum disk ({state})"))
     }
 
     fn node_view(&self, now: Time, entry: &NodeEntry) -> NodeView {
@@ -229,8 +259,9 @@ impl Cluster {
             if has {
                 self.record(now, Level::Info, "quorum", "this node has quorum".into());
             } else {
-                let text = "the lease ended: no quorum confirmed the leader in time".to_owned();
-                self.record(now, Level::Error, "lease-lost", text);
+                let why = self.lacks(now);
+                let why = why.as_deref().unwrap_or("no quorum confirmed the leader in time");
+                self.record(now, Level::Error, "lease-lost", format!("the lease ended: {why}"));
             }
         }
         if self.lost_since.is_none() && !has {
