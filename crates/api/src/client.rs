@@ -25,8 +25,8 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::contract::{
-    Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewResource, Problem,
-    PropertyChanges, REQUEST_ID_HEADER, Timeouts, Vote,
+    Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewResource, NodeChange, Problem,
+    PropertyChanges, REQUEST_ID_HEADER, Timeouts,
 };
 
 /// Largest answer taken.
@@ -327,10 +327,15 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             Some(value) => (Method::PUT, key_path(key), body(&KeyValue { value: value.clone() })),
             None => (Method::DELETE, key_path(key), Value::Null),
         },
-        Request::SetVote { node: NodeId(node), votes } => {
-            (Method::PATCH, format!("/v1/nodes/n{node}"), body(&Vote { votes: *votes }))
-        }
+        Request::SetVote { node, votes } => changed(*node, NodeChange::Votes(*votes)),
+        Request::SetAbsence { node, absent } => changed(*node, NodeChange::Absent(*absent)),
+        Request::Leave { node } => changed(*node, NodeChange::Left(true)),
+        Request::Return { node } => changed(*node, NodeChange::Left(false)),
     }
+}
+
+fn changed(NodeId(node): NodeId, change: NodeChange) -> (Method, String, Value) {
+    (Method::PATCH, format!("/v1/nodes/n{node}"), body(&change))
 }
 
 fn body(value: &impl Serialize) -> Value {

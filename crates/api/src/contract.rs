@@ -96,12 +96,17 @@ pub struct KeyValue {
     pub value: String,
 }
 
-/// Whether a node votes.
+/// What shall change about a node; one field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Vote {
+#[serde(rename_all = "lowercase")]
+pub enum NodeChange {
     /// `true`: voter, `false`: learner.
-    pub votes: bool,
+    Votes(bool),
+    /// Whether it announces an absence: leases of at least 30 s, until it is over or 30 s passed.
+    Absent(bool),
+    /// Whether it leaves in order. A node asks this for itself: one that is made to leave by
+    /// others while its guard stays is back at once.
+    Left(bool),
 }
 
 /// A change was committed.

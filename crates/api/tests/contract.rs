@@ -40,6 +40,8 @@ impl Node {
             state: NodeState::Up,
             votes: true,
             lease_longer: false,
+            absent: false,
+            left: false,
             links: Vec::new(),
         };
         let view = View {
@@ -169,6 +171,9 @@ fn every_request() -> Vec<Request> {
         Request::SetKey { key: "a/b c%ü?#".into(), value: Some("x".repeat(1 << 20)) },
         Request::SetKey { key: "k".into(), value: None },
         Request::SetVote { node: NodeId(2), votes: false },
+        Request::SetAbsence { node: NodeId(2), absent: true },
+        Request::Leave { node: NodeId(2) },
+        Request::Return { node: NodeId(2) },
     ]
 }
 

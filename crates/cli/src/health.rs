@@ -22,6 +22,7 @@ pub(crate) fn troubles(view: &View) -> Vec<String> {
 fn of_node(view: &View, node: &NodeView) -> Vec<String> {
     let name = name_of(view, node.node);
     match node.state {
+        NodeState::Down if node.left => vec![format!("{name} has left and is down")],
         NodeState::Down => vec![format!("{name} is down")],
         NodeState::Suspected => vec![format!("{name} is suspected: silent on all networks")],
         NodeState::Up => node

@@ -6,6 +6,7 @@
 
 mod causes;
 mod inbox;
+mod leaving;
 mod pump;
 mod startup;
 mod view;
@@ -95,6 +96,7 @@ pub struct Cluster {
     online_seen: BTreeSet<(GroupId, stead_model::Epoch)>,
     report_changed: bool,
     leader_seen: Option<stead_model::VoterId>,
+    stay: leaving::Stay,
     halted: bool,
 }
 

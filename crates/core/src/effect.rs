@@ -45,6 +45,8 @@ pub enum Effect {
         /// Why.
         why: String,
     },
+    /// The node has left the cluster in order, as the guard asked: end the service.
+    Left,
 }
 
 /// How a message travels.
@@ -139,6 +141,7 @@ impl fmt::Display for Effect {
             Self::Reply { id, answer } => write!(f, "reply {id}: {answer:?}"),
             Self::Record(record) => write!(f, "record: {record}"),
             Self::Halt { why } => write!(f, "halt: {why}"),
+            Self::Left => f.write_str("left"),
         }
     }
 }

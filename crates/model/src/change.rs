@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{Epoch, GroupId, NodeId, RequestId, ResourceId};
+use crate::profile::LeaseLength;
 use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::time::UtcMillis;
 
@@ -135,12 +136,12 @@ pub enum Change {
         /// Why.
         why: String,
     },
-    /// Leases of the node are granted for the longer (`true`) or the short length from now on.
+    /// Leases of the node are granted for this length from now on.
     LeaseLength {
         /// The node.
         node: NodeId,
-        /// Whether the longer length applies.
-        longer: bool,
+        /// The length.
+        length: LeaseLength,
     },
     /// A value of the cluster registry; `None` deletes it.
     SetKey {
@@ -148,6 +149,33 @@ pub enum Change {
         key: String,
         /// The value, at most 1 MiB.
         value: Option<String>,
+    },
+    /// The node announces an absence (its leases become as long as that needs), or is back.
+    Absence {
+        /// The node.
+        node: NodeId,
+        /// Whether it is absent.
+        absent: bool,
+    },
+    /// The node leaves in order: it is given no groups, and its own go elsewhere.
+    NodeLeaves {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node is back and may be given groups again.
+    NodeReturns {
+        /// The node.
+        node: NodeId,
+    },
+    /// With this entry the vote of a node that leaves ends; it gets it back when it returns.
+    VoteLent {
+        /// The node.
+        node: NodeId,
+    },
+    /// With this entry the node has its vote again.
+    VoteReturned {
+        /// The node.
+        node: NodeId,
     },
 }
 
@@ -171,6 +199,11 @@ impl Change {
             | Self::SetResource { .. }
             | Self::SetDependencies { .. }
             | Self::LeaseLength { .. }
+            | Self::Absence { .. }
+            | Self::NodeLeaves { .. }
+            | Self::NodeReturns { .. }
+            | Self::VoteLent { .. }
+            | Self::VoteReturned { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -204,8 +237,17 @@ impl fmt::Display for Change {
             }
             Self::CountFailover { group } => write!(f, "group {group}: failover counted"),
             Self::FailGroup { group, why } => write!(f, "group {group} failed, because {why}"),
-            Self::LeaseLength { node, longer: true } => write!(f, "{node}: longer leases"),
-            Self::LeaseLength { node, longer: false } => write!(f, "{node}: short leases"),
+            Self::LeaseLength { node, length } => match length {
+                LeaseLength::Short => write!(f, "{node}: short leases"),
+                LeaseLength::Longer => write!(f, "{node}: longer leases"),
+                LeaseLength::Absence => write!(f, "{node}: leases for an announced absence"),
+            },
+            Self::Absence { node, absent: true } => write!(f, "{node} announces an absence"),
+            Self::Absence { node, absent: false } => write!(f, "{node}: the absence is over"),
+            Self::NodeLeaves { node } => write!(f, "{node} leaves"),
+            Self::NodeReturns { node } => write!(f, "{node} is back"),
+            Self::VoteLent { node } => write!(f, "{node} hands its vote over"),
+            Self::VoteReturned { node } => write!(f, "{node} has its vote again"),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }

@@ -148,6 +148,9 @@ pub enum GuardReport {
     },
     /// A monitor (the first or a new one) is ready for orders.
     MonitorReady,
+    /// The guard was told to end: the node shall leave the cluster in order. What is not done
+    /// soon is cut short by a hard stop.
+    Leave,
 }
 
 /// What the guard tells a node service that starts.
@@ -214,6 +217,7 @@ impl fmt::Display for GuardReport {
             Self::HardStopDone { lease } => write!(f, "hard stop after {lease} done"),
             Self::MonitorDied { why } => write!(f, "monitor died: {why}"),
             Self::MonitorReady => write!(f, "monitor ready"),
+            Self::Leave => write!(f, "the node shall leave"),
         }
     }
 }

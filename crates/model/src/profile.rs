@@ -105,10 +105,36 @@ impl Profile {
     }
 }
 
+/// How long the leases of a node are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
+pub enum LeaseLength {
+    /// The ordinary length of the profile.
+    #[default]
+    Short,
+    /// The longer one of the profile, while the quorum disk is needed for a majority.
+    Longer,
+    /// That of an announced absence, at least as long as the longer one.
+    Absence,
+}
+
+/// Length of a lease in an announced absence: a guest is moved, a machine pauses.
+pub const ABSENCE: Span = Span::from_secs(30);
+
 /// Bound on how much the rates of two nodes' clocks differ, in parts per million (R6: 0.1 %).
 pub const CLOCK_RATE_PPM: u64 = 1_000;
 
 impl Timing {
+    /// A lease of that length.
+    #[must_use]
+    pub const fn length(&self, length: LeaseLength) -> Span {
+        match length {
+            LeaseLength::Short => self.lease,
+            LeaseLength::Longer => self.lease_long,
+            LeaseLength::Absence if self.lease_long.0 > ABSENCE.0 => self.lease_long,
+            LeaseLength::Absence => ABSENCE,
+        }
+    }
+
     /// How much longer than a heartbeat something waits that goes along with another's heartbeat:
     /// long enough for that one to come first, short beside the silence that means anything.
     #[must_use]

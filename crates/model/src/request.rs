@@ -112,6 +112,23 @@ pub enum Request {
         /// Whether it votes.
         votes: bool,
     },
+    /// Announce an absence of a node, or end it.
+    SetAbsence {
+        /// The node.
+        node: NodeId,
+        /// Whether it is absent.
+        absent: bool,
+    },
+    /// A node leaves in order; asked by the node itself.
+    Leave {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node that had left is back; asked by the node itself.
+    Return {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// The answer to a request.

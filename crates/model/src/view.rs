@@ -79,6 +79,12 @@ pub struct NodeView {
     pub votes: bool,
     /// Whether its leases are granted for the longer length.
     pub lease_longer: bool,
+    /// Whether it announced an absence: its leases are long, and so is a take-over from it.
+    #[serde(default)]
+    pub absent: bool,
+    /// Whether it leaves, or left, in order.
+    #[serde(default)]
+    pub left: bool,
     /// Its links from the viewing node.
     pub links: Vec<LinkView>,
 }

@@ -6,9 +6,9 @@ use stead_model::Time;
 use crate::service::{Ending, Service, lost};
 
 impl Service {
-    /// Carries out effects. `Halt` ends the service after all others were handed over.
+    /// Carries out effects. `Halt` and `Left` end the service after all others were handed over.
     pub(crate) fn execute(&mut self, now: Time, effects: Vec<Effect>) -> Result<(), Ending> {
-        let mut halt = None;
+        let mut ending = None;
         for effect in effects {
             match effect {
                 Effect::Send { to, channel: Channel::Datagram, message } => {
@@ -43,9 +43,10 @@ impl Service {
                     }
                     self.records.write(record);
                 }
-                Effect::Halt { why } => halt = Some(why),
+                Effect::Halt { why } => ending = Some(Ending::Failed(why)),
+                Effect::Left => ending = Some(Ending::Stopped),
             }
         }
-        halt.map_or(Ok(()), |why| Err(Ending::Failed(why)))
+        ending.map_or(Ok(()), Err)
     }
 }

@@ -199,7 +199,9 @@ impl Service {
                 self.monitor.is_killed(clock::now());
                 self.happen(Event::Guard(report))?;
             }
-            GuardReport::LeaseSet { .. } | GuardReport::HardStopDone { .. } => {
+            GuardReport::LeaseSet { .. }
+            | GuardReport::HardStopDone { .. }
+            | GuardReport::Leave => {
                 self.happen(Event::Guard(report))?;
             }
         }

@@ -197,6 +197,10 @@ pub enum Outside {
     Recover(Recovery),
     /// All faults end.
     Heal,
+    /// A node leaves in order, or an absence is announced.
+    Visit,
+    /// A node that leaves has had its time.
+    LeaveEnds(NodeId),
     /// The next line of a script.
     Script,
     /// The run is judged.

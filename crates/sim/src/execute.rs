@@ -39,6 +39,10 @@ impl World {
                     self.verdict(Why::recorded(&record));
                     self.trace.recorded(self.now, &record);
                 }
+                Effect::Left => {
+                    self.has_left(node);
+                    return;
+                }
                 Effect::Halt { why } => {
                     self.halted(node, &why);
                     return;

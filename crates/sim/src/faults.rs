@@ -400,6 +400,7 @@ impl World {
         for recovery in std::mem::take(&mut self.recoveries) {
             self.recover(recovery);
         }
+        self.visits_end();
         self.plan.disks.failing = 0;
         self.plan.disks.slow.fill(1);
         self.plan.processes.start_fails = 0;

@@ -6,6 +6,7 @@ use stead_core::db::{Db, shall_run};
 use stead_core::{Event, IoResult};
 use stead_model::group::{Desired, Group, GroupState};
 use stead_model::order::GuardReport;
+use stead_model::profile::LeaseLength;
 use stead_model::{GroupId, NodeId, Span};
 
 use crate::acts::Standing;
@@ -98,19 +99,19 @@ impl World {
 
     /// Judges I-CONVERGE about every heartbeat.
     pub fn judge(&mut self) {
-        let longer =
-            self.node_ids().any(|n| self.db(n).is_some_and(|d| !d.lease_longer().is_empty()));
+        let longest = self.node_ids().filter_map(|n| Some(self.db(n)?.longest_lease())).max();
         let habits = self.plan.processes;
         let starts =
             Span((habits.start_max_ns + habits.stop_max_ns) * 4) + self.timing.heartbeat * 24;
-        let longer = longer || self.plan.mode == stead_model::config::QuorumMode::DiskOnly;
+        let disk_only = self.plan.mode == stead_model::config::QuorumMode::DiskOnly;
+        let least = if disk_only { LeaseLength::Longer } else { LeaseLength::Short };
+        let lease = self.timing.length(longest.unwrap_or_default().max(least));
         let watch = self.timing.wait(self.timing.lease) + self.timing.election * 4;
         let watch = watch + self.timing.heartbeat * 8;
-        let limits = (bound(&self.timing, longer, starts), watch);
+        let limits = (bound(&self.timing, lease, starts), watch);
         let newest = self.checkers.ack.newest();
         self.checkers.converge.remember(newest);
         let mut places = self.places();
-        let lease = if longer { self.timing.lease_long } else { self.timing.lease };
         let patience = self.timing.wait(lease) + self.timing.election * 4;
         let calm = self.checkers.converge.calm_since.unwrap_or(self.now);
         if self.away.is_some() && self.now < calm + patience.0 {

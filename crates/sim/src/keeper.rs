@@ -160,7 +160,7 @@ impl World {
                 self.trace.milestone(self.now, || format!("{node} hard stop is done"));
                 self.tally.hard_stops += 1;
             }
-            GuardReport::MonitorDied { .. } | GuardReport::MonitorReady => {}
+            GuardReport::MonitorDied { .. } | GuardReport::MonitorReady | GuardReport::Leave => {}
         }
         self.tell(node, Event::Guard(report));
     }

@@ -36,4 +36,5 @@ pub mod swarm;
 pub mod tally;
 pub mod telling;
 pub mod trace;
+pub mod visits;
 pub mod world;

@@ -12,6 +12,7 @@ use crate::clock::Instant;
 use crate::faults::Kind;
 use crate::net::Weather;
 use crate::rng::Rng;
+use crate::visits::Visits;
 
 /// Everything that is chosen before a run begins.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Plan {
     pub heal_at: Instant,
     /// What stays broken all the same.
     pub away: Away,
+    /// Whether nodes leave in order and announce absences.
+    pub visits: Option<Visits>,
 }
 
 /// A node that never comes back: the others must do without it (R4, H17).
@@ -159,9 +162,25 @@ impl Plan {
             faults: faults(&timing, &mut rng),
             heal_at: timing.heartbeat.0 * beats,
             away: Away::None,
+            visits: None,
         }
         .with_away(&mut rng)
         .with_crowded_logs(&mut rng)
+        .with_visits(&mut Rng::new(seed).fork(5))
+    }
+
+    /// In one world of eight nodes leave and come back. Its chances are drawn apart, so that all
+    /// other worlds are what they would be without.
+    fn with_visits(mut self, rng: &mut Rng) -> Self {
+        if self.nodes > 1 && rng.chance(125) {
+            let beat = self.timing().heartbeat.0;
+            self.visits = Some(Visits {
+                pause_ns: rng.wild(beat, beat * 30),
+                away_max_ns: rng.wild(beat, beat * 60),
+                leaves: self.away == Away::None,
+            });
+        }
+        self
     }
 
     /// Now and then much is written into small rings on a disk that stalls: logs are compacted
@@ -242,6 +261,7 @@ impl Plan {
             },
             heal_at: Instant::MAX,
             away: Away::None,
+            visits: None,
         }
     }
 

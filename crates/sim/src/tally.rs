@@ -41,6 +41,10 @@ pub struct Tally {
     pub refusals: u64,
     /// Requests acknowledged.
     pub acknowledged: u64,
+    /// Nodes that left in order.
+    pub left: u64,
+    /// Absences that were asked for or ended.
+    pub absences: u64,
     /// Times a frozen owner woke and acted beside another (stated hole).
     pub holes_frozen: u64,
     /// Times a stopped clock let two owners act (stated hole, H14).
@@ -78,13 +82,15 @@ impl Tally {
         other.closest_permille.into_iter().for_each(|gap| self.came_close(gap));
         self.refusals += other.refusals;
         self.acknowledged += other.acknowledged;
+        self.left += other.left;
+        self.absences += other.absences;
         self.holes_frozen += other.holes_frozen;
         self.holes_clock += other.holes_clock;
     }
 
     /// What the soak must have visited, by name.
     #[must_use]
-    pub fn required(&self) -> [(&'static str, u64); 14] {
+    pub fn required(&self) -> [(&'static str, u64); 16] {
         let Self { cores, .. } = self;
         [
             ("takeovers", cores.takeovers),
@@ -101,6 +107,8 @@ impl Tally {
             ("service restarts within a lease", self.services_within_lease),
             ("refused stale reports", cores.stale_reports),
             ("changes acknowledged", self.acknowledged),
+            ("nodes that left in order", self.left),
+            ("absences asked for", self.absences),
         ]
     }
 

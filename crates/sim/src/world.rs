@@ -95,6 +95,8 @@ pub struct World {
     pub disk_damaged: bool,
     /// The node that stays away for good.
     pub away: Option<NodeId>,
+    /// Nodes that leave in order.
+    pub leaving: BTreeSet<NodeId>,
     /// Whether the second phase began.
     pub phase: Phase,
     /// The planted fault.
@@ -144,6 +146,7 @@ impl World {
             violation: None,
             recoveries: Vec::new(),
             away: None,
+            leaving: BTreeSet::new(),
             disk_damaged: false,
             hangs_next: BTreeSet::new(),
             killed_last: BTreeMap::new(),
@@ -171,6 +174,9 @@ impl World {
             self.agenda.put(self.timing.heartbeat.0, Happening::World(Outside::Fault));
         }
         self.agenda.put(self.plan.heal_at, Happening::World(Outside::Heal));
+        if let Some(visits) = self.plan.visits {
+            self.agenda.put(visits.pause_ns, Happening::World(Outside::Visit));
+        }
     }
 
     /// All nodes.
@@ -283,6 +289,8 @@ impl World {
             Outside::Fault => self.fault_strikes(),
             Outside::Recover(recovery) => self.recover(recovery),
             Outside::Heal => self.heal(),
+            Outside::Visit => self.visit(),
+            Outside::LeaveEnds(node) => self.leave_ends(node),
             Outside::Script => self.script_goes_on(),
             Outside::Judge => self.judge(),
         }

@@ -57,7 +57,7 @@ fn writes() -> Router<Shared> {
     let group = get(read::group).patch(write::set_group).delete(write::delete_group);
     let resource = get(read::resource).patch(write::set_resource).delete(write::delete_resource);
     Router::new()
-        .route("/v1/nodes/{node}", get(read::node).patch(write::set_vote))
+        .route("/v1/nodes/{node}", get(read::node).patch(write::change_node))
         .route("/v1/groups", get(read::groups).post(write::create_group))
         .route("/v1/groups/{group}", group)
         .route("/v1/groups/{group}/online", post(write::group_online))

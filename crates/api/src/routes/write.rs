@@ -9,7 +9,8 @@ use utoipa::OpenApi;
 use super::Shared;
 use super::asked::{Asker, Body, group_id, node_id, resource_id};
 use crate::contract::{
-    Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, Problem, PropertyChanges, Vote,
+    Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, NodeChange, Problem,
+    PropertyChanges,
 };
 use crate::status::Refusal;
 
@@ -34,7 +35,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         set_dependencies,
         set_key,
         delete_key,
-        set_vote
+        change_node
     ))]
     struct Document;
     Document::openapi()
@@ -243,16 +244,22 @@ pub(super) async fn delete_key(
     ask(&backend, asker, Request::SetKey { key, value: None }).await
 }
 
-/// Gives a node a vote or makes it a learner.
+/// Changes what a node is in the cluster.
 #[utoipa::path(patch, path = "/v1/nodes/{node}", params(("node" = String, Path)),
-    request_body = Vote,
+    request_body = NodeChange,
     responses((status = 200, body = Done), (status = "default", body = Problem)))]
-pub(super) async fn set_vote(
+pub(super) async fn change_node(
     State(backend): State<Shared>,
     Path(node): Path<String>,
     asker: Asker,
-    Body(Vote { votes }): Body<Vote>,
+    Body(change): Body<NodeChange>,
 ) -> Written {
     let node = node_id(&backend, &node)?;
-    ask(&backend, asker, Request::SetVote { node, votes }).await
+    let request = match change {
+        NodeChange::Votes(votes) => Request::SetVote { node, votes },
+        NodeChange::Absent(absent) => Request::SetAbsence { node, absent },
+        NodeChange::Left(true) => Request::Leave { node },
+        NodeChange::Left(false) => Request::Return { node },
+    };
+    ask(&backend, asker, request).await
 }

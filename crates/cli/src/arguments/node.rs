@@ -2,13 +2,25 @@
 
 use clap::Subcommand;
 
-/// What can be asked about nodes.
+/// What can be done with nodes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// Shows all nodes
     List,
     /// Shows a node with its links
     Show {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Announces a pause of a node: nothing moves while it stands still for up to 30 s
+    Absent {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Ends an announced pause
+    Present {
         /// The node: `n2`, `2` or its host name
         #[arg(value_name = "NODE")]
         name: String,

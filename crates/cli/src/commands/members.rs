@@ -1,15 +1,33 @@
-//! `stead node …`, `stead quorum …` and `stead resource-type …`: what is only looked at.
+//! `stead node …`, `stead quorum …` and `stead resource-type …`.
 
 use super::Asked;
-use super::write::missing;
+use super::write::{Write, carry_out, missing};
 use crate::arguments::{NodeCommand, QuorumCommand, ResourceTypeCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::find_node;
 use crate::render::{self, TypeEntry};
+use stead_model::request::Request;
 
 pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
+    let (name, absent) = match command {
+        NodeCommand::Absent { name } => (name, true),
+        NodeCommand::Present { name } => (name, false),
+        NodeCommand::List | NodeCommand::Show { .. } => return look(asked, command).await,
+    };
+    let doing = match absent {
+        true => format!("announce an absence of node `{name}`"),
+        false => format!("end the absence of node `{name}`"),
+    };
+    let reached = asked.reach().await?;
+    let node = find_node(&reached.view, &name).ok_or_else(|| missing(&doing, "node", &name))?.node;
+    let request = Request::SetAbsence { node, absent };
+    carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
+async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let view = asked.view().await?;
     match command {
+        NodeCommand::Absent { .. } | NodeCommand::Present { .. } => {}
         NodeCommand::List => asked.show(&view.nodes, |_| render::nodes(&view)),
         NodeCommand::Show { name } => {
             let found = find_node(&view, &name);

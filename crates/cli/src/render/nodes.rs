@@ -13,7 +13,7 @@ pub(crate) fn nodes(view: &View) -> String {
     for node in &view.nodes {
         table.row(vec![
             name_of(view, node.node),
-            state(node.state).into(),
+            state(node).into(),
             yes_no(node.votes).into(),
             lease(node).into(),
             links(view, node),
@@ -26,7 +26,7 @@ pub(crate) fn nodes(view: &View) -> String {
 pub(crate) fn node(view: &View, node: &NodeView) -> String {
     let mut text = facts(&[
         ("node", name_of(view, node.node)),
-        ("state", state(node.state).into()),
+        ("state", state(node).into()),
         ("votes", yes_no(node.votes).into()),
         ("lease", lease(node).into()),
     ]);
@@ -103,16 +103,24 @@ const fn words(mode: QuorumMode) -> &'static str {
     }
 }
 
-const fn state(state: NodeState) -> &'static str {
-    match state {
+const fn state(node: &NodeView) -> &'static str {
+    match node.state {
+        NodeState::Up if node.left => "leaves",
         NodeState::Up => "up",
+        NodeState::Suspected | NodeState::Down if node.left => "left",
         NodeState::Suspected => "suspected",
         NodeState::Down => "down",
     }
 }
 
 const fn lease(node: &NodeView) -> &'static str {
-    if node.lease_longer { "long" } else { "short" }
+    if node.absent {
+        "absence"
+    } else if node.lease_longer {
+        "long"
+    } else {
+        "short"
+    }
 }
 
 fn links(view: &View, node: &NodeView) -> String {

@@ -135,6 +135,8 @@ fn node(number: u16, state: NodeState, seen_from: u16) -> NodeView {
         state,
         votes: true,
         lease_longer: state == NodeState::Down,
+        absent: false,
+        left: false,
         links: if number == seen_from { Vec::new() } else { links },
     }
 }

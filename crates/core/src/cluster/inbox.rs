@@ -109,6 +109,7 @@ impl Cluster {
                 self.record(now, Level::Warning, "monitor-died", text);
             }
             GuardReport::MonitorReady => self.with_holdings(|h| h.monitor_ready(now)),
+            GuardReport::Leave => self.told_to_leave(now),
         }
     }
 
@@ -235,7 +236,7 @@ impl Cluster {
         }
     }
 
-    fn requested(&mut self, now: Time, envelope: Envelope) {
+    pub(super) fn requested(&mut self, now: Time, envelope: Envelope) {
         if self.requests.len() >= REQUESTS_MAX {
             let reason = Reason::new(Code::TooMuch, "too many requests are waiting")
                 .hint("try again when the cluster has answered some");

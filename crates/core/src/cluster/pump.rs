@@ -23,6 +23,7 @@ impl Cluster {
                 | self.chase_requests(now)
                 | self.note_leader(now)
                 | self.pump_holdings(now)
+                | self.stay_or_leave(now)
                 | self.lead(now);
             if !worked || self.halted {
                 break;
@@ -263,6 +264,7 @@ impl Cluster {
             host: self.links.disk_host(now, fresh),
             hears_leader: hears,
             is_voter: own.is_some_and(|o| o.replica.is_voter(voter)),
+            leaves: self.is_leaving(),
         }
     }
 

@@ -7,6 +7,7 @@ use stead_model::record::Level;
 use stead_model::{OrderId, Span, Time, UtcMillis, VoterId};
 
 use super::causes::Causes;
+use super::leaving::Stay;
 use super::{Cluster, Own, OwnReplica, Reporting, Start};
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::record;
@@ -77,6 +78,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         online_seen: BTreeSet::new(),
         report_changed: false,
         leader_seen: None,
+        stay: Stay::new(service),
         halted: false,
         config,
     };

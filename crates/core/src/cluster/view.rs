@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
 use stead_model::group::GroupState;
+use stead_model::profile::LeaseLength;
 use stead_model::record::Level;
 use stead_model::view::{GroupView, LinkView, NodeState, NodeView, QuorumView, View};
 use stead_model::wire::peer::{PeerMessage, Report};
@@ -110,7 +111,9 @@ impl Cluster {
             name: entry.name.clone(),
             state,
             votes: own.is_some_and(|o| o.replica.is_voter(VoterId::from(id))),
-            lease_longer: own.is_some_and(|o| o.replica.db.lease_longer().contains(&id)),
+            lease_longer: own.is_some_and(|o| o.replica.db.lease_length(id) > LeaseLength::Short),
+            absent: own.is_some_and(|o| o.replica.db.absent().contains_key(&id)),
+            left: own.is_some_and(|o| o.replica.db.left().contains(&id)),
             links: self.links.states(id).iter().filter_map(link).collect(),
         }
     }
@@ -233,6 +236,11 @@ impl Cluster {
                     "lease-length"
                 }
                 Change::SetKey { .. } => continue,
+                Change::Absence { .. } => "absence",
+                Change::NodeLeaves { .. } => "node-leaves",
+                Change::NodeReturns { .. } => "node-returns",
+                Change::VoteLent { .. } => "vote-lent",
+                Change::VoteReturned { .. } => "vote-returned",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }
                 | Change::DeleteGroup { .. }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
+use stead_model::profile::LeaseLength;
 use stead_model::resource::ResourceConfig;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 use thiserror::Error;
@@ -149,14 +150,35 @@ impl Db {
             Change::FailGroup { group, why } => {
                 self.group_mut(group).map(|g| g.failed = Some(why.clone()))
             }
-            Change::LeaseLength { node, longer } => {
-                self.lease_length(index, *node, *longer);
+            Change::LeaseLength { node, length } => {
+                self.set_lease_length(index, *node, *length);
                 Ok(())
             }
             Change::SetKey { key, value } => {
                 self.set_key(key, value.as_deref());
                 Ok(())
             }
+            Change::Absence { .. }
+            | Change::NodeLeaves { .. }
+            | Change::NodeReturns { .. }
+            | Change::VoteLent { .. }
+            | Change::VoteReturned { .. } => {
+                self.node_changes(change);
+                Ok(())
+            }
+        }
+    }
+
+    /// What a node is in the cluster; changes of other kinds are none of these.
+    fn node_changes(&mut self, change: &Change) {
+        match change {
+            Change::Absence { node, absent: true } => drop(self.absent.insert(*node, self.at)),
+            Change::Absence { node, absent: false } => drop(self.absent.remove(node)),
+            Change::NodeLeaves { node } => drop(self.left.insert(*node)),
+            Change::NodeReturns { node } => drop(self.left.remove(node)),
+            Change::VoteLent { node } => drop(self.lent.insert(*node)),
+            Change::VoteReturned { node } => drop(self.lent.remove(node)),
+            _ => {}
         }
     }
 
@@ -297,11 +319,12 @@ impl Db {
         Ok(())
     }
 
-    fn lease_length(&mut self, index: LogIndex, node: NodeId, longer: bool) {
-        if longer {
-            self.lease_longer.insert(node);
-        } else {
-            self.lease_longer.remove(&node);
+    fn set_lease_length(&mut self, index: LogIndex, node: NodeId, length: LeaseLength) {
+        match length {
+            LeaseLength::Short => drop(self.lease_lengths.remove(&node)),
+            LeaseLength::Longer | LeaseLength::Absence => {
+                self.lease_lengths.insert(node, length);
+            }
         }
         self.take_from(index, Some(node));
     }
@@ -349,6 +372,11 @@ impl Db {
             | Change::CountFailover { .. }
             | Change::FailGroup { .. }
             | Change::LeaseLength { .. }
+            | Change::Absence { .. }
+            | Change::NodeLeaves { .. }
+            | Change::NodeReturns { .. }
+            | Change::VoteLent { .. }
+            | Change::VoteReturned { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
     }
@@ -413,6 +441,11 @@ fn is_administration(change: &Change) -> bool {
         | Change::CountFailover { .. }
         | Change::FailGroup { .. }
         | Change::LeaseLength { .. }
+        | Change::Absence { .. }
+        | Change::NodeLeaves { .. }
+        | Change::NodeReturns { .. }
+        | Change::VoteLent { .. }
+        | Change::VoteReturned { .. }
         | Change::SetKey { .. } => false,
     }
 }

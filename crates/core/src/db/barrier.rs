@@ -93,6 +93,11 @@ impl Touch {
             | Change::SetDependencies { .. }
             | Change::CountFailover { .. }
             | Change::FailGroup { .. }
+            | Change::Absence { .. }
+            | Change::NodeLeaves { .. }
+            | Change::NodeReturns { .. }
+            | Change::VoteLent { .. }
+            | Change::VoteReturned { .. }
             | Change::SetKey { .. } => None,
         }
     }

@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stead_model::change::Entry;
 use stead_model::group::{Desired, Group};
+use stead_model::profile::LeaseLength;
 use stead_model::request::Answer;
 use stead_model::resource::ResourceConfig;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
@@ -50,12 +51,15 @@ pub struct Db {
     trails: BTreeMap<GroupId, Trail>,
     homes: BTreeMap<ResourceId, GroupId>,
     keys: BTreeMap<String, String>,
-    lease_longer: BTreeSet<NodeId>,
+    lease_lengths: BTreeMap<NodeId, LeaseLength>,
     taken: BTreeMap<NodeId, LogIndex>,
     epoch_floor: Epoch,
     answered: Answered,
     groups_changed: LogIndex,
     size_bytes: u64,
+    absent: BTreeMap<NodeId, UtcMillis>,
+    left: BTreeSet<NodeId>,
+    lent: BTreeSet<NodeId>,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -163,10 +167,41 @@ impl Db {
         &self.keys
     }
 
-    /// Nodes whose leases are granted for the longer length.
+    /// For which length leases of the node are granted.
     #[must_use]
-    pub fn lease_longer(&self) -> &BTreeSet<NodeId> {
-        &self.lease_longer
+    pub fn lease_length(&self, node: NodeId) -> LeaseLength {
+        self.lease_lengths.get(&node).copied().unwrap_or_default()
+    }
+
+    /// The longest length for which leases of any node are granted.
+    #[must_use]
+    pub fn longest_lease(&self) -> LeaseLength {
+        self.lease_lengths.values().max().copied().unwrap_or_default()
+    }
+
+    /// Nodes that announced an absence, with the cluster time of it.
+    #[must_use]
+    pub fn absent(&self) -> &BTreeMap<NodeId, UtcMillis> {
+        &self.absent
+    }
+
+    /// Nodes that leave or left in order and are not back.
+    #[must_use]
+    pub fn left(&self) -> &BTreeSet<NodeId> {
+        &self.left
+    }
+
+    /// Nodes that handed their vote over when they left.
+    #[must_use]
+    pub fn lent(&self) -> &BTreeSet<NodeId> {
+        &self.lent
+    }
+
+    /// Whether the node owns a group.
+    #[must_use]
+    pub fn owns_any(&self, node: NodeId) -> bool {
+        let owns = |g: &Group| g.ownership.as_ref().is_some_and(|o| o.node == node);
+        self.groups.values().any(owns)
     }
 
     /// The last applied entry that took a group from the node or changed its lease length (R7).

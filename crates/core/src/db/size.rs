@@ -60,7 +60,13 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::Release { why, .. }
         | Change::Disown { why, .. }
         | Change::FailGroup { why, .. } => why.len() as u64 + ITEM_BYTES,
-        Change::CountFailover { .. } | Change::LeaseLength { .. } => 2 * ITEM_BYTES,
+        Change::CountFailover { .. }
+        | Change::LeaseLength { .. }
+        | Change::Absence { .. }
+        | Change::NodeLeaves { .. }
+        | Change::NodeReturns { .. }
+        | Change::VoteLent { .. }
+        | Change::VoteReturned { .. } => 2 * ITEM_BYTES,
         Change::DeleteGroup { .. }
         | Change::SetGroupDesired { .. }
         | Change::DeleteResource { .. }

@@ -47,6 +47,7 @@ impl Round<'_> {
             Some(Standing::Stopped) => self.reported_stopped(group, owned),
             _ if live.stopped || hasty => self.owner_stopped(group, owned),
             _ if owned.release.is_some() => self.releasing(group, owned),
+            _ if self.input.db.left().contains(&owned.node) => self.owner_leaves(group, owned),
             Some(Standing::NeedsEpoch) => self.renew(group, owned),
             Some(Standing::GaveUp(why)) => self.gave_up(group, owned, why),
             Some(Standing::Held) | None => {}
@@ -91,6 +92,15 @@ impl Round<'_> {
 
     fn may_own(&self, group: &Group, node: NodeId) -> bool {
         self.input.is_eligible(node) && super::placement::excluding(group, node).is_none()
+    }
+
+    /// It goes to the best other node; with none it is stopped in order.
+    fn owner_leaves(&mut self, group: &Group, owned: &Ownership) {
+        let to = Some(owned.node);
+        let to = if shall_run(group) { best(self.input, group, &self.load, to) } else { None };
+        let (group, epoch) = (group.id.clone(), owned.epoch);
+        let why = format!("{} leaves", owned.node);
+        self.changes.push(Change::Release { group, epoch, to, why });
     }
 
     /// Nothing to do until the owner is known stopped (I-STOP-START).

@@ -74,6 +74,9 @@ pub fn decide(
         Request::FailResource { resource } => return rehearse(input, resource),
         Request::SetKey { key, value } => check::set_key(key, value.as_deref())?,
         Request::SetVote { node, votes } => return vote(input, *node, *votes),
+        Request::SetAbsence { node, absent } => absence(input, *node, *absent)?,
+        Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,
+        Request::Return { node } => member(input, *node, Change::NodeReturns { node: *node })?,
     };
     check::check_size(db, &change, limit_bytes)?;
     Ok(Decision::Propose(change))
@@ -196,8 +199,23 @@ fn state(input: &PlanInput<'_>, group: &Group, id: &ResourceId) -> Option<Resour
 }
 
 fn vote(input: &PlanInput<'_>, node: NodeId, votes: bool) -> Result<Decision, Reason> {
+    member(input, node, Decision::Vote { node, votes })
+}
+
+/// An absence is announced once and ends once.
+fn absence(input: &PlanInput<'_>, node: NodeId, absent: bool) -> Result<Change, Reason> {
+    if input.db.absent().contains_key(&node) == absent {
+        let now = if absent { "it is announced already" } else { "none is announced" };
+        return Err(Reason::new(Code::Conflict, format!("cannot change the absence of `{node}`"))
+            .because(now));
+    }
+    member(input, node, Change::Absence { node, absent })
+}
+
+/// What is only done to nodes of the cluster.
+fn member<T>(input: &PlanInput<'_>, node: NodeId, what: T) -> Result<T, Reason> {
     if input.nodes.contains_key(&node) {
-        return Ok(Decision::Vote { node, votes });
+        return Ok(what);
     }
     Err(Reason::new(Code::NotFound, format!("{node} is not in the cluster"))
         .hint("`node list` shows all nodes"))

@@ -3,6 +3,7 @@
 //! It grants leases, takes reports and requests, watches who is silent, and plans. It decides
 //! nothing that it does not propose; what it proposes counts when it is applied.
 
+pub(crate) mod leaving;
 mod probing;
 mod requests;
 mod takeover;
@@ -10,7 +11,7 @@ mod takeover;
 use std::collections::BTreeMap;
 
 use stead_model::change::{Change, Entry};
-use stead_model::profile::Timing;
+use stead_model::profile::{LeaseLength, Timing};
 use stead_model::request::{Answer, Envelope};
 use stead_model::wire::peer::{GroupReport, LeaseQuestion, PeerMessage, Report};
 use stead_model::{GroupId, LogIndex, NodeId, RequestId, Time, UtcMillis};
@@ -122,8 +123,8 @@ impl Leading {
     pub(crate) fn confirmed(&mut self, replica: &Replica, context: u64, around: &mut Around<'_>) {
         let timing = *around.timing;
         let wants = takeover::wants_longer(replica, around.heard);
-        let lengths = |node| lengths(replica, node, &timing, wants);
-        let answers = self.granter.confirmed(around.now, context, lengths, timing.lease_long);
+        let lengths = |node| lengths(replica, node, wants);
+        let answers = self.granter.confirmed(around.now, context, lengths, &timing);
         for (to, answer) in answers {
             let message = PeerMessage::LeaseAnswer(answer);
             around.mail.push(Mail { to, channel: Channel::Datagram, message });
@@ -179,7 +180,13 @@ impl Leading {
             }
             return;
         }
-        takeover::hand_over(self, replica, around);
+        if let Some(index) = leaving::votes(replica, around) {
+            self.planned = index;
+            return;
+        }
+        if !leaving::pass_on(replica, around) {
+            takeover::hand_over(self, replica, around);
+        }
     }
 
     /// What the planner looks at.
@@ -262,12 +269,20 @@ fn barrier(replica: &Replica, node: NodeId) -> LogIndex {
 }
 
 /// Lease lengths of a node, as the log has them.
-fn lengths(replica: &Replica, node: NodeId, timing: &Timing, wants_longer: bool) -> Lengths {
-    let applied = replica.db.lease_longer().contains(&node);
-    let proposed = replica.unapplied().any(|(_, e)| {
-        let longer = |c: &Change| *c == Change::LeaseLength { node, longer: true };
-        e.changes.iter().any(longer)
-    });
-    let pick = |longer| if longer { timing.lease_long } else { timing.lease };
-    Lengths { answer: pick(applied && wants_longer), wait: pick(applied || proposed) }
+fn lengths(replica: &Replica, node: NodeId, wants_longer: bool) -> Lengths {
+    let mut lengths = Lengths { answer: replica.db.lease_length(node), wait: LeaseLength::Short };
+    lengths.wait = lengths.answer;
+    for (_, entry) in replica.unapplied() {
+        for change in &entry.changes {
+            if let Change::LeaseLength { node: changed, length } = change
+                && *changed == node
+            {
+                // What is being taken back is granted no more, what is to come not yet.
+                lengths.answer = lengths.answer.min(*length);
+                lengths.wait = lengths.wait.max(*length);
+            }
+        }
+    }
+    lengths.answer = lengths.answer.min(takeover::wanted_length(replica, node, wants_longer));
+    lengths
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use stead_model::change::Change;
-use stead_model::profile::Timing;
+use stead_model::profile::{ABSENCE, LeaseLength, Timing};
 use stead_model::{GroupId, NodeId, Time, VoterId};
 
 use super::{Around, Leading, Note, lengths};
@@ -40,14 +40,15 @@ pub(super) fn live_nodes(
         let stopped = around.now >= stopped_at;
         let asks = leading.granter.last_asked(node).is_some_and(|t| around.now.since(t) <= fresh);
         let heard = around.heard.contains(&node);
-        (node, Live { eligible: heard && asks, stopped: stopped && !asks })
+        let stays = !replica.db.left().contains(&node);
+        (node, Live { eligible: heard && asks && stays, stopped: stopped && !asks })
     };
     around.nodes.iter().map(live).collect()
 }
 
 fn stopped_at(leading: &Leading, replica: &Replica, timing: &Timing, node: NodeId) -> Time {
-    let length = lengths(replica, node, timing, true).wait;
-    leading.granter.stopped_at(node, length, timing)
+    let length = lengths(replica, node, true).wait;
+    leading.granter.stopped_at(node, timing.length(length), timing)
 }
 
 /// When the next owner that is silent will be known stopped.
@@ -69,6 +70,17 @@ pub(super) fn is_takeover(input: &PlanInput<'_>, group: &GroupId, to: NodeId) ->
     owner.is_some_and(|o| o.node != to && stopped(&o.node))
 }
 
+/// The length that leases of a node shall have.
+pub(super) fn wanted_length(replica: &Replica, node: NodeId, wants_longer: bool) -> LeaseLength {
+    if replica.db.absent().contains_key(&node) {
+        LeaseLength::Absence
+    } else if wants_longer {
+        LeaseLength::Longer
+    } else {
+        LeaseLength::Short
+    }
+}
+
 /// Changes of lease lengths: longer before the first longer answer, short after the node's guard
 /// has taken a shorter one.
 pub(super) fn lease_lengths(
@@ -77,6 +89,10 @@ pub(super) fn lease_lengths(
     around: &Around<'_>,
     changes: &mut Vec<Change>,
 ) {
+    let at = super::cluster_time(replica, around.utc);
+    let over =
+        replica.db.absent().iter().filter(|(_, since)| at.0 >= since.0 + ABSENCE.as_millis());
+    changes.extend(over.map(|(&node, _)| Change::Absence { node, absent: false }));
     let wants = wants_longer(replica, around.heard);
     let asks = |node: &NodeId| {
         let fresh = around.timing.renewal * 3;
@@ -85,11 +101,9 @@ pub(super) fn lease_lengths(
         around.heard.contains(node) && asked.is_some_and(|t| around.now.since(t) <= fresh)
     };
     for &node in around.nodes.iter().filter(|n| asks(n)) {
-        let longer = replica.db.lease_longer().contains(&node);
-        if wants && !longer {
-            changes.push(Change::LeaseLength { node, longer: true });
-        } else if !wants && longer && granter.took_shorter(node) {
-            changes.push(Change::LeaseLength { node, longer: false });
+        let (is, length) = (replica.db.lease_length(node), wanted_length(replica, node, wants));
+        if length > is || (length < is && granter.took_at_most(node, length)) {
+            changes.push(Change::LeaseLength { node, length });
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use stead_model::profile::Timing;
+use stead_model::profile::{LeaseLength, Timing};
 use stead_model::wire::peer::{LeaseAnswer, LeaseQuestion};
 use stead_model::{Incarnation, LeaseNumber, LogIndex, NodeId, Span, Time};
 
@@ -33,8 +33,9 @@ struct Asked {
     answered: Option<Time>,
     /// The first question this leader answered.
     first: Option<LeaseNumber>,
-    /// The highest question it answered with the longer length.
-    longest: Option<LeaseNumber>,
+    /// The highest question it answered with the longer length or more, and with that of an
+    /// absence.
+    longest: [Option<LeaseNumber>; 2],
     /// What its guard has in force.
     in_force: Option<LeaseNumber>,
 }
@@ -56,10 +57,10 @@ struct Round {
 /// Lengths as the leader's log has them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lengths {
-    /// "n: longer" is applied and not being taken back: answers may have the longer length.
-    pub(crate) answer: Span,
+    /// Answers may have this length: it is applied and not being taken back.
+    pub(crate) answer: LeaseLength,
     /// The longest length in the log, proposed entries included: what a wait counts (R6).
-    pub(crate) wait: Span,
+    pub(crate) wait: LeaseLength,
 }
 
 impl Granter {
@@ -72,7 +73,7 @@ impl Granter {
     pub(crate) fn question(&mut self, now: Time, question: LeaseQuestion, barrier: LogIndex) {
         let asked = self.nodes.entry(question.node).or_default();
         if asked.service != question.service {
-            (asked.first, asked.longest) = (None, None);
+            (asked.first, asked.longest) = (None, [None; 2]);
             asked.service = question.service;
         }
         asked.last = Some(now);
@@ -111,7 +112,7 @@ impl Granter {
         now: Time,
         context: u64,
         lengths: impl Fn(NodeId) -> Lengths,
-        longer: Span,
+        timing: &Timing,
     ) -> Vec<(NodeId, LeaseAnswer)> {
         if self.round.as_ref().is_none_or(|r| r.context != context) {
             return Vec::new();
@@ -124,20 +125,24 @@ impl Granter {
             let asked = self.nodes.entry(node).or_default();
             asked.answered = Some(now);
             asked.first.get_or_insert(number);
-            if length >= longer {
-                asked.longest = asked.longest.max(Some(number));
+            for (longest, level) in asked.longest.iter_mut().zip(LONG) {
+                if length >= level {
+                    *longest = (*longest).max(Some(number));
+                }
             }
-            let term = self.elected.term;
+            let (term, length) = (self.elected.term, timing.length(length));
             answers.push((node, LeaseAnswer { service, number, term, length, barrier }));
         }
         answers
     }
 
     /// Whether the node's guard has in force an answer of this leader younger than every one of
-    /// the longer length: older ones are dropped there, so nothing longer can come into force.
-    pub(crate) fn took_shorter(&self, node: NodeId) -> bool {
+    /// more than this length: older ones are dropped there, so nothing longer can come into force.
+    pub(crate) fn took_at_most(&self, node: NodeId, length: LeaseLength) -> bool {
         let Some(asked) = self.nodes.get(&node) else { return false };
-        asked.in_force.is_some_and(|n| Some(n) > asked.longest && Some(n) >= asked.first)
+        let mut longer = asked.longest.iter().zip(LONG).filter(|(_, level)| *level > length);
+        let longest = longer.next().and_then(|(longest, _)| *longest);
+        asked.in_force.is_some_and(|n| Some(n) > longest && Some(n) >= asked.first)
             && asked.first.is_some()
     }
 
@@ -168,3 +173,6 @@ impl Granter {
         if self.planted.has(Fault::WaitFromLastAnswer) { asked.answered } else { asked.last }
     }
 }
+
+/// Lengths above the short one, in their order.
+const LONG: [LeaseLength; 2] = [LeaseLength::Longer, LeaseLength::Absence];

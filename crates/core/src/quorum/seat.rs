@@ -91,6 +91,8 @@ pub(crate) struct Surroundings {
     pub(crate) leader_elsewhere: bool,
     /// D is a voter in the configuration this node has applied.
     pub(crate) is_voter: bool,
+    /// This node leaves the cluster in order, and another can host D.
+    pub(crate) leaves: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,7 +214,7 @@ impl Seat {
             },
             State::Watching(_) => match &self.path_lost {
                 Some(why) => format!("cannot be read: {why}"),
-                None if self.free => "let go: no leader was heard".into(),
+                None if self.free => "let go".into(),
                 None => "watched".into(),
             },
             State::Reading(..) | State::WritingClaim(..) | State::ReadingAgain(..) => {
@@ -273,6 +275,7 @@ impl Seat {
         self.note_loneliness(now, around);
         self.note_hang(now, around);
         self.yield_to_leader(now, around);
+        self.leave(now, around);
         match &mut self.state {
             State::Blank(ticket @ None) if now >= self.poll_at => {
                 *ticket = Some(io.read(Device::QuorumDisk, Identity::OFFSET, Identity::BYTES));
@@ -349,6 +352,16 @@ impl Seat {
         }
     }
 
+    /// A node that leaves lets D go, unless D leads and can hand that over first.
+    fn leave(&mut self, now: Time, around: &Surroundings) {
+        let State::Live(live) = &self.state else { return };
+        let leads = live.replica.is_leader() && live.replica.voters().len() > 1;
+        if around.leaves && !leads {
+            self.drop_live(now, "this node leaves the cluster".into());
+            self.free = true;
+        }
+    }
+
     /// An incarnation whose I/O hangs is given up; its writes stay in doubt until they end.
     fn note_hang(&mut self, now: Time, around: &Surroundings) {
         let heartbeat = around.timing.heartbeat;
@@ -382,6 +395,7 @@ impl Seat {
         let newest = self.seen.map_or(0, |s| s.active);
         let adopting = claim > newest && now.since(since) < heartbeat * 20;
         around.is_voter
+            && !around.leaves
             && around.host.is_none()
             && self.misses >= 3
             && now >= self.may_claim_at

@@ -4,6 +4,7 @@ use stead_core::db::snapshot::RestoreError;
 use stead_core::db::{Applied, Db, Skip};
 use stead_model::change::{Change, Entry};
 use stead_model::group::Desired;
+use stead_model::profile::LeaseLength;
 use stead_model::reason::Code;
 use stead_model::request::Answer;
 use stead_model::{Epoch, LogIndex, RequestId, UtcMillis};
@@ -139,7 +140,10 @@ fn an_index_is_applied_once() {
 #[test]
 fn a_snapshot_is_the_whole_database() {
     let mut db = two_groups();
-    must(&mut db, vec![grant("web", 1, 1), Change::LeaseLength { node: n(1), longer: true }]);
+    must(
+        &mut db,
+        vec![grant("web", 1, 1), Change::LeaseLength { node: n(1), length: LeaseLength::Longer }],
+    );
     must(&mut db, vec![Change::SetKey { key: "k".into(), value: Some("v".into()) }]);
     let bytes = db.snapshot();
     let mut restored = Db::restore(&bytes).unwrap();

@@ -3,11 +3,12 @@
 use stead_core::db::Proposed;
 use stead_model::LogIndex;
 use stead_model::change::Change;
+use stead_model::profile::LeaseLength;
 
 use crate::fixture::{disown, entry, grant, must, n, release, two_groups};
 
 fn longer(node: u16) -> Change {
-    Change::LeaseLength { node: n(node), longer: true }
+    Change::LeaseLength { node: n(node), length: LeaseLength::Longer }
 }
 
 #[test]

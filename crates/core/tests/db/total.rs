@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stead_core::db::{Db, size, tree};
 use stead_model::change::{Change, Entry};
 use stead_model::group::Desired;
+use stead_model::profile::LeaseLength;
 use stead_model::{Epoch, LogIndex, NodeId, RequestId, UtcMillis};
 
 use crate::fixture::{add, create, depend, disown, grant, release, resource};
@@ -23,6 +24,10 @@ impl Dice {
     fn pick(&mut self, from: &[&'static str]) -> &'static str {
         from[self.roll(from.len() as u64) as usize]
     }
+}
+
+fn length(number: u64) -> LeaseLength {
+    [LeaseLength::Short, LeaseLength::Longer, LeaseLength::Absence][number as usize % 3]
 }
 
 fn change(dice: &mut Dice) -> Change {
@@ -47,7 +52,7 @@ fn change(dice: &mut Dice) -> Change {
         12 => release(group, epoch),
         13 => disown(group, epoch),
         14 => Change::CountFailover { group: group.into() },
-        15 => Change::LeaseLength { node: NodeId(node), longer: epoch > 5 },
+        15 => Change::LeaseLength { node: NodeId(node), length: length(epoch) },
         _ => {
             let value = (epoch > 3).then(|| "v".repeat(epoch as usize));
             Change::SetKey { key: name.into(), value }

@@ -21,6 +21,7 @@ fn words(out: &[Output]) -> String {
         Output::Report(GuardReport::MonitorReady) => "monitor ready".into(),
         Output::Pass { until } => format!("pass until {}", until.0),
         Output::Dark => "dark".into(),
+        Output::Report(GuardReport::Leave) => "leave".into(),
         Output::Admitted(instance) => format!("admitted {instance}"),
         Output::Refused(refusal) => format!("refused: {refusal}"),
         Output::KillMonitor(monitor) => format!("kill {monitor}"),

@@ -38,6 +38,7 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
+use stead_model::order::GuardReport;
 use stead_model::wire::guard::{
     AddressUndo, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
 };
@@ -349,7 +350,7 @@ impl GuardProcess {
         match self.ending {
             Ending::No if self.node.is_up() => {
                 self.ending = Ending::NodeLeaves(boot_time() + LEAVE);
-                self.node.signal(libc::SIGTERM);
+                self.tell_node(&GuardToNode::Report(GuardReport::Leave));
             }
             Ending::No | Ending::NodeLeaves(_) => self.stop_everything(),
             Ending::Stopping | Ending::Finished => {}

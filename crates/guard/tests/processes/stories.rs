@@ -273,6 +273,9 @@ fn a_guard_that_is_told_to_end_stops_everything() {
     life.wait_for_life();
     let asked = now();
     send_signal(world.guard.id().cast_signed(), Signal::TERM);
+    world.report(|r| *r == GuardReport::Leave);
+    assert!(life.lives(), "stopped before the node has left");
+    world.node.signal(Signal::TERM);
     assert!(world.guard.wait().success());
     assert!(!life.lives(), "the guard ended and something lives");
     assert!(now().since(asked) < GRACE, "it waited for a node service that had left");

@@ -43,10 +43,9 @@ pub enum Judgement {
     Settled,
 }
 
-/// The bound on true time after the last fault.
+/// The bound on true time after the last fault, with the longest lease that may run.
 #[must_use]
-pub fn bound(timing: &Timing, longer: bool, starts: Span) -> Span {
-    let lease = if longer { timing.lease_long } else { timing.lease };
+pub fn bound(timing: &Timing, lease: Span, starts: Span) -> Span {
     timing.wait(lease) * 2 + timing.election * 10 + starts
 }
 

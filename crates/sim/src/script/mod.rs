@@ -127,6 +127,10 @@ pub enum Verb {
     Ask(Request),
     /// `vote WHO on|off`
     Vote(Who, bool),
+    /// `leave WHO`: its guard is told to end; it stays off until it gets power.
+    Leave(Who),
+    /// `absent WHO on|off`
+    Absent(Who, bool),
     /// `expect GROUP on WHO`
     ExpectOn(GroupId, Who),
     /// `expect ROLE is WHO`

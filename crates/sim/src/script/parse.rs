@@ -185,6 +185,8 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["hang", resource] => Verb::Hang(ResourceId::from(*resource)),
         ["fail", resource] => Verb::Fail(ResourceId::from(*resource)),
         ["move", name, "to", node] => Verb::Move(group(name), who(node)),
+        ["leave", node] => Verb::Leave(who(node)),
+        ["absent", node, word @ ("on" | "off")] => Verb::Absent(who(node), *word == "on"),
         ["vote", node, word @ ("on" | "off")] => Verb::Vote(who(node), *word == "on"),
         ["online", name] => {
             Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Online })

@@ -49,6 +49,11 @@ impl World {
                 self.script_asks(Request::MoveGroup { group: group.clone(), to });
             }
             Verb::Ask(request) => self.script_asks(request.clone()),
+            Verb::Leave(who) => self.leave(self.who(who)?),
+            Verb::Absent(who, absent) => {
+                let request = Request::SetAbsence { node: self.who(who)?, absent: *absent };
+                self.script_asks(request);
+            }
             Verb::Vote(who, votes) => {
                 let request = Request::SetVote { node: self.who(who)?, votes: *votes };
                 self.script_asks(request);

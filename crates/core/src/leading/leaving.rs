@@ -1,0 +1,96 @@
+//! Nodes that leave in order, and come back: what the leader does about their votes, and about its
+//! own leadership when it leaves itself.
+//!
+//! With a quorum disk a node keeps its vote: the one that stays and the disk are a majority, and
+//! any node may come back first. With nodes alone it hands its vote over, so that those that stay
+//! are a majority of what is left, down to one; who left is a learner until it is back and has the
+//! whole log, and cannot form a cluster alone meanwhile.
+
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use stead_model::change::{Change, Entry};
+use stead_model::{LogIndex, NodeId, VoterId};
+
+use super::{Around, cluster_time};
+use crate::consensus::replica::Replica;
+
+/// Takes or gives back one vote, if one is due; the index of the entry.
+pub(super) fn votes(replica: &mut Replica, around: &Around<'_>) -> Option<LogIndex> {
+    if has_disk(replica) {
+        return None;
+    }
+    let lends = around.nodes.iter().copied().find(|node| shall_lend(replica, around, *node));
+    if let Some(node) = lends {
+        return change_vote(replica, around, node, Change::VoteLent { node });
+    }
+    let back =
+        replica.db.lent().iter().copied().find(|node| may_vote_again(replica, around, *node));
+    let node = back?;
+    change_vote(replica, around, node, Change::VoteReturned { node })
+}
+
+/// A leader on a node that leaves hands leadership to a voter that stays, once nothing is left to
+/// run there; whether it does.
+pub(super) fn pass_on(replica: &mut Replica, around: &Around<'_>) -> bool {
+    let db = &replica.db;
+    if !db.left().contains(&around.host) || db.owns_any(around.host) {
+        return false;
+    }
+    let stays = |node: &NodeId| around.heard.contains(node) && !db.left().contains(node);
+    let others = around.nodes.iter().filter(|node| **node != around.host && stays(node));
+    let heir = others.map(|node| VoterId::from(*node)).find(|v| replica.is_voter(*v));
+    let Some(heir) = heir else { return false };
+    if replica.has_all(heir) {
+        replica.transfer(heir);
+    }
+    true
+}
+
+/// Whether the node hands its vote over before it is gone: with nodes alone, while those that
+/// answer are a majority without it.
+pub(crate) fn lends_vote(replica: &Replica, heard: &[NodeId], node: NodeId) -> bool {
+    let voters = replica.voters();
+    let rest: Vec<NodeId> = voters.iter().filter_map(|v| v.node()).filter(|n| *n != node).collect();
+    let answering = rest.iter().filter(|n| heard.contains(n)).count();
+    !has_disk(replica) && replica.is_voter(VoterId::from(node)) && answering > rest.len() / 2
+}
+
+fn has_disk(replica: &Replica) -> bool {
+    replica.voters().iter().any(|v| v.is_disk())
+}
+
+fn shall_lend(replica: &Replica, around: &Around<'_>, node: NodeId) -> bool {
+    let db = &replica.db;
+    db.left().contains(&node)
+        && !db.lent().contains(&node)
+        && !db.owns_any(node)
+        && replica.leader() != Some(VoterId::from(node))
+        && lends_vote(replica, around.heard, node)
+}
+
+fn may_vote_again(replica: &Replica, around: &Around<'_>, node: NodeId) -> bool {
+    let voter = VoterId::from(node);
+    let there = around.heard.contains(&node) && replica.has_all(voter);
+    !replica.db.left().contains(&node) && (there || replica.is_voter(voter))
+}
+
+fn change_vote(
+    replica: &mut Replica,
+    around: &Around<'_>,
+    node: NodeId,
+    change: Change,
+) -> Option<LogIndex> {
+    let voter = VoterId::from(node);
+    let gives = matches!(change, Change::VoteReturned { .. });
+    let at = cluster_time(replica, around.utc);
+    let entry = Entry { at, request: None, why: change.to_string(), changes: vec![change] };
+    if replica.is_voter(voter) == gives {
+        // An administrator did it meanwhile.
+        return replica.propose(&entry).ok();
+    }
+    let kind = if gives { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode };
+    let mut single = ConfChangeSingle::default();
+    single.set_change_type(kind);
+    single.node_id = voter.0;
+    let change = ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() };
+    replica.propose_membership(change, &entry).ok()
+}
