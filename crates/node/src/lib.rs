@@ -82,8 +82,8 @@ pub fn run(args: &[String]) -> ExitCode {
 
 fn serve() -> ExitCode {
     let settings = bootstrap::settings();
-    // The guard kills a service that hangs up: its line is held until all is said.
-    let line = settings.as_ref().ok().and_then(|settings| settings.guard.try_clone().ok());
+    // The guard kills a service that hangs up: its line is held until all is said and done.
+    let _line = settings.as_ref().ok().and_then(|settings| settings.guard.try_clone().ok());
     let service = match settings.map_err(StartError::from).and_then(Service::start) {
         Ok(service) => service,
         Err(error) => {
@@ -94,7 +94,6 @@ fn serve() -> ExitCode {
             return REFUSED.into();
         }
     };
-    drop(line);
     match service.run() {
         Ending::Stopped => ExitCode::SUCCESS,
         Ending::Failed(why) => {

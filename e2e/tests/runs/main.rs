@@ -11,6 +11,7 @@ mod disk;
 mod examples;
 mod freeze;
 mod killed;
+mod leaves;
 mod missed_changes;
 mod parity;
 mod postgresql;
