@@ -36,6 +36,7 @@ mod troubles;
 mod wakers;
 
 use std::io::Write;
+use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -82,8 +83,9 @@ pub fn run(args: &[String]) -> ExitCode {
 
 fn serve() -> ExitCode {
     let settings = bootstrap::settings();
-    // The guard kills a service that hangs up: its line is held until all is said and done.
-    let _line = settings.as_ref().ok().and_then(|settings| settings.guard.try_clone().ok());
+    // The guard kills a service that hangs up: its line is given up, and ends with the process.
+    let line = settings.as_ref().ok().and_then(|settings| settings.guard.try_clone().ok());
+    let _number = line.map(IntoRawFd::into_raw_fd);
     let service = match settings.map_err(StartError::from).and_then(Service::start) {
         Ok(service) => service,
         Err(error) => {

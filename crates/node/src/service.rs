@@ -37,6 +37,8 @@ const VIEW_PAUSE: Span = Span::from_millis(200);
 const DEADLINE_PAUSE: Span = Span::from_micros(100);
 /// The last records are waited for this long.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// As long by a service that is told to end: the next one is waited for.
+const LAST_WORDS_IN_ORDER: Duration = Duration::from_millis(50);
 /// Items taken at one go before the others get their turn.
 const AT_ONE_GO: usize = 64;
 
@@ -112,12 +114,16 @@ impl Service {
     #[must_use]
     pub fn run(mut self) -> Ending {
         let ending = self.turns().err().unwrap_or(Ending::Stopped);
-        if let Ending::Failed(why) = &ending {
-            self.records.note(Level::Error, "service-failed", why);
-        }
+        let patience = match &ending {
+            Ending::Stopped => LAST_WORDS_IN_ORDER,
+            Ending::Failed(why) => {
+                self.records.note(Level::Error, "service-failed", why);
+                LAST_WORDS
+            }
+        };
         // Gone or not: nobody answers there any more.
         let _ = std::fs::remove_file(&self.api_path);
-        self.records.flush(LAST_WORDS);
+        self.records.flush(patience);
         ending
     }
 

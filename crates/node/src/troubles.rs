@@ -30,8 +30,7 @@ pub(crate) enum Trouble {
 const ON_ITS_WAY_BEATS: u64 = 2;
 
 impl Trouble {
-    const ALL: [Self; 5] =
-        [Self::Guard, Self::Monitor, Self::Dirty, Self::Records, Self::Majority];
+    const ALL: [Self; 5] = [Self::Guard, Self::Monitor, Self::Dirty, Self::Records, Self::Majority];
 
     /// Code and level of the record when it begins.
     const fn begins(self) -> (Level, &'static str) {
