@@ -197,7 +197,7 @@ fn minority(seen_from: u16) -> View {
     view.quorum.has_quorum = false;
     view.quorum.lost_since = Some(NOON);
     view.quorum.lacks = Some(
-        "1 of 4 votes answer, n2 is silent, n3 is silent, no node hosts the quorum disk (cannot \
+        "1 of 3 votes answer, n2 is silent, no node hosts the quorum disk (cannot \
          be read: I/O error)"
             .into(),
     );
