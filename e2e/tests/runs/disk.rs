@@ -57,7 +57,11 @@ impl Books {
         let resources = [
             ("db-disk", "physical-disk", disk),
             ("db-address", "ip-address", vec![("address", address.as_str())]),
-            ("db-scribe", "generic-application", vec![("command", command.as_str())]),
+            (
+                "db-scribe",
+                "generic-application",
+                vec![("command", command.as_str()), ("stop-timeout", "1s")],
+            ),
         ];
         for (resource, kind, given) in resources {
             let given = given.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
