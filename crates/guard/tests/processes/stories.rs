@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, geteuid};
 use stead_model::order::{GuardReport, GuardStatus};
-use stead_model::wire::guard::{ExitStatus, MonitorToGuard, ProgramSpec, Refusal};
+use stead_model::wire::guard::{
+    ExitStatus, MonitorToGuard, NodeToGuard, ProgramSpec, Refusal, VERSION,
+};
 use stead_model::{LeaseNumber, Span};
 
 use crate::world::{GRACE, World, children, eventually, now, send_signal};
@@ -298,6 +300,14 @@ fn the_guard_works_without_privileges() {
     assert!(codes.iter().any(|code| code == "no-namespaces"), "{codes:?}");
     assert!(codes.iter().any(|code| code.starts_with("memory-")), "{codes:?}");
     assert!(codes.iter().any(|code| code.ends_with("real-time")), "{codes:?}");
+    // In words that say what follows from it.
+    for (code, what) in [("memory-not-locked", "memory is short"), ("not-real-time", "busy node")] {
+        if codes.iter().any(|told| told == code) {
+            world.node.send(&NodeToGuard::Hello { version: VERSION });
+            let text = world.notice(code);
+            assert!(text.contains("it may be late") && text.contains(what), "{text}");
+        }
+    }
     world.monitor.send(&MonitorToGuard::Kill { instance });
     assert_eq!(world.exited(instance), ExitStatus::Unknown);
     assert!(!life.lives(), "reported as ended while something of it lives");
