@@ -51,8 +51,8 @@ pub(crate) fn watch(
     let after = samples(site.lab(), &nodes)?;
     let mut figures = Vec::new();
     for (before, after) in before.iter().zip(&after) {
-        if !before.is_same_life(after) {
-            return Err(MeasureError::Group("was not left alone: processes of its nodes changed"));
+        if let Some(change) = before.change_to(after) {
+            return Err(MeasureError::NotLeftAlone { node: after.node, change });
         }
         let owns = after.node == owner;
         let case = Case { node: Some(after.node), owner: Some(owns), ..case };
@@ -87,12 +87,18 @@ impl Sample {
         Ok(Self { node, taken_ns: boot_ns(), processes })
     }
 
-    /// Whether both have the very same processes.
-    fn is_same_life(&self, other: &Self) -> bool {
-        let lives = |sample: &Self| -> Vec<(u32, u64)> {
-            sample.processes.iter().map(|(p, spent)| (p.pid, spent.started)).collect()
+    /// What has not the very same processes as before, in words.
+    fn change_to(&self, later: &Self) -> Option<String> {
+        let lives = |sample: &Self| -> Vec<(Role, u32, u64)> {
+            sample.processes.iter().map(|(p, spent)| (p.role, p.pid, spent.started)).collect()
         };
-        lives(self) == lives(other)
+        let (before, after) = (lives(self), lives(later));
+        let names = |these: &[(Role, u32, u64)], those: &[(Role, u32, u64)]| -> String {
+            let only = these.iter().filter(|life| !those.contains(life));
+            only.map(|(role, pid, _)| format!(" {} {pid}", role.name())).collect()
+        };
+        let (gone, new) = (names(&before, &after), names(&after, &before));
+        (before != after).then(|| format!("gone:{gone}; new:{new}"))
     }
 }
 

@@ -64,6 +64,14 @@ pub(crate) enum MeasureError {
     /// The web server outside of the lab.
     #[error(transparent)]
     WebStart(#[from] WebStartError),
+    /// Something happened while nothing should.
+    #[error("{node} was not left alone: its processes changed: {change}")]
+    NotLeftAlone {
+        /// Where.
+        node: NodeId,
+        /// What came and went.
+        change: String,
+    },
     /// The client waited in vain.
     #[error("{what}: no good answer within {} s", .limit.as_secs())]
     NoAnswer {
