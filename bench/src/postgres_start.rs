@@ -1,8 +1,8 @@
 //! PostgreSQL's own start, outside of the lab and of stead: on a copy of the clustered disk as a
 //! power cut left it, from its execution until it lets a client in.
 //!
-//! The copy lies in memory: the disks of the lab make no host disk wait either, and PostgreSQL syncs
-//! a thousand files when it recovers.
+//! The copy lies in memory: the lab's disks do not wait for one of the host either, and
+//! PostgreSQL syncs a thousand files when it recovers.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read, Write};
