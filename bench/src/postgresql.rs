@@ -152,7 +152,13 @@ impl Desk<'_> {
         let lab = self.site.lab();
         let cut_ns = lab.crash(owner)?;
         self.served_by(heir, cut_ns)?;
-        let records = self.site.cluster().records(heir, 0)?;
+        let cluster = self.site.cluster();
+        // The client may be served before the server's check tells us.
+        let records = cluster.wait(LIMIT, "no record that the group is online", || {
+            let records = cluster.records(heir, 0).map_err(|error| error.to_string())?;
+            let online = |r: &Record| r.boot_ns >= cut_ns && r.code == "group-online";
+            if records.iter().any(online) { Ok(records) } else { Err("only others".into()) }
+        })?;
         let since = |code: &str, about: &str| {
             let fits = |r: &&Record| {
                 r.boot_ns >= cut_ns && r.code == code && r.to_string().contains(about)
