@@ -272,9 +272,10 @@ fn a_new_node_service_adopts() {
     assert!(life.lives(), "it was restarted");
 }
 
-/// Guard, monitor and one init, also when built without optimisation.
+/// What guard, monitor and one init keep for themselves. Their code comes on top, and is measured
+/// by `bench idle` on the optimised program.
 fn the_processes_stay_small() {
-    const KIB_MAX: u64 = 16 << 10;
+    const KIB_MAX: u64 = 2 << 10;
     let mut world = World::start();
     let mut life = world.witness("life");
     let script = world.script(STAY, &[]);
@@ -282,9 +283,9 @@ fn the_processes_stay_small() {
     life.wait_for_life();
     let guard = world.guard.id().cast_signed();
     let init = children(guard).into_iter().find(|pid| name(*pid).contains("as-init")).unwrap();
-    let parts = [guard, world.monitor_pid(), init].map(resident_kib);
+    let parts = [guard, world.monitor_pid(), init].map(anonymous_kib);
     let total: u64 = parts.iter().sum();
-    println!("guard, monitor, init: {parts:?} KiB resident");
+    println!("guard, monitor, init: {parts:?} KiB of their own");
     assert!(total <= KIB_MAX, "{total} KiB");
 }
 
@@ -297,8 +298,8 @@ fn name(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
-fn resident_kib(pid: i32) -> u64 {
+fn anonymous_kib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
