@@ -236,25 +236,35 @@ fn disk_path_that_fails_moves_the_group() {
 
 #[test]
 fn disk_goes_with_its_guard() {
-    let Some(books) = Books::open("disk-guard") else { return };
-    for _ in 0..rounds() {
-        let owner = books.settled();
-        let epoch = books.world.group(owner, GROUP).epoch;
-        let guard = e2e::processes::find(&books.world, owner, e2e::processes::Role::Guard);
-        let killed_ns = boot_ns();
-        e2e::processes::signal(guard, rustix::process::Signal::KILL);
-        let heir = wait("the group is online in a new epoch", || {
-            let group = books.world.group(other(owner), GROUP);
-            let online = group.state.word() == "online" && group.epoch > epoch;
-            if online { group.owner.ok_or_else(String::new) } else { Err(format!("{group:?}")) }
-        });
-        let first_ns = books.written_after(heir, killed_ns);
-        let ms = (first_ns - killed_ns) / 1_000_000;
-        tell(&format!("{heir} writes {ms} ms after the guard of {owner} was killed"));
-        books.judge(heir);
-        let gone = || heir == owner || !mounted(&books.world, owner);
-        until("nothing is mounted where it does not run", gone);
+    let mut left = rounds();
+    while left > 0 {
+        let Some(books) = Books::open("disk-guard") else { return };
+        let here = left.min(GUARDS_PER_LAB);
+        (0..here).for_each(|_| kill_the_owners_guard(&books));
+        left -= here;
     }
+}
+
+/// A fifth end within 10 s is one too many for PID 1 of a node, as it is for systemd.
+const GUARDS_PER_LAB: usize = 4;
+
+fn kill_the_owners_guard(books: &Books) {
+    let owner = books.settled();
+    let epoch = books.world.group(owner, GROUP).epoch;
+    let guard = e2e::processes::find(&books.world, owner, e2e::processes::Role::Guard);
+    let killed_ns = boot_ns();
+    e2e::processes::signal(guard, rustix::process::Signal::KILL);
+    let heir = wait("the group is online in a new epoch", || {
+        let group = books.world.group(other(owner), GROUP);
+        let online = group.state.word() == "online" && group.epoch > epoch;
+        if online { group.owner.ok_or_else(String::new) } else { Err(format!("{group:?}")) }
+    });
+    let first_ns = books.written_after(heir, killed_ns);
+    let ms = (first_ns - killed_ns) / 1_000_000;
+    tell(&format!("{heir} writes {ms} ms after the guard of {owner} was killed"));
+    books.judge(heir);
+    let gone = || heir == owner || !mounted(&books.world, owner);
+    until("nothing is mounted where it does not run", gone);
 }
 
 #[test]
