@@ -35,7 +35,8 @@
 //!          eight sectors of one write. Not covered by the check.
 //!
 //!  superblock content   first sector: ring bytes, snapshot bytes, oldest life, start place,
-//!                       start record.  last sector: snapshot slot, life, id, covers, length
+//!                       start record, place at which the life began.
+//!                       last sector: snapshot slot, life, id, covers, length
 //!  record content       per record: length (32 bits), bytes; cut into blocks of 3952 bytes
 //!  snapshot slot        chunks of 64 KiB (the last one shorter): magic "stjs" · format · life ·
 //!                       counter · id · index · content bytes (48 in all), content, check 16
@@ -51,8 +52,10 @@
 //! the ring at `at mod ring blocks`, so a block of an earlier round never fits where it lies.
 //!
 //! *Life.* One span of writing: the epoch on shared media, the number of openings in the own log.
-//! The superblock that begins a life is durable before its first append goes out, and lives never
-//! fall along the log. So whatever a crash left behind the end cannot join what is written later.
+//! The superblock that begins a life is durable before its first append goes out and names the
+//! place where it begins. Below that place everything was there when it began, so what is missing
+//! is damage; from there on only this life counts, so whatever a crash left behind the end cannot
+//! join what is written later, not even where that is torn as well.
 //!
 //! *Batch.* All records of one append (R10: HardState and entries of one Ready are one record).
 //! It counts only if all its blocks are valid, and always starts in a fresh block: nothing that

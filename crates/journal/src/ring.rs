@@ -112,7 +112,7 @@ impl RingReader {
     }
 
     fn take_block(&mut self, block: &[u8], seal: &Seal) -> Result<(), Break> {
-        let lives = (self.last_life, self.superblock.life);
+        let lives = self.lives_here();
         let opened = Head::peek(block).and_then(|head| {
             let in_reach = head.kind == Kind::Records && (lives.0..=lives.1).contains(&head.life);
             if !in_reach || head.at != self.at {
@@ -128,10 +128,21 @@ impl RingReader {
             return Err(Break { at: self.at, damage: Damage::Changed });
         }
         let cut_at = self.end_at();
+        if cut_at < self.superblock.life_at {
+            let later_offset = self.area.superblock_offset(self.superblock.generation);
+            return Err(Break { at: cut_at, damage: Damage::Lost { later_offset } });
+        }
         self.is_torn = self.pending.is_some() || touched(block, self.at, lives, self.mark);
         self.pending = None;
         self.cut_at = Some(cut_at);
         self.take_evidence(block, cut_at, seal)
+    }
+
+    /// First and last life whose blocks count at the place to look at. What an older life left
+    /// behind its end stays there until it is overwritten, perhaps in parts: it never counts.
+    fn lives_here(&self) -> (u64, u64) {
+        let Superblock { life, life_at, .. } = self.superblock;
+        if self.at < life_at { (self.last_life, life.saturating_sub(1)) } else { (life, life) }
     }
 
     fn take_part(&mut self, head: Head, content: Vec<u8>) -> Result<(), Break> {

@@ -24,6 +24,8 @@ pub(crate) struct Superblock {
     pub(crate) life: u64,
     /// Oldest life of which the ring may hold a valid block.
     pub(crate) oldest_life: u64,
+    /// Log place at which `life` began: below it older lives wrote, from it on nobody else counts.
+    pub(crate) life_at: u64,
     /// Log place of the first block that counts, and the sequence number of its first record.
     pub(crate) start_at: u64,
     pub(crate) start_seq: u64,
@@ -50,6 +52,7 @@ impl Superblock {
         put(&mut content, 16, &self.oldest_life.to_le_bytes());
         put(&mut content, 24, &self.start_at.to_le_bytes());
         put(&mut content, 32, &self.start_seq.to_le_bytes());
+        put(&mut content, 40, &self.life_at.to_le_bytes());
         if let Some(place) = self.snapshot {
             let slot: u64 = match place.slot {
                 SnapshotSlot::First => 1,
@@ -116,6 +119,7 @@ impl Superblock {
             oldest_life: u64_at(&content, 16),
             start_at: u64_at(&content, 24),
             start_seq: u64_at(&content, 32),
+            life_at: u64_at(&content, 40),
             snapshot,
         };
         if superblock.is_possible(area, planted) {
@@ -127,7 +131,7 @@ impl Superblock {
 
     /// Bounds that keep all later arithmetic in range, whoever made the block.
     fn is_possible(&self, area: &Area, planted: Planted) -> bool {
-        let numbers = [self.generation, self.life, self.start_at, self.start_seq];
+        let numbers = [self.generation, self.life, self.life_at, self.start_at, self.start_seq];
         let place_fits = |place: &SnapshotPlace| {
             place.len <= area.snapshot_limit_bytes() && place.covers < NUMBER_END
         };

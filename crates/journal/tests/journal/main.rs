@@ -5,6 +5,7 @@ mod bit_flips;
 mod copies;
 mod disk;
 mod limits;
+mod lives;
 mod model;
 #[cfg(feature = "planted")]
 mod planted;
