@@ -15,7 +15,6 @@ use stead_model::record::Level;
 use stead_model::request::Answer;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{LogIndex, NodeId, RequestId, Span, Time};
-use tokio::sync::watch;
 
 use crate::board::Board;
 use crate::clock;
@@ -26,6 +25,7 @@ use crate::monitors::{FromMonitor, Monitor};
 use crate::net::{Datagrams, Streams, Taken};
 use crate::records::Records;
 use crate::stall::Turning;
+use crate::threads::Serving;
 use crate::troubles::Trouble;
 use crate::wakers::{Waker, Wakers};
 
@@ -89,8 +89,8 @@ pub struct Service {
     pub(crate) known_troubles: BTreeSet<Trouble>,
     /// Since when no majority answers.
     pub(crate) lacks_since: Option<Time>,
-    /// Dropped with the service: ends the threads `streams` and `api`.
-    pub(crate) running: watch::Sender<()>,
+    /// The threads `streams` and `api`: joined when the service is dropped.
+    pub(crate) serving: Serving,
 }
 
 /// When what was done last, and is due next.

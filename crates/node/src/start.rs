@@ -11,7 +11,6 @@ use stead_model::config::NodeConfig;
 use stead_model::profile::Profile;
 use stead_model::record::Level;
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::board::Board;
 use crate::bootstrap::{self, BootstrapError, Paths};
@@ -24,6 +23,7 @@ use crate::net::{Datagrams, Peers, Reach, Streams, is_here, macs};
 use crate::records::Records;
 use crate::service::{Ending, Pace, Service};
 use crate::stall::Turning;
+use crate::threads::Serving;
 use crate::wakers::{Waker, Wakers};
 use crate::{clock, threads};
 
@@ -105,10 +105,10 @@ impl Service {
         let disks = disks(&paths, &config, &inbox)?;
         let priority = if signals { priority::claim() } else { Priority::not_asked() };
         let service = Incarnation(random());
-        let running = watch::Sender::new(());
+        let mut serving = Serving::new();
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
         let (datagrams, streams) =
-            transport(Peers::new(&config, service), &config, surroundings, running.subscribe())?;
+            transport(Peers::new(&config, service), &config, surroundings, &mut serving)?;
         note_start(&records, &config, &priority);
         let node = config.node;
         let turning = Turning::new(config.profile.timing().election);
@@ -140,7 +140,7 @@ impl Service {
             node,
             known_troubles: BTreeSet::new(),
             lacks_since: None,
-            running,
+            serving,
         };
         service.watch().map_err(system("waiting"))?;
         service.open_api(signals)?;
@@ -157,27 +157,24 @@ impl Service {
         Ok(())
     }
 
-    fn open_api(&self, signals: bool) -> Result<(), StartError> {
+    fn open_api(&mut self, signals: bool) -> Result<(), StartError> {
         let runtime = threads::runtime().map_err(system("a runtime"))?;
         let listener = {
             let _inside = runtime.enter();
             stead_api::bind(&self.api_path)?
         };
-        let (board, inbox) = (Arc::clone(&self.board), Arc::clone(&self.inbox));
-        let mut running = self.running.subscribe();
+        let (board, stop) = (Arc::clone(&self.board), Arc::clone(&self.inbox));
         let serve = async move {
-            let stop = Arc::clone(&inbox);
             tokio::select! {
                 () = stead_api::serve(listener, board) => {}
                 () = threads::told_to_stop(signals) => {
                     stop.push(Item::Stop);
-                    let _ = running.changed().await;
+                    std::future::pending().await
                 }
-                _ = running.changed() => {}
             }
         };
-        threads::start("api", Arc::clone(&self.inbox), move || runtime.block_on(serve))
-            .map_err(system("a thread"))
+        let surroundings = (Arc::clone(&self.inbox), runtime);
+        self.serving.start("api", surroundings, serve).map_err(system("a thread"))
     }
 }
 
@@ -195,7 +192,7 @@ fn transport(
     peers: Peers,
     config: &NodeConfig,
     (records, inbox): (Arc<Records>, Arc<Inbox>),
-    running: watch::Receiver<()>,
+    serving: &mut Serving,
 ) -> Result<(Datagrams, Streams), StartError> {
     for own in peers.networks.iter().filter(|n| !is_here(n.local)) {
         let text = format!(
@@ -211,7 +208,7 @@ fn transport(
     let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
     let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach))
         .map_err(system("a socket for heartbeats"))?;
-    let streams = Streams::start((peers, reach), (records, timing), inbox, running)
+    let streams = Streams::start((peers, reach), (records, timing), inbox, serving)
         .map_err(system("a thread"))?;
     Ok((datagrams, streams))
 }

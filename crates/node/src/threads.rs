@@ -3,7 +3,10 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::inbox::{Inbox, Item};
 
@@ -15,7 +18,7 @@ pub(crate) fn start(
     name: &str,
     inbox: Arc<Inbox>,
     body: impl FnOnce() + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     let own_name = name.to_owned();
     let guarded = move || {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
@@ -23,12 +26,53 @@ pub(crate) fn start(
             inbox.push(Item::Fatal(why));
         }
     };
-    Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(guarded)?;
-    Ok(())
+    Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(guarded)
+}
+
+/// Threads that serve others over sockets: they end with the service, and their sockets with them.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    running: watch::Sender<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Serving {
+    pub(crate) fn new() -> Self {
+        Self { running: watch::Sender::new(()), threads: Vec::new() }
+    }
+
+    /// Starts a thread that works until the end of the service at the latest.
+    pub(crate) fn start(
+        &mut self,
+        name: &str,
+        (inbox, runtime): (Arc<Inbox>, Runtime),
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let mut running = self.running.subscribe();
+        let until_the_end = async move {
+            tokio::select! {
+                () = work => {}
+                _ = running.changed() => {}
+            }
+        };
+        self.threads.push(start(name, inbox, move || runtime.block_on(until_the_end))?);
+        Ok(())
+    }
+}
+
+impl Drop for Serving {
+    /// Afterwards the addresses are free.
+    fn drop(&mut self) {
+        self.running.send_replace(());
+        for thread in self.threads.drain(..) {
+            // A panic was told when it happened.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// A runtime for one thread: no workers, no pool until somebody blocks.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()
 }
 

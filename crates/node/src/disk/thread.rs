@@ -48,7 +48,7 @@ impl DiskThread {
         let (queue, orders) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let worker = Worker { orders, waiting: Arc::clone(&waiting), inbox: Arc::clone(&inbox) };
-        threads::start(name, Arc::clone(&inbox), move || worker.run(medium))?;
+        threads::start(name, Arc::clone(&inbox), move || worker.run(medium)).map(drop)?;
         Ok(Self { queue, waiting, inbox })
     }
 

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use stead_model::NodeId;
 use stead_model::profile::Timing;
 use stead_model::wire::peer::PeerMessage;
-use tokio::sync::watch;
 
 use super::incoming::Incoming;
 use super::line::{Line, Surroundings};
 use super::{Peers, Reach};
 use crate::inbox::{Inbox, Item};
 use crate::records::Records;
-use crate::threads;
+use crate::threads::{self, Serving};
 
 /// The core thread's end of all streams.
 #[derive(Debug)]
@@ -25,12 +24,12 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Starts the thread; it ends when the sender of `running` is dropped.
+    /// Starts the thread.
     pub(crate) fn start(
         (peers, reach): (Arc<Peers>, Arc<Reach>),
         (records, timing): (Arc<Records>, Timing),
         inbox: Arc<Inbox>,
-        mut running: watch::Receiver<()>,
+        serving: &mut Serving,
     ) -> io::Result<Self> {
         let around = Surroundings { peers, reach: Arc::clone(&reach), records, timing };
         let mut lines: BTreeMap<NodeId, Vec<Arc<Line>>> = BTreeMap::new();
@@ -39,14 +38,8 @@ impl Streams {
         }
         let all: Vec<Arc<Line>> = lines.values().flatten().cloned().collect();
         let runtime = threads::runtime()?;
-        threads::start("streams", Arc::clone(&inbox), move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serve(all, around, inbox) => {}
-                    _ = running.changed() => {}
-                }
-            });
-        })?;
+        let work = serve(all, around, Arc::clone(&inbox));
+        serving.start("streams", (inbox, runtime), work)?;
         Ok(Self { reach, lines })
     }
 
@@ -120,7 +113,7 @@ mod tests {
         peers: Arc<Peers>,
         reach: Arc<Reach>,
         inbox: Arc<Inbox>,
-        _running: watch::Sender<()>,
+        _serving: Serving,
     }
 
     fn node(number: u16, port: u16, life: u64) -> Node {
@@ -130,10 +123,10 @@ mod tests {
         let inbox = Arc::new(Inbox::new().unwrap());
         let records = Arc::new(Records::in_memory(NodeId(number)));
         let known = (Arc::clone(&peers), Arc::clone(&reach));
-        let running = watch::Sender::new(());
-        let (own, until) = (Arc::clone(&inbox), running.subscribe());
-        let streams = Streams::start(known, (records, timing), own, until).unwrap();
-        Node { streams, peers, reach, inbox, _running: running }
+        let mut serving = Serving::new();
+        let own = Arc::clone(&inbox);
+        let streams = Streams::start(known, (records, timing), own, &mut serving).unwrap();
+        Node { streams, peers, reach, inbox, _serving: serving }
     }
 
     fn message(number: u64, bytes: usize) -> PeerMessage {
