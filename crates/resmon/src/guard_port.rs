@@ -46,6 +46,8 @@ pub struct Held {
     pub claim: Claim,
     /// Its kind.
     pub kind: ThingKind,
+    /// Process number of a program's init, as the guard sees it.
+    pub pid: Option<u32>,
     /// Whether it still acts.
     pub life: Life,
 }
@@ -287,16 +289,17 @@ impl State {
         match message {
             GuardToMonitor::Inventory(running) => {
                 for thing in running {
-                    let (claim, kind) = (thing.claim, thing.kind);
-                    self.things.insert(thing.instance, Held { claim, kind, life: Life::Started });
+                    let (claim, kind, pid) = (thing.claim, thing.kind, thing.pid);
+                    let held = Held { claim, kind, pid, life: Life::Started };
+                    self.things.insert(thing.instance, held);
                 }
                 Some(GuardNews::Inventory)
             }
-            GuardToMonitor::Admitted { request, instance, .. } => {
+            GuardToMonitor::Admitted { request, instance, pid } => {
                 let (claim, kind) = self.asked.remove(&request)?;
                 let resource = claim.resource.clone();
                 self.things.retain(|_, h| h.claim.resource != resource || h.is_of(&resource));
-                self.things.insert(instance, Held { claim, kind, life: Life::Admitted });
+                self.things.insert(instance, Held { claim, kind, pid, life: Life::Admitted });
                 self.answers.insert(request, Ok(instance));
                 None
             }

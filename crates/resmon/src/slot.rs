@@ -87,6 +87,12 @@ pub enum Output {
     Cancel,
     /// End all that the guard runs for it, whatever the type is doing.
     Terminate,
+    /// A time limit passed: find out what is being done at this moment, before anything of it is
+    /// ended, and hand it in as a notice.
+    Capture {
+        /// The call that is late.
+        call: CallNumber,
+    },
     /// Tell the node service.
     Report(ResourceReport),
 }

@@ -1,6 +1,7 @@
 //! The only place in the monitor that touches Linux besides sockets and files.
 
 pub(crate) mod block;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod clock;
 pub(crate) mod descriptor;

@@ -70,6 +70,8 @@ pub(crate) enum Heard {
     Returned { resource: ResourceId, call: CallNumber, result: Returned },
     /// A terminate ended.
     Terminated { resource: ResourceId, result: Result<(), String> },
+    /// A time limit passed: what was being done then.
+    Captured { resource: ResourceId, text: String },
     /// A type noticed something; `opening` tells an old one from the present one.
     Pushed { resource: ResourceId, opening: u64, pushed: Pushed },
 }
@@ -163,6 +165,10 @@ impl Monitor {
             }
             Heard::Terminated { resource, result } => {
                 self.feed(&resource, Input::Terminated(result));
+            }
+            Heard::Captured { resource, text } => {
+                let text = format!("what it did when its time was over: {text}");
+                self.feed(&resource, Input::Notice(text));
             }
             Heard::Pushed { resource, opening, pushed } => {
                 let seat = self.seats.get(&resource).filter(|seat| seat.opening == opening);

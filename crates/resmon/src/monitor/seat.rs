@@ -3,9 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::thread::gettid;
 use stead_model::order::{OnlineSpec, ResourceReport};
 use stead_model::resource::Health;
 use stead_model::wire::guard::Claim;
@@ -14,11 +16,14 @@ use stead_model::{Epoch, ResourceId};
 use super::{Heard, HeardSender, STACK_BYTES};
 use crate::bell::{Bell, Cancel};
 use crate::guard_port::GuardPort;
+use crate::host::capture::{self, Suspects};
 use crate::host::clock::boot_time;
 use crate::resource_type::{Call, ClusterMacs, Context, Fault, Notes, Push, ResourceType};
 use crate::slot::{CallNumber, Input, Output, Returned, Slot, Verb, Who};
 use crate::types;
 
+/// A kill waits this long for a look at what it kills; the look itself may hang.
+const CAPTURE_LIMIT: Duration = Duration::from_millis(300);
 /// The guard kills at once; this bounds the thread that waits for it.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
@@ -40,12 +45,23 @@ pub(super) struct Seat {
     pub(super) opening: u64,
     opened: Option<(Arc<dyn ResourceType>, Claim)>,
     /// The calls that have not returned, given up ones included.
-    running: Vec<(CallNumber, Cancel)>,
+    running: Vec<Running>,
+    /// The last look at what was being done.
+    captured: Arc<AtomicBool>,
+}
+
+/// A call that has not returned.
+struct Running {
+    call: CallNumber,
+    cancel: Cancel,
+    /// Number of its thread; 0 before that runs.
+    thread: Arc<AtomicI32>,
 }
 
 impl Seat {
     pub(super) fn new(slot: Slot) -> Self {
-        Self { slot, opening: 0, opened: None, running: Vec::new() }
+        let captured = Arc::new(AtomicBool::new(true));
+        Self { slot, opening: 0, opened: None, running: Vec::new(), captured }
     }
 
     /// The epoch of what is open.
@@ -54,7 +70,7 @@ impl Seat {
     }
 
     pub(super) fn call_returned(&mut self, call: CallNumber) {
-        self.running.retain(|(number, _)| *number != call);
+        self.running.retain(|running| running.call != call);
     }
 
     /// Lets the slot decide and does what it wants; gives what is to be reported.
@@ -71,6 +87,7 @@ impl Seat {
                 Output::Cancel => self.cancel_calls(),
                 Output::Call { call, verb } => self.call(desk, resource, call, verb),
                 Output::Terminate => self.terminate(desk, resource),
+                Output::Capture { call } => self.capture(desk, resource, call),
             }
         }
         if self.slot.is_offline() {
@@ -80,7 +97,7 @@ impl Seat {
     }
 
     fn cancel_calls(&self) {
-        self.running.iter().for_each(|(_, cancel)| cancel.ask());
+        self.running.iter().for_each(|running| running.cancel.ask());
     }
 
     /// Calls the type in a thread of its own. One that still runs is given up: it may hang.
@@ -89,10 +106,15 @@ impl Seat {
         let work = match self.prepare(desk, resource, &verb) {
             Ok((kind, claim)) => {
                 let cancel = Cancel::new(Arc::clone(&desk.bell));
-                self.running.push((call, cancel.clone()));
+                let thread = Arc::new(AtomicI32::new(0));
+                let own = Arc::clone(&thread);
+                self.running.push(Running { call, cancel: cancel.clone(), thread });
                 let guard = Arc::clone(&desk.guard);
                 let context = Call { first: is_first(&verb), claim, cancel };
-                Ok(move || perform(&*kind, &verb, &context, &guard))
+                Ok(move || {
+                    own.store(gettid().as_raw_nonzero().get(), Ordering::SeqCst);
+                    perform(&*kind, &verb, &context, &guard)
+                })
             }
             Err(fault) => Err(fault.into()),
         };
@@ -148,13 +170,38 @@ impl Seat {
         Ok((types::open(spec, context)?, Claim::from(who)))
     }
 
+    /// Looks, in a thread of its own, at what the call and the resource's programs do.
+    fn capture(&mut self, desk: &Desk, resource: &ResourceId, call: CallNumber) {
+        let late = self.running.iter().find(|running| running.call == call);
+        let thread = late.map(|late| late.thread.load(Ordering::SeqCst)).filter(|tid| *tid != 0);
+        let program = desk.guard.running(resource).and_then(|(_, held)| held.pid);
+        let roots = program.map(u32::cast_signed).into_iter().collect();
+        let suspects = Suspects { thread, roots };
+        let done = Arc::new(AtomicBool::new(false));
+        self.captured = Arc::clone(&done);
+        let bell = Arc::clone(&desk.bell);
+        let work = move || {
+            let text = capture::describe(&suspects);
+            done.store(true, Ordering::SeqCst);
+            bell.ring();
+            Captured(text)
+        };
+        let (sender, resource) = (desk.sender.clone(), resource.clone());
+        let tell = move |Captured(text)| {
+            drop(sender.send(Heard::Captured { resource: resource.clone(), text }));
+        };
+        in_thread(work, tell);
+    }
+
     /// Ends all that the guard runs for it. First every call is cancelled and the type closed,
     /// so that nothing new is admitted or added behind it.
     fn terminate(&mut self, desk: &Desk, resource: &ResourceId) {
         self.cancel_calls();
+        let (bell, captured) = (Arc::clone(&desk.bell), Arc::clone(&self.captured));
         let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
         let (guard, name) = (Arc::clone(&desk.guard), resource.clone());
         let work = move || {
+            bell.wait(Some(CAPTURE_LIMIT), || captured.load(Ordering::SeqCst).then_some(()));
             if let Some(kind) = kind {
                 drop(catch_unwind(AssertUnwindSafe(|| kind.close())));
             }
@@ -187,6 +234,15 @@ pub(super) fn in_thread<T: Troubled + 'static>(
 /// What can also say that it did not come about.
 pub(super) trait Troubled: Send {
     fn trouble(why: String) -> Self;
+}
+
+/// What a look came to.
+struct Captured(String);
+
+impl Troubled for Captured {
+    fn trouble(why: String) -> Self {
+        Self(format!("it is not known what it does: {why}"))
+    }
 }
 
 impl Troubled for Returned {

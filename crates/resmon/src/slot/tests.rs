@@ -58,6 +58,7 @@ fn words(out: &[Output]) -> String {
         }
         Output::Cancel => "cancel".into(),
         Output::Terminate => "terminate".into(),
+        Output::Capture { call } => format!("capture call{}", call.0),
         Output::Report(report) => {
             let outcome = match &report.outcome {
                 Outcome::Online => "online".into(),
@@ -135,7 +136,7 @@ fn a_start_that_takes_too_long_is_terminated() {
         vec![
             (0, online(1), "call1 online"),
             (999, Input::Deadline, ""),
-            (1000, Input::Deadline, "cancel; terminate"),
+            (1000, Input::Deadline, "capture call1; cancel; terminate"),
             (
                 1001,
                 Input::Terminated(Ok(())),
@@ -184,7 +185,7 @@ fn a_stop_that_fails_or_takes_too_long_goes_down_the_ladder() {
         serving(),
         vec![
             (20, order(2, Action::Offline), "call2 offline"),
-            (1020, Input::Deadline, "cancel; terminate"),
+            (1020, Input::Deadline, "capture call2; cancel; terminate"),
             (6020, Input::Deadline, "o2 e1 stop failed: it did not end when it was killed"),
             (6030, online(3), "o3 e1 stop failed: it could not be stopped before"),
             (7000, Input::Terminated(Ok(())), "o2 e1 offline"),
@@ -246,7 +247,7 @@ fn health_is_told_when_it_changes_and_unknown_when_a_check_hangs() {
             (15_010, Input::Deadline, "call4 looks alive"),
             (15_020, returned(4, bad), "o1 e1 Bad"),
             (20_010, Input::Deadline, "call5 looks alive"),
-            (25_010, Input::Deadline, "o1 e1 Unknown"),
+            (25_010, Input::Deadline, "capture call5; o1 e1 Unknown"),
         ],
     );
     // A hung check holds back other checks, but neither its late answer nor a stop.

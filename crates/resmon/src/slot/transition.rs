@@ -123,12 +123,14 @@ impl Slot {
 
     pub(super) fn late(&mut self, now: Time, out: &mut Vec<Output>) {
         match &mut self.state {
-            State::Starting { until, spec, .. } if *until <= now => {
+            State::Starting { call, until, spec } if *until <= now => {
+                out.push(Output::Capture { call: *call });
                 let limit = Span::from_millis(spec.pending_timeout_ms);
                 let why = format!("it did not come online within {} ms", limit.as_millis());
                 self.start_failed(now, Outcome::Failed(why), out);
             }
-            State::Stopping { until, .. } if *until <= now => {
+            State::Stopping { call, until } if *until <= now => {
+                out.push(Output::Capture { call: *call });
                 self.terminate(now, Outcome::Offline, out);
             }
             State::Terminating { until, then } if *until <= now => {
@@ -166,6 +168,7 @@ impl Slot {
             }
             Check::Running { call, since, .. } => {
                 watch.check = Check::Late { call };
+                out.push(Output::Capture { call });
                 watch.told = Health::Unknown;
                 let ms = now.since(since).as_millis();
                 let why = format!("a check has not answered for {ms} ms");

@@ -23,6 +23,7 @@ pub(crate) const ALL: &[Story] = stories![
     a_stalled_monitor_starts_nothing_after_its_lease,
     a_hard_stop_ends_all_within_the_grace,
     a_hang_hurts_only_its_own_resource,
+    a_time_limit_tells_what_was_being_done,
     a_repeated_order_is_answered_again,
     a_new_node_service_adopts,
     the_processes_stay_small,
@@ -247,6 +248,32 @@ fn a_hang_hurts_only_its_own_resource() {
     assert_eq!(world.ask("stays", Action::Offline), Outcome::Offline);
     assert!(world.status().admitted.is_empty());
     let _ = hung;
+}
+
+/// D23: a time limit that passes is told together with what the processes did at that moment.
+fn a_time_limit_tells_what_was_being_done() {
+    let mut world = World::start();
+    let mut life = world.witness("life");
+    let mut late = world.script(STAY, &[("check", "/bin/sleep 601")]);
+    late.pending_timeout_ms = 500;
+    let order = world.order("late", Action::Online(late));
+    life.wait_for_life();
+    let text = world.notice(order);
+    assert!(text.starts_with("what it did when its time was over: the monitor's call "), "{text}");
+    assert!(text.contains("`sleep` sleeps"), "the check is told: {text}");
+    assert!(text.contains("`sh` "), "the program is told: {text}");
+    assert!(matches!(world.answer(order), Outcome::Failed(_)));
+    assert!(!life.lives());
+
+    let mut deaf = world.script(&format!("trap '' TERM; {STAY}"), &[("stop-timeout", "600s")]);
+    deaf.pending_timeout_ms = 500;
+    assert_eq!(world.ask("deaf", Action::Online(deaf)), Outcome::Online);
+    life.wait_for_life();
+    let order = world.order("deaf", Action::Offline);
+    let text = world.notice(order);
+    assert!(text.contains("`sh` "), "{text}");
+    assert_eq!(world.answer(order), Outcome::Offline);
+    assert!(!life.lives());
 }
 
 fn a_repeated_order_is_answered_again() {

@@ -177,6 +177,18 @@ impl World {
         }
     }
 
+    /// The next notice about an order.
+    pub(crate) fn notice(&mut self, order: OrderId) -> String {
+        loop {
+            let report = self.report();
+            if let Outcome::Notice(text) = report.outcome
+                && report.order == order
+            {
+                return text;
+            }
+        }
+    }
+
     pub(crate) fn report(&mut self) -> ResourceReport {
         loop {
             if let MonitorToNode::Report(report) = self.to_monitor.next() {
