@@ -81,9 +81,13 @@ impl Seat {
         input: Input,
     ) -> Vec<ResourceReport> {
         let mut reports = Vec::new();
-        for output in self.slot.handle(boot_time(), input) {
+        let outputs = self.slot.handle(boot_time(), input);
+        let looks = outputs.iter().any(|output| matches!(output, Output::Capture { .. }));
+        for output in outputs {
             match output {
                 Output::Report(report) => reports.push(report),
+                // The terminate that follows cancels after the look: a cancelled stop may kill.
+                Output::Cancel if looks => {}
                 Output::Cancel => self.cancel_calls(),
                 Output::Call { call, verb } => self.call(desk, resource, call, verb),
                 Output::Terminate => self.terminate(desk, resource),
@@ -196,12 +200,13 @@ impl Seat {
     /// Ends all that the guard runs for it. First every call is cancelled and the type closed,
     /// so that nothing new is admitted or added behind it.
     fn terminate(&mut self, desk: &Desk, resource: &ResourceId) {
-        self.cancel_calls();
+        let cancels: Vec<Cancel> = self.running.iter().map(|call| call.cancel.clone()).collect();
         let (bell, captured) = (Arc::clone(&desk.bell), Arc::clone(&self.captured));
         let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
         let (guard, name) = (Arc::clone(&desk.guard), resource.clone());
         let work = move || {
             bell.wait(Some(CAPTURE_LIMIT), || captured.load(Ordering::SeqCst).then_some(()));
+            cancels.iter().for_each(Cancel::ask);
             if let Some(kind) = kind {
                 drop(catch_unwind(AssertUnwindSafe(|| kind.close())));
             }
