@@ -1,8 +1,8 @@
 //! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
-//! `group`, `resource`, `resource_type`, `change`, `order`, `note`, `request`, `reservation`,
-//! `view`, `record`, `reason`, and `wire` for what crosses a socket.
+//! `group`, `resource`, `resource_type`, `probe`, `server`, `change`, `order`, `note`, `request`,
+//! `reservation`, `view`, `record`, `reason`, and `wire` for what crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
@@ -12,6 +12,7 @@ pub mod group;
 pub mod ids;
 pub mod note;
 pub mod order;
+pub mod probe;
 pub mod profile;
 pub mod reason;
 pub mod record;
@@ -19,6 +20,7 @@ pub mod request;
 pub mod reservation;
 pub mod resource;
 pub mod resource_type;
+pub mod server;
 pub mod time;
 pub mod view;
 pub mod wire;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, GroupId, Incarnation, LeaseNumber, OrderId, ResourceId};
 use crate::resource::Health;
+use crate::server::VirtualServer;
 use crate::time::Time;
 
 /// An order to bring one resource online, take it offline, and so on.
@@ -59,6 +60,8 @@ pub struct OnlineSpec {
     pub is_alive_ms: u64,
     /// How long the transition may take, milliseconds.
     pub pending_timeout_ms: u64,
+    /// The virtual server that it stands on or, for a network name and an address, is part of.
+    pub server: VirtualServer,
     /// An administrator has just put it in service: a type that can looks whether a stranger has
     /// what it needs. Never in a failover.
     pub first: bool,

@@ -5,7 +5,9 @@
 
 use serde::Serialize;
 
+use crate::probe::Probe;
 use crate::reason::{Code, Reason};
+use crate::server;
 
 /// A resource type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
@@ -57,6 +59,14 @@ pub enum Form {
     Environment,
     /// `required` or `none`.
     Reservation,
+    /// What a health probe looks at, as in `tcp:5432` or `http:8080/health`.
+    Probe,
+    /// A host name without domain.
+    HostName,
+    /// A domain such as `example.org`.
+    Domain,
+    /// Addresses of DNS servers, separated by commas.
+    Servers,
 }
 
 const fn needed(name: &'static str, form: Form, about: &'static str) -> Property {
@@ -72,6 +82,12 @@ const fn optional(
     Property { name, about, form, required: false, default }
 }
 
+/// Name of the type of virtual addresses.
+pub const IP_ADDRESS: &str = "ip-address";
+/// Name of the type of host names of virtual servers.
+pub const NETWORK_NAME: &str = "network-name";
+/// The property that names the file with the key of DNS updates of a [`NETWORK_NAME`].
+pub const TSIG_KEY: &str = "tsig-key";
 /// Name of the type of shared disks.
 pub const PHYSICAL_DISK: &str = "physical-disk";
 /// The property that names the disk of a [`PHYSICAL_DISK`].
@@ -84,7 +100,7 @@ pub const RESERVATION: &str = "reservation";
 /// All built-in types.
 pub const BUILTIN: &[ResourceType] = &[
     ResourceType {
-        name: "ip-address",
+        name: IP_ADDRESS,
         about: "a virtual IP address that clients use",
         properties: &[
             needed(
@@ -164,6 +180,20 @@ pub const COMMON: &[Property] = &[
     optional("possible-owners", Form::Text, None, "nodes that may own it, as in `n1,n2`"),
 ];
 
+/// Properties that every resource may have: its health probe, kept only where given.
+pub const PROBE: &[Property] = &[
+    optional("probe", Form::Probe, None, "a health probe beside the checks of its type"),
+    optional("probe-interval", Form::Time, Some("10s"), "interval of the probe"),
+    optional("probe-timeout", Form::Time, Some("5s"), "a probe without an answer by then hangs"),
+    optional("probe-failures", Form::Number, Some("3"), "failures in a row that count"),
+    optional(
+        "probe-hang-fails",
+        Form::Flag,
+        Some("false"),
+        "whether a probe that hangs has failed; else health is unknown",
+    ),
+];
+
 /// Properties of a group.
 pub const GROUP: &[Property] = &[
     optional("preferred-owners", Form::Text, None, "nodes in order of preference, `n1,n2`"),
@@ -216,6 +246,10 @@ impl Property {
             Form::Signal => signal_number(value).is_some(),
             Form::Command => split_words(value).is_some_and(|w| !w.is_empty()),
             Form::Reservation => value == "required" || value == "none",
+            Form::Probe => Probe::parse(value).is_some(),
+            Form::HostName => server::is_host_name(value),
+            Form::Domain => server::is_domain(value),
+            Form::Servers => server::parse_servers(value).is_some(),
             Form::Environment => split_words(value)
                 .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
         };
@@ -242,6 +276,10 @@ impl Form {
             Self::Command => "a command with closed quotes",
             Self::Environment => "`NAME=VALUE` pairs",
             Self::Reservation => "`required` or `none`",
+            Self::Probe => "`tcp:[HOST:]PORT` or `http:[HOST:]PORT/PATH`, HOST an address",
+            Self::HostName => "up to 63 letters, digits and inner hyphens",
+            Self::Domain => "a domain such as `example.org`",
+            Self::Servers => "addresses such as `10.0.0.53` or `10.0.0.53:5353`, with commas",
         }
     }
 }
@@ -314,7 +352,7 @@ mod tests {
     #[test]
     fn every_default_fits_its_form() {
         let types = BUILTIN.iter().flat_map(|t| t.properties);
-        for property in types.chain(COMMON).chain(GROUP) {
+        for property in types.chain(COMMON).chain(PROBE).chain(GROUP) {
             if let Some(value) = property.default {
                 property.check(value).unwrap();
             }

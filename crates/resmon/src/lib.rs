@@ -5,12 +5,14 @@
 //!
 //! Reading order: [`slot`] decides (pure) what happens to one resource; [`resource_type`] is what
 //! a type must do; [`types`] are the built-in ones; [`monitor`] connects guard, node service and
-//! the threads in which types run; `host` is the only place that touches Linux.
+//! the threads in which types run, `prober` makes health probes; `host` is
+//! the only place that touches Linux.
 
 mod bell;
 mod guard_port;
 mod host;
 pub mod monitor;
+mod prober;
 mod reservation;
 pub mod resource_type;
 pub mod slot;

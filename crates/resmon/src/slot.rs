@@ -22,6 +22,7 @@ mod tests;
 mod transition;
 
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
+use stead_model::probe::ProbePlan;
 use stead_model::resource::Health;
 use stead_model::{Epoch, GroupId, LeaseNumber, OrderId, ResourceId, Span, Time};
 
@@ -52,6 +53,8 @@ pub enum Input {
     Notice(String),
     /// What another resource of the group stands on may be at fault: look before it is time.
     Look,
+    /// Its health probe says something else than before.
+    Probed(Health, String),
     /// Another node service took over: it knows nothing of earlier orders.
     NewService,
     /// The same node service connected again and may have missed the last answer.
@@ -180,8 +183,16 @@ struct Watch {
     looks_at: Time,
     is_at: Time,
     check: Check,
+    /// What the checks said last.
+    checked: Option<Finding>,
+    /// The health probe attached to it, and what it said last.
+    probe: Option<ProbePlan>,
+    probed: Option<Finding>,
     told: Health,
 }
+
+/// What a check or a probe says, with a detail for people.
+type Finding = (Health, String);
 
 #[derive(Clone, Debug)]
 enum Check {
@@ -229,6 +240,7 @@ impl Slot {
             Input::Ended(how) => self.ended(now, how, &mut out),
             Input::Failed(why) => self.failed(now, why, &mut out),
             Input::Look => self.look_soon(now),
+            Input::Probed(health, detail) => self.probed(health, detail, &mut out),
             Input::Notice(text) => self.report(Outcome::Notice(text), &mut out),
             Input::NewService => {
                 (self.order, self.queued, self.answer) = (None, None, None);
@@ -248,6 +260,20 @@ impl Slot {
             | State::Terminating { until, .. } => Some(*until),
             State::Online(watch) => Some(watch.next()),
             State::Offline | State::Unwatched | State::Stuck { .. } => None,
+        }
+    }
+
+    /// The health probe that shall be made now.
+    #[must_use]
+    pub const fn probe(&self) -> Option<&ProbePlan> {
+        match &self.state {
+            State::Online(watch) => watch.probe.as_ref(),
+            State::Offline
+            | State::Unwatched
+            | State::Starting { .. }
+            | State::Stopping { .. }
+            | State::Terminating { .. }
+            | State::Stuck { .. } => None,
         }
     }
 
@@ -275,8 +301,26 @@ impl Watch {
             looks_at: now + looks_every,
             is_at: now + is_every,
             check: Check::None,
+            checked: None,
+            probe: ProbePlan::of(&spec.properties).map(|p| p.at(spec.server.addresses.first())),
+            probed: None,
             told: Health::Unknown,
         }
+    }
+
+    /// Whoever orders it again may not know what was found, and may want other intervals or
+    /// another probe.
+    fn ordered_again(&mut self, now: Time, spec: &OnlineSpec) {
+        let new = Self::new(now, spec);
+        if self.probe != new.probe {
+            (self.probe, self.probed) = (new.probe, None);
+        }
+        if (self.looks_every, self.is_every) != (new.looks_every, new.is_every) {
+            (self.looks_every, self.is_every) = (new.looks_every, new.is_every);
+            (self.looks_at, self.is_at) = (new.looks_at, new.is_at);
+        }
+        self.pending = new.pending;
+        self.told = Health::Unknown;
     }
 
     /// When a check begins or is late. One that is late holds the next ones back.

@@ -1,6 +1,7 @@
 //! Resource types and their properties.
 
 use serde::{Deserialize, Serialize};
+use stead_model::resource_type::{BUILTIN, COMMON, PROBE};
 
 use super::{Table, facts};
 
@@ -35,7 +36,7 @@ pub(crate) fn resource_types(types: &[TypeEntry]) -> String {
 
 /// What a value of this form looks like; a form this program does not know keeps its name.
 fn words(form: &str) -> String {
-    let known = stead_model::resource_type::BUILTIN.iter().flat_map(|kind| kind.properties);
+    let known = BUILTIN.iter().flat_map(|kind| kind.properties);
     let mut forms = known.map(|property| property.form);
     let found = forms.find(|known| format!("{known:?}").to_lowercase() == form);
     found.map_or_else(|| form.to_owned(), |known| known.words().to_owned())
@@ -54,7 +55,7 @@ pub(crate) fn resource_type(entry: &TypeEntry) -> String {
         let (name, form) = (property.name.clone(), words(&property.form));
         table.row(vec![name, default, form, property.about.clone()]);
     }
-    for property in stead_model::resource_type::COMMON {
+    for property in COMMON.iter().chain(PROBE) {
         let (form, default) = (property.form.words(), property.default.unwrap_or("-"));
         table.row(vec![property.name.into(), default.into(), form.into(), property.about.into()]);
     }

@@ -6,8 +6,8 @@
 //! owners report them.
 //!
 //! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
-//! requests), `barrier` (R7), `size`, `snapshot`, `properties`, `disks` and `validate` (what
-//! an administrator may ask for).
+//! requests), `barrier` (R7), `size`, `snapshot`, `properties`, `disks`, `servers` and
+//! `validate` (what an administrator may ask for).
 //!
 //! Invariants
 //! - I-AGREE: equal applied index means equal digest.
@@ -22,6 +22,7 @@ pub mod apply;
 pub mod barrier;
 mod disks;
 pub mod properties;
+pub(crate) mod servers;
 pub mod size;
 pub mod snapshot;
 pub mod tree;

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::NodeId;
 use stead_model::group::GroupPolicy;
+use stead_model::probe::ProbePlan;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
-use stead_model::resource_type::{COMMON, GROUP, Property, ResourceType, parse_time_ms};
+use stead_model::resource_type::{COMMON, GROUP, PROBE, Property, ResourceType, parse_time_ms};
 
 use super::apply::FAILOVERS_MAX;
 
@@ -39,12 +40,15 @@ pub fn set_resource(
         if let Some(property) = COMMON.iter().find(|p| p.name == name) {
             let value = value.as_deref().or(property.default);
             set_common(resource, property, value, nodes)?;
+        } else if let Some(property) = PROBE.iter().find(|p| p.name == name) {
+            set_typed(&mut resource.properties, property, value.as_deref())?;
         } else if let Some(property) = kind.properties.iter().find(|p| p.name == name) {
             set_typed(&mut resource.properties, property, value.as_deref())?;
         } else {
             return Err(unknown(name, kind));
         }
     }
+    ProbePlan::check(&resource.properties)?;
     complete(resource, kind)
 }
 
@@ -226,8 +230,9 @@ fn out_of_range(property: &str, range: String) -> Reason {
 }
 
 fn unknown(name: &str, kind: &ResourceType) -> Reason {
-    Reason::new(Code::NotFound, format!("type `{}` has no property `{name}`", kind.name))
-        .hint(format!("known are {}, {}", listed(kind.properties), listed(COMMON)))
+    Reason::new(Code::NotFound, format!("type `{}` has no property `{name}`", kind.name)).hint(
+        format!("known are {}, {}, {}", listed(kind.properties), listed(COMMON), listed(PROBE)),
+    )
 }
 
 /// A property of the tables that this version does not map: a bug, not the administrator's fault.

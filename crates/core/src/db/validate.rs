@@ -17,7 +17,7 @@ use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::properties::{self, Settings};
-use super::{Db, disks, size, tree};
+use super::{Db, disks, servers, size, tree};
 
 /// The group of that name.
 ///
@@ -82,7 +82,11 @@ pub(crate) fn delete_group(db: &Db, id: &GroupId) -> Result<Change, Reason> {
 }
 
 pub(crate) fn set_group_desired(db: &Db, id: &GroupId, desired: Desired) -> Result<Change, Reason> {
-    group(db, id)?;
+    let group = group(db, id)?;
+    if desired == Desired::Online {
+        let wanted = tree::wanted(&group.resources);
+        servers::check_online(&group.resources, &wanted.iter().collect::<Vec<_>>())?;
+    }
     Ok(Change::SetGroupDesired { group: id.clone(), desired })
 }
 
@@ -127,6 +131,7 @@ pub(crate) fn create_resource(
     properties::set_resource(&mut resource, kind, &settings, nodes)?;
     check_address(db, &resource)?;
     disks::check(db, new.group, &resource)?;
+    servers::check(db, &resource)?;
     Ok(Change::CreateResource { group: new.group.clone(), resource })
 }
 
@@ -142,6 +147,7 @@ pub(crate) fn set_resource(
     properties::set_resource(&mut resource, kind, settings, nodes)?;
     check_address(db, &resource)?;
     disks::check(db, &group.id, &resource)?;
+    servers::check(db, &resource)?;
     Ok(Change::SetResource {
         resource: id.clone(),
         properties: resource.properties,
@@ -181,6 +187,9 @@ pub(crate) fn set_resource_desired(
                 .hint(format!("bring that online first: `resource online {below}`")));
         }
     }
+    if desired == Desired::Online {
+        servers::check_online(&group.resources, &[id])?;
+    }
     Ok(Change::SetResourceDesired { resource: id.clone(), desired })
 }
 
@@ -210,6 +219,7 @@ pub(crate) fn set_dependencies(
     if tree::has_cycle(&resources) {
         return Err(refused().because("the dependencies would go in a circle"));
     }
+    servers::check_dependencies(&resources, id)?;
     Ok(Change::SetDependencies { resource: id.clone(), depends_on: on.clone() })
 }
 

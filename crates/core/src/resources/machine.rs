@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 use stead_model::order::{Action, OnlineSpec};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
+use stead_model::server::VirtualServer;
 use stead_model::{Epoch, LeaseNumber, OrderId, Span, Time};
 
 /// How long an order to terminate may take until it counts as failed.
@@ -237,9 +238,9 @@ impl Machine {
     }
 
     /// It was ordered to start.
-    pub fn started(&mut self, call: Call, config: ResourceConfig) -> Action {
+    pub fn started(&mut self, call: Call, config: ResourceConfig, server: VirtualServer) -> Action {
         let first = call.epoch <= config.new_in && self.served.as_ref() != Some(&config.properties);
-        let action = Action::Online(OnlineSpec { first, ..spec(&config) });
+        let action = Action::Online(OnlineSpec { first, server, ..spec(&config) });
         self.state = State::Starting(Some(call));
         self.health = Health::Unknown;
         self.failing = None;
@@ -248,8 +249,8 @@ impl Machine {
     }
 
     /// A monitor was asked to watch it, in the call's epoch.
-    pub fn adopted(&mut self, call: Call, config: ResourceConfig) -> Action {
-        let action = Action::Adopt(spec(&config));
+    pub fn adopted(&mut self, call: Call, config: ResourceConfig, server: VirtualServer) -> Action {
+        let action = Action::Adopt(OnlineSpec { server, ..spec(&config) });
         self.state = State::Online(Watch::Asked(call));
         self.health = Health::Unknown;
         self.running = Some(config);
@@ -298,7 +299,7 @@ impl Machine {
     }
 }
 
-/// What the monitor needs to run a resource.
+/// What the monitor needs to run a resource, but for the virtual server that it stands on.
 #[must_use]
 pub fn spec(config: &ResourceConfig) -> OnlineSpec {
     OnlineSpec {
@@ -307,6 +308,7 @@ pub fn spec(config: &ResourceConfig) -> OnlineSpec {
         looks_alive_ms: config.policy.looks_alive_ms,
         is_alive_ms: config.policy.is_alive_ms,
         pending_timeout_ms: config.policy.pending_timeout_ms,
+        server: VirtualServer::default(),
         first: false,
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use stead_model::order::{Action, ResourceOrder};
+use stead_model::probe::is_of_probe;
 use stead_model::resource::ResourceConfig;
 use stead_model::{LeaseNumber, OrderId, ResourceId, Span, Time};
 
@@ -17,7 +18,7 @@ use super::holding::Holding;
 use super::machine::{
     Call, Happened, How, Machine, State, Stop, TERMINATE_LIMIT, Then, Watch, spec,
 };
-use crate::db::tree;
+use crate::db::{servers, tree};
 
 /// A resource that must leave the node and could not be stopped so often stops the whole node.
 pub const FENCE_AFTER: u32 = 3;
@@ -114,8 +115,13 @@ fn must_go_down(holding: &Holding) -> BTreeSet<ResourceId> {
 
 /// Whether it runs with other properties than the database has now.
 fn is_changed(machine: &Machine, config: &ResourceConfig) -> bool {
-    let differs = |r: &ResourceConfig| r.kind != config.kind || r.properties != config.properties;
+    let differs = |r: &ResourceConfig| r.kind != config.kind || !own(r).eq(own(config));
     machine.running.as_ref().is_some_and(differs)
+}
+
+/// The properties that a resource runs with; its probe may be changed while it does.
+fn own(config: &ResourceConfig) -> impl Iterator<Item = (&String, &String)> {
+    config.properties.iter().filter(|(name, _)| !is_of_probe(name))
 }
 
 /// Whether nothing runs that depends on it, by what was started or by what the database has now.
@@ -203,14 +209,15 @@ fn order(holding: &mut Holding, id: &ResourceId, step: Step, desk: &mut Desk<'_>
     let Some(lease) = desk.lease else { return };
     let (group, epoch) = (holding.group().clone(), holding.epoch());
     let config = holding.resources.get(id).cloned();
+    let server = servers::of(&holding.resources, id);
     let Some(machine) = holding.machines.get_mut(id) else { return };
     *desk.order_last = desk.order_last.next();
     let order = *desk.order_last;
     let due = desk.now + limit(&step, config.as_ref().or(machine.running.as_ref()));
     let call = Call { order, lease, epoch, due };
     let action: Action = match (step, config) {
-        (Step::Start, Some(config)) => machine.started(call, config),
-        (Step::Adopt, Some(config)) => machine.adopted(call, config),
+        (Step::Start, Some(config)) => machine.started(call, config, server),
+        (Step::Adopt, Some(config)) => machine.adopted(call, config, server),
         (Step::Stop(stop), _) => machine.stopped(call, stop),
         (Step::Start | Step::Adopt, None) => return,
     };

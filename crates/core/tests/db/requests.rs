@@ -80,6 +80,8 @@ fn wrong_resources_are_refused_with_what_is_right() {
         ("dummy", &[("restart-threshold", "-1")], Code::Invalid, "it must be a whole number"),
         ("dummy", &[("possible-owners", "n9")], Code::NotFound, "names n9, which is not in"),
         ("dummy", &[("possible-owners", "n1,n1")], Code::Invalid, "names n1 twice"),
+        ("dummy", &[("probe", "udp:53")], Code::Invalid, "cannot be `udp:53`: it must be `tcp:"),
+        ("dummy", &[("probe-timeout", "1s")], Code::Invalid, "the resource has no probe"),
         ("dummy", &[("possible-owners", "bob")], Code::Invalid, "`bob` is no node"),
     ];
     for (kind, given, code, text) in cases {
@@ -87,6 +89,22 @@ fn wrong_resources_are_refused_with_what_is_right() {
         assert_eq!(reason.code, *code, "{reason}");
         assert!(reason.to_string().contains(text), "{reason}");
     }
+}
+
+/// Only what was given is kept: a resource without a probe is what it was.
+#[test]
+fn a_probe_is_kept_as_given_and_can_be_taken_away() {
+    let db = two_groups();
+    let made = created(&db, &new("dummy", &[("probe", "tcp:80"), ("probe-failures", "1")]));
+    let of_probe = made.properties.iter().filter(|(name, _)| name.starts_with("probe"));
+    assert_eq!(of_probe.count(), 2);
+    let properties = settings(&[("probe", None)]);
+    let request = Request::SetResource { resource: "httpd".into(), properties };
+    let Decision::Propose(Change::SetResource { properties, .. }) = ask(&db, &request).unwrap()
+    else {
+        panic!("it was not proposed");
+    };
+    assert!(properties.keys().all(|name| !name.starts_with("probe")));
 }
 
 #[test]

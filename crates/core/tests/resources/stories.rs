@@ -353,6 +353,22 @@ fn changed_intervals_are_told_to_the_monitor_without_a_stop() {
     assert!(bench.waiting().is_empty());
 }
 
+/// A probe is attached to what runs: the monitor is told, and nothing stops.
+#[test]
+fn a_changed_probe_is_told_to_the_monitor_without_a_stop() {
+    let mut bench = running();
+    let policy = ResourcePolicy::default();
+    for properties in [BTreeMap::from([("probe".to_owned(), "tcp:80".to_owned())]), BTreeMap::new()]
+    {
+        let (resource, policy) = ("name".into(), policy.clone());
+        let change = Change::SetResource { resource, properties, policy, possible_owners: None };
+        bench.apply(vec![change]);
+        assert_eq!(bench.waiting(), ["adopt name"]);
+        bench.run();
+        assert_eq!(bench.online().len(), 3);
+    }
+}
+
 #[test]
 fn a_deleted_resource_is_taken_offline_and_forgotten() {
     let mut bench = running();

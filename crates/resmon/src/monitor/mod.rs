@@ -31,6 +31,7 @@ use stead_netlink::Mac;
 use crate::bell::Bell;
 use crate::guard_port::{GuardNews, GuardPort};
 use crate::host::{clock::boot_time, descriptor};
+use crate::prober::{Found, Prober};
 use crate::resource_type::Pushed;
 use crate::slot::{CallNumber, Input, Returned, Slot};
 use crate::types;
@@ -74,6 +75,8 @@ pub(crate) enum Heard {
     Captured { resource: ResourceId, text: String },
     /// A type noticed something; `opening` tells an old one from the present one.
     Pushed { resource: ResourceId, opening: u64, pushed: Pushed },
+    /// A health probe found something new.
+    Probed(Found),
 }
 
 struct Monitor {
@@ -109,7 +112,9 @@ fn start(root: PathBuf) -> io::Result<Monitor> {
     })?;
     guard.hello()?;
     let (nodes, notes) = (Arc::default(), Arc::default());
-    let desk = Desk { guard, nodes, notes, root, bell, sender };
+    let found = sender.clone();
+    let prober = Prober::new(Arc::new(move |it| drop(found.send(Heard::Probed(it)))));
+    let desk = Desk { guard, nodes, notes, root, bell, sender, prober };
     let inventory = Inventory::Awaited(None);
     Ok(Monitor { seats: BTreeMap::new(), desk, heard, node: None, service: None, inventory })
 }
@@ -174,6 +179,11 @@ impl Monitor {
                 let seat = self.seats.get(&resource).filter(|seat| seat.opening == opening);
                 if let Some(epoch) = seat.map(Seat::epoch) {
                     self.pushed(resource, epoch, pushed);
+                }
+            }
+            Heard::Probed(Found { resource, token, health, detail }) => {
+                if self.seats.get(&resource).is_some_and(|seat| seat.probing == token) {
+                    self.feed(&resource, Input::Probed(health, detail));
                 }
             }
         }

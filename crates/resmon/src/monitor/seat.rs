@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::thread::gettid;
 use stead_model::order::{OnlineSpec, ResourceReport};
+use stead_model::probe::ProbePlan;
 use stead_model::resource::Health;
 use stead_model::wire::guard::Claim;
 use stead_model::{Epoch, ResourceId};
@@ -18,6 +19,7 @@ use crate::bell::{Bell, Cancel};
 use crate::guard_port::GuardPort;
 use crate::host::capture::{self, Suspects};
 use crate::host::clock::boot_time;
+use crate::prober::{Found, Prober};
 use crate::resource_type::{Call, ClusterMacs, Context, Fault, Notes, Push, ResourceType};
 use crate::slot::{CallNumber, Input, Output, Returned, Slot, Verb, Who};
 use crate::types;
@@ -36,6 +38,7 @@ pub(super) struct Desk {
     pub(super) root: PathBuf,
     pub(super) bell: Arc<Bell>,
     pub(super) sender: HeardSender,
+    pub(super) prober: Prober,
 }
 
 /// One resource.
@@ -48,6 +51,9 @@ pub(super) struct Seat {
     running: Vec<Running>,
     /// The last look at what was being done.
     captured: Arc<AtomicBool>,
+    /// The probe that is being made, and how often there was another one.
+    probe: Option<ProbePlan>,
+    pub(super) probing: u64,
 }
 
 /// A call that has not returned.
@@ -60,8 +66,15 @@ struct Running {
 
 impl Seat {
     pub(super) fn new(slot: Slot) -> Self {
-        let captured = Arc::new(AtomicBool::new(true));
-        Self { slot, opening: 0, opened: None, running: Vec::new(), captured }
+        Self {
+            slot,
+            opening: 0,
+            opened: None,
+            running: Vec::new(),
+            captured: Arc::new(AtomicBool::new(true)),
+            probe: None,
+            probing: 0,
+        }
     }
 
     /// The epoch of what is open.
@@ -97,7 +110,23 @@ impl Seat {
         if self.slot.is_offline() {
             self.opened = None;
         }
+        self.settle_probe(desk, resource);
         reports
+    }
+
+    /// Has the probe made that the slot wants now.
+    fn settle_probe(&mut self, desk: &Desk, resource: &ResourceId) {
+        if self.slot.probe() == self.probe.as_ref() {
+            return;
+        }
+        self.probe = self.slot.probe().cloned();
+        self.probing += 1;
+        let Some(plan) = self.probe.clone() else { return desk.prober.forget(resource.clone()) };
+        if let Err(why) = desk.prober.watch(resource.clone(), self.probing, plan) {
+            let detail = format!("its probe cannot be made: {why}");
+            let (resource, token, health) = (resource.clone(), self.probing, Health::Unknown);
+            drop(desk.sender.send(Heard::Probed(Found { resource, token, health, detail })));
+        }
     }
 
     fn cancel_calls(&self) {

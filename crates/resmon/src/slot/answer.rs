@@ -1,7 +1,6 @@
 //! Orders: begun, queued or answered at once.
 
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
-use stead_model::resource::Health;
 use stead_model::{OrderId, Span, Time};
 
 use super::{Output, Slot, State, TERMINATE_LIMIT, Verb, Watch, Who, starts};
@@ -35,8 +34,9 @@ impl Slot {
             State::Unwatched if same => self.start(now, order, out),
             State::Starting { .. } if same => self.order = Some(order.order),
             State::Online(watch) if same => {
-                // Whoever orders may not know what the checks found.
-                watch.told = Health::Unknown;
+                if let Action::Online(spec) | Action::Adopt(spec) = &order.action {
+                    watch.ordered_again(now, spec);
+                }
                 self.order = Some(order.order);
                 self.report(Outcome::Online, out);
             }

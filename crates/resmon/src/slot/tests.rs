@@ -2,6 +2,7 @@
 
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder};
 use stead_model::resource::Health;
+use stead_model::server::VirtualServer;
 use stead_model::{Epoch, LeaseNumber, OrderId, Span, Time};
 
 use super::{CallNumber, Input, Output, Returned, Slot, Verb};
@@ -13,6 +14,7 @@ fn spec() -> OnlineSpec {
         looks_alive_ms: 5_000,
         is_alive_ms: 60_000,
         pending_timeout_ms: 1_000,
+        server: VirtualServer::default(),
         first: false,
     }
 }
@@ -331,5 +333,51 @@ fn a_new_service_hears_nothing_of_old_orders() {
             (10, returned(1, Returned::Done), ""),
             (20, online(1), "o1 e1 online"),
         ],
+    );
+}
+
+#[test]
+fn a_probe_makes_a_resource_that_seems_well_unwell() {
+    let probed = |health, why: &str| Input::Probed(health, why.to_owned());
+    let good = || returned(2, Returned::Health(Health::Good, String::new()));
+    let slot = check(
+        serving(),
+        vec![
+            (15, probed(Health::Good, ""), "o1 e1 Good"),
+            (5_010, Input::Deadline, "call2 looks alive"),
+            (5_020, good(), ""),
+            (6_000, probed(Health::Unknown, "hangs"), "o1 e1 Unknown"),
+            (6_010, probed(Health::Bad, "refused"), "o1 e1 Bad"),
+            (6_020, order(2, Action::Terminate), "cancel; terminate"),
+            (6_030, probed(Health::Good, ""), ""),
+            (6_040, Input::Terminated(Ok(())), "o2 e1 offline"),
+        ],
+    );
+    assert_eq!(slot.probe(), None);
+}
+
+#[test]
+fn a_new_probe_and_new_intervals_come_with_the_next_order() {
+    let mut slot = serving();
+    assert_eq!(slot.probe(), None);
+    let mut spec = OnlineSpec { looks_alive_ms: 100, ..spec() };
+    spec.properties.insert("probe".into(), "tcp:80".into());
+    spec.server.addresses.push([10, 0, 0, 5].into());
+    let adopt = order(2, Action::Adopt(spec.clone()));
+    slot = check(slot, vec![(20, adopt, "o2 e1 online")]);
+    assert_eq!(slot.probe().unwrap().what.to_string(), "tcp:10.0.0.5:80");
+    slot = check(
+        slot,
+        vec![
+            (30, Input::Probed(Health::Bad, "refused".into()), "o2 e1 Bad"),
+            (120, Input::Deadline, "call2 looks alive"),
+        ],
+    );
+    spec.properties.clear();
+    slot = check(slot, vec![(130, order(3, Action::Adopt(spec)), "o3 e1 online")]);
+    assert_eq!(slot.probe(), None);
+    check(
+        slot,
+        vec![(140, returned(2, Returned::Health(Health::Good, String::new())), "o3 e1 Good")],
     );
 }

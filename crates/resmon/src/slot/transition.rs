@@ -4,7 +4,7 @@ use stead_model::order::Outcome;
 use stead_model::resource::Health;
 use stead_model::{Span, Time};
 
-use super::{CHECK_LIMIT, CallNumber, Check, Output, Returned, Slot, State, Verb, Watch};
+use super::{CHECK_LIMIT, CallNumber, Check, Finding, Output, Returned, Slot, State, Verb, Watch};
 
 impl Slot {
     /// Calls the type.
@@ -148,6 +148,15 @@ impl Slot {
         }
     }
 
+    /// The probe says something else than before.
+    pub(super) fn probed(&mut self, health: Health, detail: String, out: &mut Vec<Output>) {
+        let State::Online(watch) = &mut self.state else { return };
+        watch.probed = Some((health, detail));
+        if let Some((health, detail)) = watch.changed() {
+            self.report(Outcome::Health(health, detail), out);
+        }
+    }
+
     /// The next light check is due now.
     pub(super) fn look_soon(&mut self, now: Time) {
         if let State::Online(watch) = &mut self.state {
@@ -169,10 +178,12 @@ impl Slot {
             Check::Running { call, since, .. } => {
                 watch.check = Check::Late { call };
                 out.push(Output::Capture { call });
-                watch.told = Health::Unknown;
                 let ms = now.since(since).as_millis();
                 let why = format!("a check has not answered for {ms} ms");
-                self.report(Outcome::Health(Health::Unknown, why), out);
+                watch.checked = Some((Health::Unknown, why));
+                let (health, why) = watch.verdict();
+                watch.told = health;
+                self.report(Outcome::Health(health, why), out);
             }
             Check::Late { .. } => {}
         }
@@ -200,15 +211,33 @@ impl Watch {
     }
 
     /// The check answered; tells what changed.
-    fn answered(&mut self, result: Returned) -> Option<(Health, String)> {
+    fn answered(&mut self, result: Returned) -> Option<Finding> {
         self.check = Check::None;
-        let (health, detail) = match result {
+        self.checked = Some(match result {
             Returned::Health(health, detail) => (health, detail),
             Returned::Done => (Health::Good, String::new()),
             Returned::Failed(why) | Returned::Refused(why) => (Health::Unknown, why),
+        });
+        self.changed()
+    }
+
+    /// Tells what checks and probe say together, if that is new.
+    fn changed(&mut self) -> Option<Finding> {
+        let verdict = self.verdict();
+        let changed = self.told != verdict.0;
+        self.told = verdict.0;
+        changed.then_some(verdict)
+    }
+
+    /// The worse of what checks and probe said last; what has not said anything yet is left out.
+    fn verdict(&self) -> Finding {
+        let badness = |finding: &&Finding| match finding.0 {
+            Health::Good => 0,
+            Health::Unknown => 1,
+            Health::Bad => 2,
         };
-        let changed = self.told != health;
-        self.told = health;
-        changed.then_some((health, detail))
+        // Of two that are equally bad the last one counts: the checks of the type.
+        let said = self.probed.iter().chain(&self.checked).max_by_key(badness);
+        said.cloned().unwrap_or_default()
     }
 }

@@ -17,6 +17,7 @@ pub(crate) const ALL: &[Story] = stories![
     a_killed_application_is_reported,
     a_stop_goes_down_the_ladder,
     a_check_is_awaited_and_asked_again,
+    a_probe_that_fails_is_told_and_taken_away,
     what_cannot_run_says_why,
     a_user_is_taken_or_refused,
     a_monitor_that_dies_is_followed_by_one_that_adopts,
@@ -118,6 +119,28 @@ fn a_check_is_awaited_and_asked_again() {
     let asked = now();
     let Outcome::Failed(why) = world.ask("gone", Action::Online(gone)) else { panic!("online?") };
     assert!(why.contains('7') && now().since(asked) < Span::from_secs(8), "{why}");
+}
+
+/// The probe sees what the application does not know of itself.
+fn a_probe_that_fails_is_told_and_taken_away() {
+    let mut world = World::start();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let probe = format!("tcp:{address}");
+    let given = [("probe", probe.as_str()), ("probe-interval", "100ms"), ("probe-failures", "2")];
+    let script = world.script("exec sleep 1000", &given);
+    let order = world.order("httpd", Action::Online(script.clone()));
+    assert_eq!(world.answer(order), Outcome::Online);
+    assert_eq!(world.report().outcome, Outcome::Health(Health::Good, String::new()));
+    drop(listener);
+    let why = format!("probe tcp:{address}: connection refused, 2 times in a row");
+    assert_eq!(world.report().outcome, Outcome::Health(Health::Bad, why));
+    let mut without = script;
+    without.properties.retain(|name, _| !name.starts_with("probe"));
+    without.looks_alive_ms = 50;
+    let order = world.order("httpd", Action::Adopt(without));
+    assert_eq!(world.answer(order), Outcome::Online);
+    assert_eq!(world.report().outcome, Outcome::Health(Health::Good, String::new()));
 }
 
 fn what_cannot_run_says_why() {

@@ -19,6 +19,7 @@ use stead_model::order::{
     Action, GuardOrder, GuardReport, GuardStatus, OnlineSpec, Outcome, ResourceOrder,
     ResourceReport,
 };
+use stead_model::server::VirtualServer;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{GuardToNode, NodeToGuard};
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor};
@@ -271,6 +272,7 @@ pub(crate) fn spec(kind: &str, properties: &[(&str, &str)]) -> OnlineSpec {
         looks_alive_ms: 5_000,
         is_alive_ms: 60_000,
         pending_timeout_ms: 180_000,
+        server: VirtualServer::default(),
         first: false,
     }
 }

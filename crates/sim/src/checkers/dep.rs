@@ -122,6 +122,7 @@ impl Dep {
 #[cfg(test)]
 mod tests {
     use stead_model::order::OnlineSpec;
+    use stead_model::server::VirtualServer;
 
     use super::*;
 
@@ -132,6 +133,7 @@ mod tests {
             looks_alive_ms: 1,
             is_alive_ms: 1,
             pending_timeout_ms: 1,
+            server: VirtualServer::default(),
             first: false,
         })
     }

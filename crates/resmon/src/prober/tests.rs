@@ -1,0 +1,136 @@
+//! Probes of real sockets on loopback, and what is counted.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use stead_model::probe::Probe;
+
+use super::*;
+
+/// Longer than anything here takes, however busy the machine is.
+const LONG: Duration = Duration::from_secs(60);
+
+fn plan(what: Probe) -> ProbePlan {
+    let (interval, timeout) = (Duration::from_millis(5), LONG);
+    ProbePlan { what, interval, timeout, failures: 2, hang_fails: false }
+}
+
+fn tcp(address: SocketAddr) -> Probe {
+    Probe::Tcp { host: Some(address.ip()), port: address.port() }
+}
+
+fn http(address: SocketAddr) -> Probe {
+    Probe::Http { host: Some(address.ip()), port: address.port(), path: "/health".into() }
+}
+
+fn probed(plan: ProbePlan) -> (Prober, Receiver<Found>) {
+    let (sender, found) = channel();
+    let prober = Prober::new(Arc::new(move |found| drop(sender.send(found))));
+    prober.watch("web".into(), 7, plan).unwrap();
+    (prober, found)
+}
+
+/// What is told next.
+fn next(found: &Receiver<Found>) -> (Health, String) {
+    let found = found.recv_timeout(LONG).expect("nothing was found");
+    assert_eq!((found.resource.as_str(), found.token), ("web", 7));
+    (found.health, found.detail)
+}
+
+/// A server that gives each connection one answer, in turn; the last one for ever.
+fn server(answers: &'static [&'static str]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for turn in 0.. {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut question = [0; 1024];
+            let got = client.read(&mut question).unwrap_or_default();
+            let text = String::from_utf8_lossy(&question[..got]);
+            assert!(text.starts_with("GET /health HTTP/1.1\r\nHost: 127.0.0.1:"), "{text}");
+            let answer = answers[turn.min(answers.len() - 1)];
+            client.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_port_that_closes_has_failed_and_one_that_opens_works() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_prober, found) = probed(plan(tcp(address)));
+    assert_eq!(next(&found), (Health::Good, String::new()));
+    drop(listener);
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Bad);
+    let expected = format!("probe tcp:{address}: connection refused, 2 times in a row");
+    assert_eq!(why, expected);
+    let _listener = TcpListener::bind(address).unwrap();
+    assert_eq!(next(&found).0, Health::Good);
+}
+
+#[test]
+fn the_status_of_a_page_decides_and_is_named() {
+    const REFUSED: &str = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
+    const FINE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    let address = server(&[FINE, REFUSED, REFUSED, "HTTP/1.0 302 Found\r\n\r\n", "SSH-2.0\n", ""]);
+    let (_prober, found) = probed(plan(http(address)));
+    assert_eq!(next(&found).0, Health::Good);
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Bad);
+    assert!(why.contains("it answered `503 Service Unavailable`, 2 times"), "{why}");
+    assert_eq!(next(&found).0, Health::Good);
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Bad);
+    assert!(why.contains("without an answer"), "{why}");
+}
+
+#[test]
+fn a_probe_that_hangs_is_unknown_unless_it_is_to_fail() {
+    // Connections are taken by the kernel; nobody ever answers.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hung = plan(http(listener.local_addr().unwrap()));
+    let hung = ProbePlan { timeout: Duration::from_millis(20), ..hung };
+    let (_prober, found) = probed(hung.clone());
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Unknown);
+    assert!(why.contains("did not answer in time, 2 times in a row"), "{why}");
+    let (_prober, found) = probed(ProbePlan { hang_fails: true, ..hung });
+    assert_eq!(next(&found).0, Health::Bad);
+}
+
+#[test]
+fn what_was_forgotten_is_not_probed_any_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (prober, found) = probed(plan(tcp(listener.local_addr().unwrap())));
+    assert_eq!(next(&found).0, Health::Good);
+    prober.forget("web".into());
+    // Orders are taken in turn: once another one is probed, this one is not.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    prober.watch("other".into(), 8, plan(tcp(other.local_addr().unwrap()))).unwrap();
+    assert_eq!(found.recv_timeout(LONG).unwrap().token, 8);
+    listener.set_nonblocking(true).unwrap();
+    while listener.accept().is_ok() {}
+    for _ in 0..5 {
+        drop(other.accept().unwrap());
+    }
+    assert!(listener.accept().is_err(), "it was probed again");
+}
+
+#[test]
+fn what_cannot_be_told_does_not_count_as_failed() {
+    let mut target = Target::new(1, plan(Probe::Tcp { host: None, port: 1 }));
+    let seen = |target: &mut Target, seen| target.saw(seen).map(|(health, _)| health);
+    let unknown = || Seen::CannotTell("no socket".into());
+    let fails = || Seen::Fails("no".into());
+    assert_eq!(seen(&mut target, fails()), None);
+    assert_eq!(seen(&mut target, unknown()), None);
+    assert_eq!(seen(&mut target, fails()), Some(Health::Bad), "two failures, none worked");
+    assert_eq!(seen(&mut target, unknown()), None);
+    assert_eq!(seen(&mut target, unknown()), Some(Health::Unknown));
+    assert_eq!(seen(&mut target, Seen::Works), Some(Health::Good));
+    assert_eq!(seen(&mut target, fails()), None);
+}
