@@ -281,9 +281,10 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::CreateGroup { group, policy } => {
             let new = NewGroup {
                 group: group.clone(),
-                preferred_owners: policy.preferred_owners.clone(),
-                failover_threshold: Some(policy.failover_threshold),
-                failover_period_s: Some(policy.failover_period_s),
+                preferred_owners: Vec::new(),
+                failover_threshold: None,
+                failover_period_s: None,
+                properties: policy.settings(),
             };
             (Method::POST, "/v1/groups".into(), body(&new))
         }
@@ -296,6 +297,9 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         }
         Request::SetGroupDesired { group, desired } => {
             (Method::POST, group_path(group.as_str(), verb(desired)), Value::Null)
+        }
+        Request::ClearFailures { group } => {
+            (Method::POST, group_path(group.as_str(), "clear-failures"), Value::Null)
         }
         Request::MoveGroup { group, to } => {
             (Method::POST, group_path(group.as_str(), "move"), body(&MoveTo { to: *to }))

@@ -32,18 +32,30 @@ pub struct NewGroup {
     /// The window of the threshold, in seconds.
     #[serde(default)]
     pub failover_period_s: Option<u64>,
+    /// Any property of groups, by name.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
 }
 
 impl NewGroup {
     /// The policy with the defaults filled in.
-    #[must_use]
-    pub fn policy(&self) -> GroupPolicy {
-        let default = GroupPolicy::default();
-        GroupPolicy {
-            preferred_owners: self.preferred_owners.clone(),
-            failover_threshold: self.failover_threshold.unwrap_or(default.failover_threshold),
-            failover_period_s: self.failover_period_s.unwrap_or(default.failover_period_s),
+    ///
+    /// # Errors
+    /// Names the property that is unknown or malformed.
+    pub fn policy(&self) -> Result<GroupPolicy, Reason> {
+        let mut settings: BTreeMap<String, Option<String>> =
+            self.properties.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        let threshold = self.failover_threshold.map(|n| n.to_string());
+        let period = self.failover_period_s.map(|s| format!("{s}s"));
+        for (name, value) in [("failover-threshold", threshold), ("failover-period", period)] {
+            if value.is_some() {
+                settings.entry(name.to_owned()).or_insert(value);
+            }
         }
+        let preferred_owners = self.preferred_owners.clone();
+        let mut policy = GroupPolicy { preferred_owners, ..GroupPolicy::default() };
+        policy.set_all(&settings)?;
+        Ok(policy)
     }
 }
 

@@ -41,6 +41,9 @@ pub fn example_group(name: &str) -> GroupView {
         safety: SafetyLevel::C,
         safety_why: "it has no reserved disk: lease and guard stop a former owner".into(),
         failovers: 0,
+        failover_limit: 6,
+        failovers_until: None,
+        retry_at: None,
         policy: GroupPolicy::default(),
         resources: Vec::new(),
     }

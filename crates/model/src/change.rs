@@ -177,6 +177,19 @@ pub enum Change {
         /// The node.
         node: NodeId,
     },
+    /// The failures of a group are forgotten and its failed mark ends, because an administrator
+    /// said so.
+    ClearFailures {
+        /// The group.
+        group: GroupId,
+    },
+    /// A group that was left failed is tried again; its failovers count on.
+    Retry {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Change {
@@ -193,7 +206,9 @@ impl Change {
             | Self::Release { group, .. }
             | Self::Disown { group, .. }
             | Self::CountFailover { group }
-            | Self::FailGroup { group, .. } => Some(group),
+            | Self::FailGroup { group, .. }
+            | Self::ClearFailures { group }
+            | Self::Retry { group, .. } => Some(group),
             Self::DeleteResource { .. }
             | Self::SetResourceDesired { .. }
             | Self::SetResource { .. }
@@ -237,6 +252,8 @@ impl fmt::Display for Change {
             }
             Self::CountFailover { group } => write!(f, "group {group}: failover counted"),
             Self::FailGroup { group, why } => write!(f, "group {group} failed, because {why}"),
+            Self::ClearFailures { group } => write!(f, "group {group}: failures forgotten"),
+            Self::Retry { group, why } => write!(f, "group {group} is tried again, because {why}"),
             Self::LeaseLength { node, length } => match length {
                 LeaseLength::Short => write!(f, "{node}: short leases"),
                 LeaseLength::Longer => write!(f, "{node}: longer leases"),

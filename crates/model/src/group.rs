@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::group_policy::{Failback, FailbackWindow, FailoverPreset, GroupPolicy};
 use crate::ids::{Epoch, GroupId, NodeId, ResourceId};
 use crate::resource::ResourceConfig;
 use crate::time::UtcMillis;
@@ -17,24 +18,6 @@ pub enum Desired {
     Online,
     /// It shall not run.
     Offline,
-}
-
-/// Policy of a group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct GroupPolicy {
-    /// Owners in order of preference; the rest of the nodes follow.
-    pub preferred_owners: Vec<NodeId>,
-    /// After this many failovers within the period the group is left failed.
-    /// Preset `course`: 6.
-    pub failover_threshold: u32,
-    /// The sliding window of the threshold, in seconds. Preset `course`: 10 hours.
-    pub failover_period_s: u64,
-}
-
-impl Default for GroupPolicy {
-    fn default() -> Self {
-        Self { preferred_owners: Vec::new(), failover_threshold: 6, failover_period_s: 36_000 }
-    }
 }
 
 /// A group as the replicated database holds it.

@@ -9,6 +9,7 @@
 pub mod change;
 pub mod config;
 pub mod group;
+pub mod group_policy;
 pub mod ids;
 pub mod note;
 pub mod order;

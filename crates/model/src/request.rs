@@ -29,8 +29,7 @@ pub enum Request {
         /// Its policy.
         policy: GroupPolicy,
     },
-    /// Change properties of a group (`preferred-owners`, `failover-threshold`,
-    /// `failover-period`); `None` resets to the default.
+    /// Change properties of a group, those of the table `GROUP`; `None` resets to the default.
     SetGroup {
         /// The group.
         group: GroupId,
@@ -128,6 +127,11 @@ pub enum Request {
     Return {
         /// The node.
         node: NodeId,
+    },
+    /// Forget the failures of a group and its resources, and try again what was given up.
+    ClearFailures {
+        /// The group.
+        group: GroupId,
     },
 }
 

@@ -51,6 +51,28 @@ pub enum Health {
     Bad,
 }
 
+/// What becomes of a resource that failed (B2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RestartAction {
+    /// It is restarted in place, up to its threshold.
+    #[default]
+    Restart,
+    /// It is not restarted in place.
+    None,
+}
+
+impl RestartAction {
+    /// The word people read and write.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Policy of a resource, with the defaults of the field (B2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ResourcePolicy {
@@ -64,6 +86,32 @@ pub struct ResourcePolicy {
     pub looks_alive_ms: u64,
     /// Interval of the thorough check in milliseconds. Default 60 000 (B2).
     pub is_alive_ms: u64,
+    /// What becomes of it when it fails. Default: it is restarted (B2).
+    #[serde(default)]
+    pub restart_action: RestartAction,
+    /// Whether its failure beyond the restarts moves its group. If not, it stays failed and what
+    /// depends on it offline, and the rest of the group runs on (A-091, A16). Default: it does.
+    #[serde(default = "affects")]
+    pub affects_group: bool,
+    /// Beyond its restarts, and with no other node to go to, it is tried again after this time, in
+    /// seconds; 0: never. Default 3600 (B2).
+    #[serde(default)]
+    pub retry_after_s: u64,
+}
+
+const fn affects() -> bool {
+    true
+}
+
+impl ResourcePolicy {
+    /// Restarts in place within the period, before it counts as failed.
+    #[must_use]
+    pub const fn restarts(&self) -> u32 {
+        match self.restart_action {
+            RestartAction::Restart => self.restart_threshold,
+            RestartAction::None => 0,
+        }
+    }
 }
 
 impl Default for ResourcePolicy {
@@ -74,6 +122,9 @@ impl Default for ResourcePolicy {
             pending_timeout_ms: 180_000,
             looks_alive_ms: 5_000,
             is_alive_ms: 60_000,
+            restart_action: RestartAction::Restart,
+            affects_group: true,
+            retry_after_s: 3_600,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use crate::group::{Failback, FailoverPreset};
 use crate::probe::Probe;
 use crate::reason::{Code, Reason};
 use crate::server;
@@ -67,6 +68,12 @@ pub enum Form {
     Domain,
     /// Addresses of DNS servers, separated by commas.
     Servers,
+    /// `restart` or `none`.
+    Restart,
+    /// `course`, `mscs` or `wsfc`.
+    Preset,
+    /// `prevent`, `immediate`, or hours of a day in a time zone, as in `22-4@Europe/Berlin`.
+    Failback,
 }
 
 const fn needed(name: &'static str, form: Form, about: &'static str) -> Property {
@@ -172,8 +179,26 @@ pub const BUILTIN: &[ResourceType] = &[
 
 /// Properties that every resource has besides those of its type: its policy.
 pub const COMMON: &[Property] = &[
+    optional(
+        "restart-action",
+        Form::Restart,
+        Some("restart"),
+        "`restart` in place when it fails, up to the threshold, or `none`",
+    ),
     optional("restart-threshold", Form::Number, Some("3"), "restarts in place before failover"),
     optional("restart-period", Form::Time, Some("900s"), "window of the restart threshold"),
+    optional(
+        "affects-group",
+        Form::Flag,
+        Some("true"),
+        "beyond its restarts the group fails over; `false`: only what depends on it stops",
+    ),
+    optional(
+        "retry-after",
+        Form::Time,
+        Some("1h"),
+        "tried again after this when all else failed; `0s`: never",
+    ),
     optional("pending-timeout", Form::Time, Some("180s"), "limit for going online or offline"),
     optional("looks-alive", Form::Time, Some("5s"), "interval of the light check"),
     optional("is-alive", Form::Time, Some("60s"), "interval of the thorough check"),
@@ -197,8 +222,26 @@ pub const PROBE: &[Property] = &[
 /// Properties of a group.
 pub const GROUP: &[Property] = &[
     optional("preferred-owners", Form::Text, None, "nodes in order of preference, `n1,n2`"),
+    optional(
+        "failover-preset",
+        Form::Preset,
+        Some("course"),
+        "`course`: 6 failovers in 10h, `mscs`: 10 in 6h, `wsfc`: nodes - 1 in 6h",
+    ),
     optional("failover-threshold", Form::Number, Some("6"), "failovers before it stays failed"),
     optional("failover-period", Form::Time, Some("10h"), "window of the failover threshold"),
+    optional(
+        "failback",
+        Form::Failback,
+        Some("prevent"),
+        "back to a preferred owner: `prevent`, `immediate` or in hours, `22-4@Europe/Berlin`",
+    ),
+    optional(
+        "retry-after",
+        Form::Time,
+        Some("1h"),
+        "a group that was left failed is tried again after this; `0s`: never",
+    ),
 ];
 
 /// The built-in type of that name.
@@ -250,6 +293,9 @@ impl Property {
             Form::HostName => server::is_host_name(value),
             Form::Domain => server::is_domain(value),
             Form::Servers => server::parse_servers(value).is_some(),
+            Form::Restart => value == "restart" || value == "none",
+            Form::Preset => FailoverPreset::parse(value).is_some(),
+            Form::Failback => Failback::parse(value).is_some(),
             Form::Environment => split_words(value)
                 .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
         };
@@ -280,6 +326,9 @@ impl Form {
             Self::HostName => "up to 63 letters, digits and inner hyphens",
             Self::Domain => "a domain such as `example.org`",
             Self::Servers => "addresses such as `10.0.0.53` or `10.0.0.53:5353`, with commas",
+            Self::Restart => "`restart` or `none`",
+            Self::Preset => "`course`, `mscs` or `wsfc`",
+            Self::Failback => "`prevent`, `immediate` or hours such as `22-4@Europe/Berlin`",
         }
     }
 }

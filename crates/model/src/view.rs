@@ -144,6 +144,15 @@ pub struct GroupView {
     pub safety_why: String,
     /// Failovers counted within the period.
     pub failovers: u32,
+    /// How many of them it takes until it is left failed.
+    #[serde(default)]
+    pub failover_limit: u32,
+    /// When the oldest of them is forgotten, cluster time.
+    #[serde(default)]
+    pub failovers_until: Option<UtcMillis>,
+    /// When it is tried again, if it was left failed.
+    #[serde(default)]
+    pub retry_at: Option<UtcMillis>,
     /// Its policy.
     pub policy: GroupPolicy,
     /// Its resources, in the order they come online.
@@ -178,6 +187,9 @@ pub struct ResourceView {
     pub health: Health,
     /// Why it is in this state, if that needs a reason.
     pub detail: Option<String>,
+    /// Restarts in place within the period, in its group's present ownership.
+    #[serde(default)]
+    pub restarts: u32,
     /// What must be online before it.
     pub depends_on: Vec<ResourceId>,
     /// Its properties.

@@ -63,6 +63,7 @@ fn writes() -> Router<Shared> {
         .route("/v1/groups/{group}/online", post(write::group_online))
         .route("/v1/groups/{group}/offline", post(write::group_offline))
         .route("/v1/groups/{group}/move", post(write::move_group))
+        .route("/v1/groups/{group}/clear-failures", post(write::clear_failures))
         .route("/v1/resources", get(read::resources).post(write::create_resource))
         .route("/v1/resources/{resource}", resource)
         .route("/v1/resources/{resource}/online", post(write::resource_online))

@@ -25,6 +25,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         delete_group,
         group_online,
         group_offline,
+        clear_failures,
         move_group,
         create_resource,
         set_resource,
@@ -58,7 +59,8 @@ pub(super) async fn create_group(
     Body(new): Body<NewGroup>,
 ) -> Written {
     let group = group_id(new.group.as_str())?;
-    ask(&backend, asker, Request::CreateGroup { group, policy: new.policy() }).await
+    let policy = new.policy().map_err(Refusal)?;
+    ask(&backend, asker, Request::CreateGroup { group, policy }).await
 }
 
 /// Changes properties of a group.
@@ -108,6 +110,17 @@ pub(super) async fn group_offline(
 ) -> Written {
     let (group, desired) = (group_id(&group)?, Desired::Offline);
     ask(&backend, asker, Request::SetGroupDesired { group, desired }).await
+}
+
+/// Forgets the failures of a group and its resources, and tries again what was given up.
+#[utoipa::path(post, path = "/v1/groups/{group}/clear-failures", params(("group" = String, Path)),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn clear_failures(
+    State(backend): State<Shared>,
+    Path(group): Path<String>,
+    asker: Asker,
+) -> Written {
+    ask(&backend, asker, Request::ClearFailures { group: group_id(&group)? }).await
 }
 
 /// Moves a group to another node.

@@ -11,7 +11,7 @@ pub(crate) enum GroupCommand {
     Create {
         /// Its name
         name: String,
-        /// Properties: preferred-owners, failover-threshold, failover-period
+        /// Properties, as `stead group properties` lists them
         #[arg(value_name = "KEY=VALUE")]
         properties: Vec<Assignment>,
     },
@@ -54,11 +54,18 @@ pub(crate) enum GroupCommand {
         #[arg(long)]
         wait: bool,
     },
+    /// Forgets the failures of a group and its resources, and tries again what was given up
+    ClearFailures {
+        /// The group
+        name: String,
+    },
+    /// Shows the properties that groups have, with their defaults
+    Properties,
     /// Changes properties of a group
     Set {
         /// The group
         name: String,
-        /// Properties: preferred-owners, failover-threshold, failover-period
+        /// Properties, as `stead group properties` lists them
         #[arg(value_name = "KEY=VALUE", required = true)]
         properties: Vec<Assignment>,
     },

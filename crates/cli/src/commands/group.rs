@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
-use stead_model::resource_type::{GROUP, parse_time_ms};
 use stead_model::view::View;
 use stead_model::{GroupId, NodeId};
 
@@ -38,6 +37,15 @@ pub(super) async fn run(asked: &Asked, command: GroupCommand) -> Result<Exit, Fa
         }
         GroupCommand::Online { name, wait } => bring(asked, &name, Desired::Online, wait).await,
         GroupCommand::Offline { name, wait } => bring(asked, &name, Desired::Offline, wait).await,
+        GroupCommand::Properties => {
+            asked.show(&stead_model::resource_type::GROUP, |_| render::group_properties());
+            Ok(Exit::Ok)
+        }
+        GroupCommand::ClearFailures { name } => {
+            let doing = format!("forget the failures of group `{name}`");
+            let group = write::group_id(&doing, &name)?;
+            write::ask(asked, doing, Request::ClearFailures { group }).await
+        }
         GroupCommand::Move { name, to, wait } => move_to(asked, &name, to, wait).await,
         GroupCommand::Set { name, properties } => {
             let doing = format!("change group `{name}`");
@@ -62,41 +70,21 @@ async fn create(asked: &Asked, name: &str, typed: Vec<Assignment>) -> Result<Exi
     let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
     let properties = write::properties(&reached.view, &doing, typed)?;
     let policy =
-        policy(&reached.view, &properties).map_err(|reason| Failure::refused(&doing, reason))?;
+        policy(&reached.view, properties).map_err(|reason| Failure::refused(&doing, reason))?;
     let request = Request::CreateGroup { group, policy };
     write::carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 
 /// The policy these properties mean.
-fn policy(view: &View, properties: &BTreeMap<String, String>) -> Result<GroupPolicy, Reason> {
+fn policy(view: &View, properties: BTreeMap<String, String>) -> Result<GroupPolicy, Reason> {
     let mut policy = GroupPolicy::default();
-    for (key, value) in properties {
-        let Some(property) = GROUP.iter().find(|property| property.name == key) else {
-            let known: Vec<_> = GROUP.iter().map(|property| property.name).collect();
-            return Err(Reason::new(Code::NotFound, format!("groups have no property `{key}`"))
-                .hint(format!("they have {}", known.join(", "))));
-        };
-        property.check(value)?;
-        match key.as_str() {
-            "preferred-owners" => policy.preferred_owners = nodes(view, value)?,
-            "failover-threshold" => {
-                policy.failover_threshold = value.parse().unwrap_or(policy.failover_threshold);
-            }
-            _ => policy.failover_period_s = parse_time_ms(value)?.div_ceil(1_000),
-        }
+    policy.set_all(&write::changes(properties))?;
+    let known = |node: &&NodeId| view.nodes.iter().any(|n| n.node == **node);
+    match policy.preferred_owners.iter().find(|node| !known(node)) {
+        None => Ok(policy),
+        Some(node) => Err(Reason::new(Code::NotFound, format!("there is no node `{node}`"))
+            .hint("`stead node list` shows all")),
     }
-    Ok(policy)
-}
-
-fn nodes(view: &View, list: &str) -> Result<Vec<NodeId>, Reason> {
-    let node = |text: &str| {
-        let found = find_node(view, text).map(|found| found.node);
-        found.ok_or_else(|| {
-            Reason::new(Code::NotFound, format!("there is no node `{text}`"))
-                .hint("`stead node list` shows all")
-        })
-    };
-    list.split(',').map(node).collect()
 }
 
 async fn bring(asked: &Asked, name: &str, desired: Desired, wait: bool) -> Result<Exit, Failure> {

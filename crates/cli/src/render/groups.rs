@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use stead_api::contract::ResourceEntry;
 use stead_model::NodeId;
 use stead_model::group::Desired;
+use stead_model::group_policy::written_time;
 use stead_model::resource::Health;
 use stead_model::view::{GroupView, ResourceView, View};
 
-use super::{Table, facts};
+use super::{Table, facts, moment};
 
 /// All groups.
 pub(crate) fn groups(view: &View) -> String {
@@ -29,8 +30,6 @@ pub(crate) fn groups(view: &View) -> String {
 
 /// One group with its policy and resources.
 pub(crate) fn group(group: &GroupView) -> String {
-    let policy = &group.policy;
-    let preferred: Vec<_> = policy.preferred_owners.iter().map(NodeId::to_string).collect();
     let mut lines = vec![
         ("group", group.group.to_string()),
         ("state", format!("{}, wanted {}", group.state.word(), wanted(group.desired))),
@@ -41,15 +40,24 @@ pub(crate) fn group(group: &GroupView) -> String {
     lines.extend(group.failed.clone().map(|why| ("failed", why)));
     lines.extend([
         ("safety", format!("{:?}, {}", group.safety, group.safety_why)),
-        ("failovers", format!("{} in the window", group.failovers)),
-        ("preferred-owners", listed(&preferred)),
-        ("failover-threshold", policy.failover_threshold.to_string()),
-        ("failover-period", format!("{}s", policy.failover_period_s)),
+        ("failovers", failovers(group)),
     ]);
+    lines.extend(group.retry_at.map(|at| ("tried again", moment::to_second(at))));
+    lines.extend(group.policy.properties());
     let mut text = facts(&lines);
     if !group.resources.is_empty() {
         text.push('\n');
         text.push_str(&members(&group.resources));
+    }
+    text
+}
+
+/// How many failovers count, how many it takes, and when the oldest is forgotten.
+fn failovers(group: &GroupView) -> String {
+    let period = written_time(group.policy.failover_period_s);
+    let mut text = format!("{} of {} in {period}", group.failovers, group.failover_limit);
+    if let Some(until) = group.failovers_until {
+        text.push_str(&format!(", the oldest counts until {}", moment::to_second(until)));
     }
     text
 }
@@ -94,6 +102,7 @@ pub(crate) fn resources(view: &View) -> String {
 /// One resource with its properties and policy.
 pub(crate) fn resource(entry: &ResourceEntry) -> String {
     let resource = &entry.resource;
+    let policy = &resource.policy;
     let depends: Vec<_> = resource.depends_on.iter().map(ToString::to_string).collect();
     let mut lines = vec![
         ("resource", resource.resource.to_string()),
@@ -102,6 +111,7 @@ pub(crate) fn resource(entry: &ResourceEntry) -> String {
         ("state", format!("{}, wanted {}", resource.state.word(), wanted(resource.desired))),
         ("owner", node(entry.owner)),
         ("health", health(resource.health).into()),
+        ("restarts", format!("{} in {}", resource.restarts, written_time(policy.restart_period_s))),
     ];
     lines.extend(resource.detail.clone().map(|detail| ("detail", detail)));
     lines.push(("depends on", listed(&depends)));
@@ -116,6 +126,9 @@ fn properties(resource: &ResourceView) -> String {
     let owners: Vec<_> = resource.possible_owners.iter().map(NodeId::to_string).collect();
     let owners = if owners.is_empty() { "all".into() } else { owners.join(",") };
     let mut all: BTreeMap<&str, String> = BTreeMap::from([
+        ("restart-action", policy.restart_action.word().to_owned()),
+        ("affects-group", policy.affects_group.to_string()),
+        ("retry-after", written_time(policy.retry_after_s)),
         ("restart-threshold", policy.restart_threshold.to_string()),
         ("restart-period", format!("{}s", policy.restart_period_s)),
         ("pending-timeout", format!("{}ms", policy.pending_timeout_ms)),

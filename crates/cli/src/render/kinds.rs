@@ -1,7 +1,7 @@
 //! Resource types and their properties.
 
 use serde::{Deserialize, Serialize};
-use stead_model::resource_type::{BUILTIN, COMMON, PROBE};
+use stead_model::resource_type::{BUILTIN, COMMON, GROUP, PROBE, Property};
 
 use super::{Table, facts};
 
@@ -55,11 +55,23 @@ pub(crate) fn resource_type(entry: &TypeEntry) -> String {
         let (name, form) = (property.name.clone(), words(&property.form));
         table.row(vec![name, default, form, property.about.clone()]);
     }
-    for property in COMMON.iter().chain(PROBE) {
-        let (form, default) = (property.form.words(), property.default.unwrap_or("-"));
-        table.row(vec![property.name.into(), default.into(), form.into(), property.about.into()]);
-    }
+    rows(&mut table, COMMON);
+    rows(&mut table, PROBE);
     text.push('\n');
     text.push_str(&table.text());
     text
+}
+
+/// The properties that groups have.
+pub(crate) fn group_properties() -> String {
+    let mut table = Table::new(&["PROPERTY", "DEFAULT", "FORM", "MEANING"]);
+    rows(&mut table, GROUP);
+    table.text()
+}
+
+fn rows(table: &mut Table, properties: &[Property]) {
+    for property in properties {
+        let (form, default) = (property.form.words(), property.default.unwrap_or("-"));
+        table.row(vec![property.name.into(), default.into(), form.into(), property.about.into()]);
+    }
 }

@@ -151,6 +151,7 @@ fn resource(name: &str, kind: &str, properties: &[(&str, &str)]) -> ResourceView
         desired: Desired::Online,
         health: Health::Good,
         detail: None,
+        restarts: 0,
         depends_on: Vec::new(),
         properties,
         policy: ResourcePolicy::default(),

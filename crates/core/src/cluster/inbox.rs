@@ -261,7 +261,7 @@ impl Cluster {
                 continue;
             }
             asked.retry_at = now + self.timing.heartbeat * 5;
-            let message = PeerMessage::Forward(asked.envelope.clone());
+            let message = PeerMessage::Forward(Box::new(asked.envelope.clone()));
             match leader {
                 Some(to) => self.mail(Mail { to, channel: Channel::Stream, message }),
                 // Nobody to send it to: a leader that becomes known wakes it.

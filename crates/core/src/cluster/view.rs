@@ -127,7 +127,7 @@ impl Cluster {
             nodes
                 .insert(node, if answers { Answering::Yes(groups) } else { Answering::No(groups) });
         }
-        groups::group_views(&own.replica.db, &nodes, at)
+        groups::group_views(&own.replica.db, &nodes, at, self.config.nodes.len())
     }
 
     /// Why a group is where it is and why not elsewhere: as the leader decides where it runs here,
@@ -211,7 +211,7 @@ impl Cluster {
             node: self.node,
             guard: self.guard,
             number: self.reporting.number,
-            groups: self.running().map(|o| o.holdings.report()).unwrap_or_default(),
+            groups: self.running().map(|o| o.holdings.report(now)).unwrap_or_default(),
         };
         self.reporting.latest.insert(self.node, report.clone());
         let leader = self.leader_node(now);
@@ -231,6 +231,8 @@ impl Cluster {
                 Change::Release { .. } => "group-released",
                 Change::Disown { .. } => "group-disowned",
                 Change::FailGroup { .. } => "group-failed",
+                Change::Retry { .. } => "group-retried",
+                Change::ClearFailures { .. } => "failures-cleared",
                 Change::LeaseLength { .. } => {
                     self.counters.lease_length_changes += 1;
                     "lease-length"

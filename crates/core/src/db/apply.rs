@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
+use stead_model::group_policy;
 use stead_model::profile::LeaseLength;
 use stead_model::resource::ResourceConfig;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
@@ -15,7 +16,7 @@ use thiserror::Error;
 use super::{Db, Trail, size, tree};
 
 /// Failovers remembered of a group at most, whatever its threshold.
-pub const FAILOVERS_MAX: usize = 1_000;
+pub const FAILOVERS_MAX: usize = group_policy::FAILOVERS_MAX as usize;
 
 /// What became of a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +36,15 @@ impl Applied {
             Self::Skipped(skip) => Some(skip),
         }
     }
+}
+
+/// Whose decision an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    /// An administrator asked for it.
+    Request,
+    /// The leader decided it.
+    Planner,
 }
 
 /// Why a change did not fit.
@@ -87,7 +97,7 @@ pub enum Skip {
 }
 
 impl Db {
-    pub(super) fn apply_change(&mut self, index: LogIndex, change: &Change) -> Applied {
+    pub(super) fn apply_change(&mut self, (index, by): (LogIndex, By), change: &Change) -> Applied {
         let group = self.group_touched(change);
         let before = self.weight(group.as_ref());
         match self.change(index, change) {
@@ -95,6 +105,7 @@ impl Db {
             Ok(()) => {
                 if let Some(group) = group {
                     self.touched(index, &group, change);
+                    self.placed(&group, by, change);
                     let after = self.weight(Some(&group));
                     self.size_bytes = (self.size_bytes + after).saturating_sub(before);
                 }
@@ -147,9 +158,9 @@ impl Db {
             }
             Change::Disown { group, epoch, .. } => self.disown(index, group, *epoch),
             Change::CountFailover { group } => self.count_failover(group),
-            Change::FailGroup { group, why } => {
-                self.group_mut(group).map(|g| g.failed = Some(why.clone()))
-            }
+            Change::FailGroup { group, why } => self.fail_group(group, why),
+            Change::ClearFailures { group } => self.clear_failures(group),
+            Change::Retry { group, .. } => self.group_mut(group).map(|g| g.failed = None),
             Change::LeaseLength { node, length } => {
                 self.set_lease_length(index, *node, *length);
                 Ok(())
@@ -215,12 +226,26 @@ impl Db {
     }
 
     fn set_desired(&mut self, id: &GroupId, desired: Desired) -> Result<(), Skip> {
+        self.clear_failures(id)?;
+        self.group_mut(id)?.desired = desired;
+        Ok(())
+    }
+
+    fn clear_failures(&mut self, id: &GroupId) -> Result<(), Skip> {
         let group = self.group_mut(id)?;
-        group.desired = desired;
         group.failed = None;
         group.failovers.clear();
         if let Some(trail) = self.trails.get_mut(id) {
             trail.failed_on.clear();
+        }
+        Ok(())
+    }
+
+    fn fail_group(&mut self, id: &GroupId, why: &str) -> Result<(), Skip> {
+        self.group_mut(id)?.failed = Some(why.to_owned());
+        let at = self.at;
+        if let Some(trail) = self.trails.get_mut(id) {
+            trail.failed_at = at;
         }
         Ok(())
     }
@@ -355,6 +380,24 @@ impl Db {
         }
     }
 
+    /// Keeps whether an administrator put the group where it is: then it does not fail back.
+    fn placed(&mut self, group: &GroupId, by: By, change: &Change) {
+        let Some(trail) = self.trails.get_mut(group) else { return };
+        match (change, by) {
+            (
+                Change::Release { to: Some(to), .. } | Change::Grant { node: to, .. },
+                By::Request,
+            ) => {
+                trail.put_on = Some(*to);
+            }
+            (Change::Release { .. }, By::Planner) => trail.put_on = None,
+            (Change::Grant { node, .. }, By::Planner) => {
+                trail.put_on = trail.put_on.filter(|put| put == node);
+            }
+            _ => {}
+        }
+    }
+
     fn group_touched(&self, change: &Change) -> Option<GroupId> {
         match change {
             Change::DeleteResource { resource }
@@ -371,6 +414,8 @@ impl Db {
             | Change::Disown { .. }
             | Change::CountFailover { .. }
             | Change::FailGroup { .. }
+            | Change::ClearFailures { .. }
+            | Change::Retry { .. }
             | Change::LeaseLength { .. }
             | Change::Absence { .. }
             | Change::NodeLeaves { .. }
@@ -434,12 +479,14 @@ fn is_administration(change: &Change) -> bool {
         | Change::DeleteResource { .. }
         | Change::SetResourceDesired { .. }
         | Change::SetResource { .. }
-        | Change::SetDependencies { .. } => true,
+        | Change::SetDependencies { .. }
+        | Change::ClearFailures { .. } => true,
         Change::Grant { .. }
         | Change::Release { .. }
         | Change::Disown { .. }
         | Change::CountFailover { .. }
         | Change::FailGroup { .. }
+        | Change::Retry { .. }
         | Change::LeaseLength { .. }
         | Change::Absence { .. }
         | Change::NodeLeaves { .. }

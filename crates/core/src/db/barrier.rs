@@ -93,6 +93,8 @@ impl Touch {
             | Change::SetDependencies { .. }
             | Change::CountFailover { .. }
             | Change::FailGroup { .. }
+            | Change::ClearFailures { .. }
+            | Change::Retry { .. }
             | Change::Absence { .. }
             | Change::NodeLeaves { .. }
             | Change::NodeReturns { .. }

@@ -39,6 +39,7 @@ use stead_model::resource::ResourceConfig;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 
 pub use answered::Answered;
+use apply::By;
 pub use apply::{Applied, Skip};
 pub use barrier::Proposed;
 
@@ -74,6 +75,10 @@ pub struct Trail {
     pub changed: LogIndex,
     /// Owners on which it failed, oldest first, one for each counted failover.
     pub failed_on: Vec<NodeId>,
+    /// Cluster time at which it was left failed the last time.
+    pub failed_at: UtcMillis,
+    /// Where an administrator put it, while it is there or on its way: it does not fail back.
+    pub put_on: Option<NodeId>,
 }
 
 impl Db {
@@ -91,8 +96,9 @@ impl Db {
         if let Some(id) = entry.request.filter(|id| self.answered.get(*id).is_some()) {
             return entry.changes.iter().map(|_| Applied::Skipped(Skip::Repeated(id))).collect();
         }
+        let by = if entry.request.is_some() { By::Request } else { By::Planner };
         let outcomes: Vec<Applied> =
-            entry.changes.iter().map(|change| self.apply_change(index, change)).collect();
+            entry.changes.iter().map(|change| self.apply_change((index, by), change)).collect();
         if let Some(id) = entry.request {
             let refused = outcomes.iter().find_map(Applied::skipped).map(ToString::to_string);
             self.answered.remember(id, index, refused);

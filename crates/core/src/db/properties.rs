@@ -1,26 +1,27 @@
 //! Property names and their values: from what an administrator typed to the typed policy.
 //!
 //! The tables are `stead_model::resource_type`; here is the mapping of the common ones to the
-//! policy of a resource and of a group. Values are checked against their form, then against
-//! their range, each with the property's name in the refusal.
+//! policy of a resource. That of a group is `stead_model::group_policy`. Values are checked
+//! against their form, then against their range, each with the property's name in the refusal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::NodeId;
-use stead_model::group::GroupPolicy;
+use stead_model::group::{Failback, GroupPolicy};
+use stead_model::group_policy::{self, FAILOVERS_MAX, PERIOD_S_MAX};
 use stead_model::probe::ProbePlan;
 use stead_model::reason::{Code, Reason};
-use stead_model::resource::{ResourceConfig, ResourcePolicy};
-use stead_model::resource_type::{COMMON, GROUP, PROBE, Property, ResourceType, parse_time_ms};
+use stead_model::resource::{ResourceConfig, ResourcePolicy, RestartAction};
+use stead_model::resource_type::{COMMON, PROBE, Property, ResourceType, parse_time_ms};
 
-use super::apply::FAILOVERS_MAX;
+use crate::groups::failback;
 
 /// Shortest interval between two checks of a resource, milliseconds (B2).
 const POLL_MS_MIN: u64 = 10;
 /// Shortest time a resource is given to go online or offline, milliseconds.
 const PENDING_MS_MIN: u64 = 100;
 /// Longest period or interval accepted, milliseconds: a year.
-const TIME_MS_MAX: u64 = 365 * 24 * 3_600 * 1_000;
+const TIME_MS_MAX: u64 = PERIOD_S_MAX * 1_000;
 
 /// New values by property name; `None` resets to the default.
 pub type Settings = BTreeMap<String, Option<String>>;
@@ -101,6 +102,14 @@ fn set_common(
     let ms = |least, otherwise| time_ms(property, value, least).map(|ms| ms.unwrap_or(otherwise));
     let policy = &mut resource.policy;
     match property.name {
+        "restart-action" => {
+            policy.restart_action = match value {
+                Some("none") => RestartAction::None,
+                Some(_) | None => RestartAction::Restart,
+            };
+        }
+        "affects-group" => policy.affects_group = value != Some("false"),
+        "retry-after" => policy.retry_after_s = ms(0, 0)? / 1_000,
         "restart-threshold" => {
             policy.restart_threshold = number(value).unwrap_or(default.restart_threshold);
         }
@@ -130,40 +139,7 @@ pub fn set_group(
     settings: &Settings,
     nodes: &[NodeId],
 ) -> Result<(), Reason> {
-    for (name, value) in settings {
-        let property = GROUP.iter().find(|p| p.name == name).ok_or_else(|| {
-            Reason::new(Code::NotFound, format!("groups have no property `{name}`"))
-                .hint(format!("known are {}", listed(GROUP)))
-        })?;
-        set_group_property(policy, property, value.as_deref().or(property.default), nodes)?;
-    }
-    Ok(())
-}
-
-fn set_group_property(
-    policy: &mut GroupPolicy,
-    property: &Property,
-    value: Option<&str>,
-    nodes: &[NodeId],
-) -> Result<(), Reason> {
-    if let Some(value) = value {
-        property.check(value)?;
-    }
-    let default = GroupPolicy::default();
-    match property.name {
-        "preferred-owners" => {
-            let owners = value.map(|v| node_list(property.name, v, nodes)).transpose()?;
-            policy.preferred_owners = owners.unwrap_or_default();
-        }
-        "failover-threshold" => {
-            policy.failover_threshold = number(value).unwrap_or(default.failover_threshold);
-        }
-        "failover-period" => {
-            let ms = time_ms(property, value, 1_000)?;
-            policy.failover_period_s = ms.map_or(default.failover_period_s, |ms| ms / 1_000);
-        }
-        other => return Err(unhandled(other)),
-    }
+    policy.set_all(settings)?;
     check_group_policy(policy, nodes)
 }
 
@@ -172,11 +148,22 @@ fn set_group_property(
 /// # Errors
 /// Names the value that is out of range.
 pub fn check_group_policy(policy: &GroupPolicy, nodes: &[NodeId]) -> Result<(), Reason> {
-    if policy.failover_threshold as usize > FAILOVERS_MAX {
+    if policy.failover_threshold > FAILOVERS_MAX {
         return Err(out_of_range("failover-threshold", format!("at most {FAILOVERS_MAX}")));
     }
-    if !(1..=TIME_MS_MAX / 1_000).contains(&policy.failover_period_s) {
+    if !(1..=PERIOD_S_MAX).contains(&policy.failover_period_s) {
         return Err(out_of_range("failover-period", "1s to 8760h".to_owned()));
+    }
+    if policy.retry_after_s > PERIOD_S_MAX {
+        return Err(out_of_range("retry-after", "at most 8760h".to_owned()));
+    }
+    if let Failback::Window(window) = &policy.failback
+        && !failback::is_zone(&window.zone)
+    {
+        let text = format!("property `failback` names time zone `{}`", window.zone);
+        return Err(Reason::new(Code::Invalid, text)
+            .because("there is no such zone")
+            .hint("give the IANA name, as in `Europe/Berlin` or `UTC`"));
     }
     check_nodes("preferred-owners", &policy.preferred_owners, nodes)
 }
@@ -193,17 +180,8 @@ fn time_ms(property: &Property, value: Option<&str>, least: u64) -> Result<Optio
     Err(out_of_range(property.name, format!("{least}ms to {}h", TIME_MS_MAX / 3_600_000)))
 }
 
-/// Parses `n1,n2`; the numbers alone are understood too.
 fn node_list(property: &str, value: &str, nodes: &[NodeId]) -> Result<Vec<NodeId>, Reason> {
-    let mut list = Vec::new();
-    for word in value.split(',').map(str::trim) {
-        let number = word.strip_prefix('n').unwrap_or(word).parse().map_err(|_| {
-            Reason::new(Code::Invalid, format!("property `{property}` cannot be `{value}`"))
-                .because(format!("`{word}` is no node"))
-                .hint("name nodes as in `n1,n2`")
-        })?;
-        list.push(NodeId(number));
-    }
+    let list = group_policy::nodes(property, Some(value))?;
     check_nodes(property, &list, nodes)?;
     Ok(list)
 }

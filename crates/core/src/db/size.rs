@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stead_model::change::Change;
-use stead_model::group::{Group, GroupPolicy};
+use stead_model::group::{Failback, Group, GroupPolicy};
 use stead_model::resource::ResourceConfig;
 
 /// Largest database the product accepts, whatever the quorum disk could hold.
@@ -59,6 +59,7 @@ pub fn of_change(change: &Change) -> u64 {
         Change::Grant { why, .. }
         | Change::Release { why, .. }
         | Change::Disown { why, .. }
+        | Change::Retry { why, .. }
         | Change::FailGroup { why, .. } => why.len() as u64 + ITEM_BYTES,
         Change::CountFailover { .. }
         | Change::LeaseLength { .. }
@@ -69,6 +70,7 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::VoteReturned { .. } => 2 * ITEM_BYTES,
         Change::DeleteGroup { .. }
         | Change::SetGroupDesired { .. }
+        | Change::ClearFailures { .. }
         | Change::DeleteResource { .. }
         | Change::SetResourceDesired { .. }
         | Change::SetKey { value: None, .. } => 0,
@@ -76,7 +78,11 @@ pub fn of_change(change: &Change) -> u64 {
 }
 
 fn of_policy(policy: &GroupPolicy) -> u64 {
-    policy.preferred_owners.len() as u64 * ITEM_BYTES
+    let zone = match &policy.failback {
+        Failback::Prevent | Failback::Immediate => 0,
+        Failback::Window(window) => window.zone.len() as u64,
+    };
+    policy.preferred_owners.len() as u64 * ITEM_BYTES + zone
 }
 
 fn of_resource(resource: &ResourceConfig) -> u64 {

@@ -90,6 +90,11 @@ pub(crate) fn set_group_desired(db: &Db, id: &GroupId, desired: Desired) -> Resu
     Ok(Change::SetGroupDesired { group: id.clone(), desired })
 }
 
+pub(crate) fn clear_failures(db: &Db, id: &GroupId) -> Result<Change, Reason> {
+    group(db, id)?;
+    Ok(Change::ClearFailures { group: id.clone() })
+}
+
 /// A resource that is created.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewResource<'a> {

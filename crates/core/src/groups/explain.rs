@@ -6,7 +6,7 @@ use stead_model::wire::peer::Standing;
 use stead_model::{Epoch, GroupId, NodeId};
 
 use super::placement::{Candidate, candidates};
-use super::{PlanInput, plan};
+use super::{PlanInput, failback, plan};
 
 /// The explanation of a group's place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -49,7 +49,7 @@ pub fn see(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
         epoch: owned.map_or(group.epoch_last, |o| o.epoch),
         why: why(group),
         decides: false,
-        next: awaited(input, group).into_iter().collect(),
+        next: awaited(input, group).into_iter().chain(failback::hindrance(input, group)).collect(),
         nodes: candidates(input, group, &input.db.owned_counts()),
     })
 }

@@ -22,6 +22,7 @@
 //! Not here: when a node counts as stopped (`lease`), what an owner does (`resources`).
 
 pub mod explain;
+pub mod failback;
 pub mod placement;
 pub mod plan;
 pub mod requests;

@@ -11,6 +11,7 @@ use stead_model::NodeId;
 use stead_model::group::Group;
 
 use super::PlanInput;
+use crate::db::apply::within_window;
 
 /// A node as a place for a group.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -85,9 +86,12 @@ fn rank(input: &PlanInput<'_>, group: &Group, node: NodeId, load: &Load) -> Rank
     (failed, preference, load.get(&node).copied().unwrap_or(0), node)
 }
 
-/// Position of the group's latest counted failure on the node, the oldest being 0.
-fn failures(input: &PlanInput<'_>, group: &Group, node: NodeId) -> Option<usize> {
-    input.db.trail(&group.id)?.failed_on.iter().rposition(|n| *n == node)
+/// Position of the group's latest failure on the node that still counts, the oldest being 0.
+pub(super) fn failures(input: &PlanInput<'_>, group: &Group, node: NodeId) -> Option<usize> {
+    let failed_on = &input.db.trail(&group.id)?.failed_on;
+    let counted = within_window(group, input.at.max(input.db.at())).len();
+    let gone = failed_on.len().saturating_sub(counted);
+    failed_on[gone..].iter().rposition(|n| *n == node)
 }
 
 fn judge(input: &PlanInput<'_>, group: &Group, node: NodeId, load: &Load) -> Candidate {

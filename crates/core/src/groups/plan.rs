@@ -1,21 +1,25 @@
 //! One planning round: what the leader does about every group, as changes with reasons.
 
 use stead_model::change::Change;
-use stead_model::group::{Group, Ownership};
+use stead_model::group::{Desired, Group, Ownership};
+use stead_model::group_policy::written_time;
 use stead_model::wire::peer::Standing;
 use stead_model::{NodeId, UtcMillis};
 
+use super::failback::{self, Zones};
 use super::placement::{Load, best};
 use super::{Plan, PlanInput};
 use crate::db::apply::within_window;
-use crate::db::shall_run;
+use crate::db::{Trail, shall_run};
 use crate::planted::Fault;
 
 /// Decides about all groups.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let mut round = Round { input, load: input.db.owned_counts(), changes: Vec::new() };
+    let (load, zones) = (input.db.owned_counts(), Zones::default());
+    let mut round = Round { input, load, zones, changes: Vec::new() };
     for group in input.db.groups().values() {
+        round.retry(group);
         match &group.ownership {
             None => round.unowned(group),
             Some(owned) => round.owned(group, owned),
@@ -28,6 +32,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 struct Round<'a> {
     input: &'a PlanInput<'a>,
     load: Load,
+    zones: Zones,
     changes: Vec<Change>,
 }
 
@@ -50,7 +55,8 @@ impl Round<'_> {
             _ if self.input.db.left().contains(&owned.node) => self.owner_leaves(group, owned),
             Some(Standing::NeedsEpoch) => self.renew(group, owned),
             Some(Standing::GaveUp(why)) => self.gave_up(group, owned, why),
-            Some(Standing::Held) | None => {}
+            Some(Standing::Held) => self.fail_back(group, owned),
+            None => {}
         }
     }
 
@@ -127,14 +133,35 @@ impl Round<'_> {
         let Some(to) = best(self.input, group, &self.load, Some(owned.node)) else { return };
         let (id, epoch) = (group.id.clone(), owned.epoch);
         let failovers = within_window(group, self.at()).len();
-        if failovers >= group.policy.failover_threshold as usize {
-            let why = format!("{failovers} failovers did not help: {cause}");
+        if failovers >= group.policy.limit(self.input.nodes.len()) as usize {
+            let why = at_the_limit(group, failovers, cause);
             self.changes.push(Change::FailGroup { group: id.clone(), why: why.clone() });
             self.changes.push(Change::Release { group: id, epoch, to: None, why });
         } else {
             let why = format!("it failed on {}: {cause}", owned.node);
             self.changes.push(Change::CountFailover { group: id.clone() });
             self.changes.push(Change::Release { group: id, epoch, to: Some(to), why });
+        }
+    }
+
+    /// A preferred owner is available again, and the policy allows to go back to it (A-144).
+    fn fail_back(&mut self, group: &Group, owned: &Ownership) {
+        let report = self.input.reported(owned.node, &group.id, owned.epoch);
+        let Some(report) = report.filter(|_| shall_run(group)) else { return };
+        let found = failback::target(self.input, (group, owned), report, &mut self.zones);
+        if let Some((to, why)) = found {
+            let (group, epoch) = (group.id.clone(), owned.epoch);
+            self.changes.push(Change::Release { group, epoch, to: Some(to), why });
+        }
+    }
+
+    /// A group that was left failed is tried again after its time. Its failovers count on, so
+    /// that it is left failed at once when that does not help either.
+    fn retry(&mut self, group: &Group) {
+        let Some(trail) = self.input.db.trail(&group.id) else { return };
+        if retry_at(group, trail).is_some_and(|retry| self.at() >= retry) {
+            let why = format!("{} passed", written_time(group.policy.retry_after_s));
+            self.changes.push(Change::Retry { group: group.id.clone(), why });
         }
     }
 
@@ -152,6 +179,27 @@ impl Round<'_> {
         let epoch = owned.epoch;
         self.changes.push(Change::Disown { group: group.id.clone(), epoch, why });
     }
+}
+
+/// When a group that was left failed is tried again.
+pub(super) fn retry_at(group: &Group, trail: &Trail) -> Option<UtcMillis> {
+    let after_ms = group.policy.retry_after_s.saturating_mul(1_000);
+    let waits = group.failed.is_some() && group.desired == Desired::Online && after_ms > 0;
+    waits.then(|| UtcMillis(trail.failed_at.0.saturating_add(after_ms)))
+}
+
+/// What A16 decides at the limit, said whole: all of the group goes offline and stays failed.
+fn at_the_limit(group: &Group, failovers: usize, cause: &str) -> String {
+    let policy = &group.policy;
+    let (preset, period) = (policy.failover_preset.word(), written_time(policy.failover_period_s));
+    let next = match policy.retry_after_s {
+        0 => "an administrator acts".to_owned(),
+        after => format!("it is tried again in {}", written_time(after)),
+    };
+    format!(
+        "{failovers} failovers within {period} ({preset}) did not help: {cause}; all of the group \
+         stays offline until {next}"
+    )
 }
 
 /// The reason of the release, if there was one, before how the stop became known.

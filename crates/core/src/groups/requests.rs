@@ -56,6 +56,7 @@ pub fn decide(
         Request::SetGroupDesired { group, desired } => {
             check::set_group_desired(db, group, *desired)?
         }
+        Request::ClearFailures { group } => check::clear_failures(db, group)?,
         Request::MoveGroup { group, to } => move_group(input, group, *to)?,
         Request::CreateResource { group, resource, kind, properties } => {
             let new = NewResource { group, id: resource, kind, properties };

@@ -1,14 +1,15 @@
 //! The groups of the view: the database merged with what owners report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::group::{Group, GroupState};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
 use stead_model::view::{GroupView, ResourceView};
 use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
-use stead_model::{NodeId, UtcMillis};
+use stead_model::{NodeId, ResourceId, UtcMillis};
 
 use super::explain::why;
+use super::plan::retry_at;
 use super::safety;
 use crate::db::apply::within_window;
 use crate::db::{Db, shall_run, tree};
@@ -22,17 +23,28 @@ pub enum Answering<'a> {
     No(&'a [GroupReport]),
 }
 
-/// Views of all groups. A node that is not in `nodes` never reported.
+/// Views of all groups in a cluster of so many members. A node that is not in `nodes` never
+/// reported.
 #[must_use]
 pub fn group_views(
     db: &Db,
     nodes: &BTreeMap<NodeId, Answering<'_>>,
     at: UtcMillis,
+    members: usize,
 ) -> Vec<GroupView> {
-    db.groups().values().map(|group| group_view(group, nodes, at.max(db.at()))).collect()
+    let at = at.max(db.at());
+    let view = |group: &Group| {
+        let mut view = group_view(group, nodes, at);
+        view.failover_limit = group.policy.limit(members);
+        view.retry_at = db.trail(&group.id).and_then(|trail| retry_at(group, trail));
+        view
+    };
+    db.groups().values().map(view).collect()
 }
 
 fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMillis) -> GroupView {
+    let counted = within_window(group, at);
+    let period_ms = group.policy.failover_period_s.saturating_mul(1_000);
     let owned = group.ownership.as_ref();
     let source = owned.and_then(|o| nodes.get(&o.node));
     let report = owned.and_then(|o| {
@@ -53,7 +65,10 @@ fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMil
         failed: group.failed.clone().or_else(|| gave_up(report)),
         safety,
         safety_why,
-        failovers: u32::try_from(within_window(group, at).len()).unwrap_or(u32::MAX),
+        failovers: u32::try_from(counted.len()).unwrap_or(u32::MAX),
+        failover_limit: 0,
+        failovers_until: counted.first().map(|f| UtcMillis(f.0.saturating_add(period_ms))),
+        retry_at: None,
         policy: group.policy.clone(),
         resources: resources(group, report),
     }
@@ -72,7 +87,7 @@ fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
         return GroupState::Failed;
     }
     let wanted = if shall_run(group) { tree::wanted(&group.resources) } else { [].into() };
-    let of = |id: &stead_model::ResourceId| status(report, id).map(|s| s.state).unwrap_or_default();
+    let of = |id: &ResourceId| status(report, id).map(|s| s.state).unwrap_or_default();
     let states = || group.resources.keys().map(of);
     let on_its_way = |s: ResourceState| {
         matches!(s, ResourceState::OnlinePending | ResourceState::OfflinePending)
@@ -80,6 +95,8 @@ fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
     if group.ownership.is_none() {
         return GroupState::Offline;
     }
+    // What failed without affecting the group is left out, with all that depends on it.
+    let (wanted, out) = split(group, &wanted, &of);
     let all_wanted = wanted.iter().map(of).all(|s| s == ResourceState::Online);
     let some_online = states().any(|s| s == ResourceState::Online);
     let waits = wanted.iter().map(of).any(|s| s == ResourceState::Offline);
@@ -87,7 +104,8 @@ fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
         GroupState::Failed
     } else if states().any(on_its_way) || waits {
         GroupState::Pending
-    } else if all_wanted && shall_run(group) && (some_online || group.resources.is_empty()) {
+    } else if all_wanted && !out && shall_run(group) && (some_online || group.resources.is_empty())
+    {
         GroupState::Online
     } else if some_online {
         GroupState::PartialOnline
@@ -96,10 +114,26 @@ fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
     }
 }
 
-fn status<'a>(
-    report: Option<&'a GroupReport>,
-    id: &stead_model::ResourceId,
-) -> Option<&'a ResourceStatus> {
+/// The wanted resources without those that failed and do not affect the group and those that depend
+/// on such, and whether there are any of these.
+fn split(
+    group: &Group,
+    wanted: &BTreeSet<ResourceId>,
+    of: &dyn Fn(&ResourceId) -> ResourceState,
+) -> (BTreeSet<ResourceId>, bool) {
+    let mut kept = BTreeSet::new();
+    for config in tree::online_order(&group.resources) {
+        let alone = of(&config.id) == ResourceState::Failed && !config.policy.affects_group;
+        let stands = config.depends_on.iter().all(|d| kept.contains(d));
+        if wanted.contains(&config.id) && !alone && stands {
+            kept.insert(config.id.clone());
+        }
+    }
+    let out = kept.len() < wanted.len();
+    (kept, out)
+}
+
+fn status<'a>(report: Option<&'a GroupReport>, id: &ResourceId) -> Option<&'a ResourceStatus> {
     report?.resources.iter().find(|r| r.resource == *id)
 }
 
@@ -120,6 +154,7 @@ fn resource_view(config: &ResourceConfig, status: Option<&ResourceStatus>) -> Re
         desired: config.desired,
         health: status.map_or(Health::Unknown, |s| s.health),
         detail: status.and_then(|s| s.detail.clone()),
+        restarts: status.map_or(0, |s| s.restarts),
         depends_on: config.depends_on.iter().cloned().collect(),
         properties: config.properties.clone(),
         policy: config.policy.clone(),

@@ -144,7 +144,12 @@ impl Machine {
                 self.failing = Some(why.clone());
                 Happened::Unwell(why)
             }
-            State::Offline | State::Stuck { .. } | State::Failed(_) => Happened::Nothing,
+            State::Failed(why) => {
+                let text = format!("{why}; it is tried again");
+                self.try_again();
+                Happened::Retried(text)
+            }
+            State::Offline | State::Stuck { .. } => Happened::Nothing,
         }
     }
 
@@ -154,13 +159,15 @@ impl Machine {
         let period = Span::from_secs(config.policy.restart_period_s);
         self.restarts.retain(|at| now.since(*at) < period);
         let done = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
-        if done < config.policy.restart_threshold {
+        if done < config.policy.restarts() {
             self.restarts.push(now);
             self.detail = Some(why.to_owned());
             return Some(done + 1);
         }
         self.state = State::Failed(why.to_owned());
         self.detail = Some(why.to_owned());
+        let after = config.policy.retry_after_s;
+        self.retry = (after > 0).then(|| now + Span::from_secs(after));
         None
     }
 }

@@ -13,7 +13,7 @@ use stead_model::group::Group;
 use stead_model::order::{Admitted, ResourceReport};
 use stead_model::record::Level;
 use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
-use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, ResourceId, Time};
+use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, ResourceId, Span, Time};
 
 use super::machine::{Happened, Machine, State};
 use super::orders::{self, Desk};
@@ -257,6 +257,7 @@ impl Holding {
             Happened::StopFailed(why) => (Level::Error, "resource-stop-failed", why),
             Happened::Refused(why) => (Level::Warning, "order-refused", why),
             Happened::Notice(text) => (Level::Info, "resource-notice", text),
+            Happened::Retried(text) => (Level::Warning, "resource-retried", text),
         };
         out.push(self.note(level, code, (id, text)));
     }
@@ -267,18 +268,19 @@ impl Holding {
         let Some((config, machine)) = parts.filter(|_| wanted) else {
             return (Level::Info, "resource-offline", format!("it is offline: {why}"));
         };
-        let of = config.policy.restart_threshold;
+        let of = config.policy.restarts();
+        let affects = config.policy.affects_group;
         match machine.judge(now, config, why) {
             Some(n) => (
                 Level::Warning,
                 "resource-failed",
                 format!("{why}; it is restarted in place, {n} of {of}"),
             ),
-            None => (
-                Level::Error,
-                "resource-gave-up",
-                format!("{why}; {of} restarts in place within the period did not help"),
-            ),
+            None => {
+                let tried = format!("{why}; {of} restarts in place within the period did not help");
+                let rest = if affects { "" } else { "; it does not affect the rest of the group" };
+                (Level::Error, "resource-gave-up", format!("{tried}{rest}"))
+            }
         }
     }
 
@@ -365,7 +367,10 @@ impl Holding {
     /// started again.
     fn failure(&self) -> Option<String> {
         let wanted = self.wanted();
-        wanted.iter().find_map(|id| match &self.machines.get(id)?.state {
+        let affects = |id: &&ResourceId| {
+            self.resources.get(*id).is_none_or(|config| config.policy.affects_group)
+        };
+        wanted.iter().filter(affects).find_map(|id| match &self.machines.get(id)?.state {
             State::Failed(why) => Some(format!("resource {id}: {why}")),
             State::Offline | State::Starting(_) | State::Online(_) => None,
             State::Stopping(..) | State::Stuck { .. } => {
@@ -392,8 +397,13 @@ impl Holding {
 
     /// The group as the leader is told.
     #[must_use]
-    pub fn report(&self) -> GroupReport {
+    pub fn report(&self, now: Time) -> GroupReport {
+        let period = |id: &ResourceId| {
+            let policy = self.resources.get(id).map(|config| &config.policy);
+            Span::from_secs(policy.map_or(0, |policy| policy.restart_period_s))
+        };
         let status = |(id, m): (&ResourceId, &Machine)| ResourceStatus {
+            restarts: m.restarts_within(now, period(id)),
             resource: id.clone(),
             state: m.visible(),
             health: m.health,

@@ -129,6 +129,8 @@ pub enum Happened {
     TimedOut(Then),
     /// It is worth an event, without a change of state.
     Notice(String),
+    /// It had failed beyond its policy and is tried again after its retry time.
+    Retried(String),
 }
 
 /// One resource on its owner.
@@ -148,6 +150,8 @@ pub struct Machine {
     pub served: Option<BTreeMap<String, String>>,
     /// Restarts in place within the window.
     pub restarts: Vec<Time>,
+    /// When it is tried again after it failed beyond its policy.
+    pub retry: Option<Time>,
     /// Orders under this lease were refused: only a newer one counts.
     pub refused: Option<LeaseNumber>,
 }
@@ -164,6 +168,7 @@ impl Machine {
             running: None,
             served: None,
             restarts: Vec::new(),
+            retry: None,
             refused: None,
         }
     }
@@ -233,7 +238,8 @@ impl Machine {
             State::Starting(call) | State::Stopping(call, _) => call.as_ref().map(|c| c.due),
             State::Online(Watch::Asked(call)) => Some(call.due),
             State::Stuck { again, .. } => Some(*again),
-            State::Offline | State::Online(_) | State::Failed(_) => None,
+            State::Failed(_) => self.retry,
+            State::Offline | State::Online(_) => None,
         }
     }
 
@@ -292,10 +298,23 @@ impl Machine {
     /// Forgets failures: an administrator acted, or the group has a new life here.
     pub fn forgive(&mut self) {
         self.restarts.clear();
+        self.try_again();
+    }
+
+    /// It may be started again although it failed beyond its policy.
+    pub fn try_again(&mut self) {
+        self.retry = None;
         if let State::Failed(_) = self.state {
             self.state = State::Offline;
             self.detail = None;
         }
+    }
+
+    /// Restarts in place within the period.
+    #[must_use]
+    pub fn restarts_within(&self, now: Time, period: Span) -> u32 {
+        let recent = self.restarts.iter().filter(|at| now.since(**at) < period).count();
+        u32::try_from(recent).unwrap_or(u32::MAX)
     }
 }
 

@@ -130,7 +130,7 @@ impl Holdings {
             probes: Probes::default(),
             out: Vec::new(),
         };
-        holdings.reported = holdings.report();
+        holdings.reported = holdings.report(Time(0));
         holdings
     }
 
@@ -244,10 +244,10 @@ impl Holdings {
         self.groups.values().filter_map(|h| h.next_deadline(lease)).min()
     }
 
-    /// What this node tells the leader of its groups.
+    /// What this node tells the leader of its groups now.
     #[must_use]
-    pub fn report(&self) -> Vec<GroupReport> {
-        self.groups.values().map(Holding::report).collect()
+    pub fn report(&self, now: Time) -> Vec<GroupReport> {
+        self.groups.values().map(|holding| holding.report(now)).collect()
     }
 
     /// The groups held, by name.
@@ -302,7 +302,7 @@ impl Holdings {
             holding.settle(&mut desk);
         }
         self.groups.retain(|_, holding| !holding.is_let_go());
-        let report = self.report();
+        let report = self.report(now);
         if report != self.reported {
             self.reported = report;
             self.out.push(Output::ReportChanged);

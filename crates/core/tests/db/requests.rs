@@ -193,7 +193,12 @@ fn settings_of_a_group() {
     for (bad, text) in [
         (("preferred-owners", Some("n7")), "n7, which is not in the cluster"),
         (("failover-threshold", Some("5000")), "at most 1000"),
-        (("failover-period", Some("1ms")), "out of range"),
+        (("failover-period", Some("0s")), "out of range"),
+        (("failover-period", Some("1500ms")), "whole seconds"),
+        (("failover-preset", Some("custom")), "cannot be `custom`"),
+        (("failback", Some("22-4@Europe/Bielefeld")), "no such zone"),
+        (("failback", Some("4-4@UTC")), "cannot be `4-4@UTC`"),
+        (("retry-after", Some("9000h")), "at most 8760h"),
         (("colour", Some("red")), "groups have no property `colour`"),
     ] {
         let reason = refused(&db, &set(&[bad]));
@@ -251,7 +256,8 @@ fn report(
     state: ResourceState,
 ) -> BTreeMap<NodeId, Report> {
     let resource = ResourceId::from(resource);
-    let status = ResourceStatus { resource, state, health: Health::Unknown, detail: None };
+    let status =
+        ResourceStatus { resource, state, health: Health::Unknown, detail: None, restarts: 0 };
     let (epoch, standing) = (Epoch(epoch), Standing::Held);
     let groups =
         vec![GroupReport { group: "web".into(), epoch, standing, resources: vec![status] }];

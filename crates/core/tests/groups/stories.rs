@@ -209,7 +209,9 @@ fn an_always_failing_resource_moves_six_times_and_then_stays_failed() {
     let group = world.group_of("web");
     assert_eq!(group.failovers.len(), 6);
     assert_eq!(group.epoch_last, Epoch(7), "the first start and six failovers");
-    assert!(group.failed.as_ref().unwrap().starts_with("6 failovers did not help"));
+    let failed = group.failed.as_ref().unwrap();
+    assert!(failed.starts_with("6 failovers within 10h (course) did not help"), "{failed}");
+    assert!(failed.ends_with("all of the group stays offline until it is tried again in 1h"));
     assert_eq!((group.ownership.as_ref(), world.running("ip")), (None, vec![]));
     let tries = |id| world.nodes[&n(id)].history.iter().filter(|h| h.contains("httpd")).count();
     assert_eq!((tries(1), tries(2)), (4 * 4, 3 * 4), "each time one start and three restarts");

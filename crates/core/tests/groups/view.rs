@@ -28,7 +28,7 @@ fn view(world: &World, answers: bool) -> GroupView {
         true => (*id, Answering::Yes(groups.as_slice())),
         false => (*id, Answering::No(groups.as_slice())),
     });
-    group_views(&world.leader, &nodes.collect(), world.at).remove(0)
+    group_views(&world.leader, &nodes.collect(), world.at, world.nodes.len()).remove(0)
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_group_with_a_resource_beyond_its_policy_is_failed() {
     world.run();
     let shown = view(&world, true);
     assert_eq!((shown.state, shown.failovers, shown.owner), (GroupState::Failed, 6, None));
-    assert!(shown.why.starts_with("it stays down: 6 failovers did not help"));
+    assert!(shown.why.starts_with("it stays down: 6 failovers within 10h (course) did not help"));
 }
 
 #[test]

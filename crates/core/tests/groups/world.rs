@@ -23,6 +23,9 @@ use stead_model::{
     Time, UtcMillis,
 };
 
+/// What comes later than this is not waited for: a resource that is tried again in an hour.
+const PATIENCE: Span = Span::from_secs(1_800);
+
 /// The whole world.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -334,14 +337,16 @@ impl World {
         }
     }
 
-    /// Everything that is under way happens, in order, until nothing is left to do or to wait for.
+    /// Everything that is under way happens, in order, until nothing is left to do or, for
+    /// now, to wait for.
     pub(crate) fn run(&mut self) {
         for _ in 0..10_000 {
             if self.run_once() {
                 continue;
             }
             let due = |node: &Node| node.holdings.as_ref().and_then(Holdings::next_deadline);
-            match self.nodes.values().filter_map(due).min() {
+            let soon = |due: &Time| due.since(self.now) < PATIENCE;
+            match self.nodes.values().filter_map(due).min().filter(soon) {
                 Some(due) => self.pass_time(due.since(self.now)),
                 None => return,
             }
@@ -396,6 +401,7 @@ impl World {
         id: NodeId,
         f: impl FnOnce(&mut Holdings) -> Vec<Output>,
     ) {
+        let now = self.now;
         let node = self.node(id);
         let Some(holdings) = node.holdings.as_mut() else { return };
         let outputs = f(holdings);
@@ -414,7 +420,7 @@ impl World {
                         node: id,
                         guard: Incarnation(node.guard.incarnation),
                         number: node.report_number,
-                        groups: holdings.report(),
+                        groups: holdings.report(now),
                     });
                 }
             }

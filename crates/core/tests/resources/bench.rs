@@ -229,14 +229,14 @@ impl Bench {
     }
 
     pub(crate) fn online(&self) -> BTreeSet<String> {
-        let report = self.holdings.report();
+        let report = self.holdings.report(self.now);
         let all = report.iter().flat_map(|g| &g.resources);
         let online = all.filter(|r| r.state == ResourceState::Online);
         online.map(|r| r.resource.to_string()).collect()
     }
 
     pub(crate) fn report(&self) -> GroupReport {
-        self.holdings.report().into_iter().find(|g| g.group.as_str() == GROUP).unwrap()
+        self.holdings.report(self.now).into_iter().find(|g| g.group.as_str() == GROUP).unwrap()
     }
 
     pub(crate) fn standing(&self) -> Standing {

@@ -51,7 +51,7 @@ pub enum PeerMessage {
         number: u64,
     },
     /// A request on its way to the leader.
-    Forward(Envelope),
+    Forward(Box<Envelope>),
     /// The answer on its way back.
     ForwardAnswer {
         /// The request.
@@ -212,6 +212,8 @@ pub struct ResourceStatus {
     pub health: Health,
     /// Why, if that needs a reason.
     pub detail: Option<String>,
+    /// Restarts in place within the period of its policy.
+    pub restarts: u32,
 }
 
 impl fmt::Display for PeerMessage {

@@ -123,7 +123,7 @@ pub enum Verb {
     Fail(ResourceId),
     /// `move GROUP to WHO`
     Move(GroupId, Who),
-    /// `ask REQUEST`: online, offline, set, vote.
+    /// `ask REQUEST`: online, offline, set, vote, clear-failures.
     Ask(Request),
     /// `vote WHO on|off`
     Vote(Who, bool),

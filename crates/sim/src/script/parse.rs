@@ -70,12 +70,7 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
             script.profile = Profile::parse(profile).ok_or_else(unknown)?;
         }
         ["group", group, rest @ ..] => {
-            let preferred_owners = match rest {
-                [] => Vec::new(),
-                ["on", owners @ ..] => owners.iter().map(|o| node(o)).collect::<Result<_, _>>()?,
-                _ => return Err("group NAME [on NODE...]".into()),
-            };
-            let policy = GroupPolicy { preferred_owners, ..GroupPolicy::default() };
+            let policy = policy(rest)?;
             script.set_up.push(Request::CreateGroup { group: GroupId::from(*group), policy });
         }
         ["resource", resource, kind, "in", group, rest @ ..] => {
@@ -90,6 +85,24 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
         _ => return Err(format!("not understood: {}", words.join(" "))),
     }
     Ok(())
+}
+
+/// The policy of `[on NODE...] [NAME=VALUE...]`.
+fn policy(words: &[&str]) -> Result<GroupPolicy, String> {
+    let at = words.iter().position(|word| word.contains('=')).unwrap_or(words.len());
+    let preferred_owners = match &words[..at] {
+        [] => Vec::new(),
+        ["on", owners @ ..] => owners.iter().map(|o| node(o)).collect::<Result<_, _>>()?,
+        _ => return Err("group NAME [on NODE...] [NAME=VALUE...]".into()),
+    };
+    let mut policy = GroupPolicy { preferred_owners, ..GroupPolicy::default() };
+    let setting = |word: &&str| {
+        let pair = word.split_once('=').ok_or_else(|| format!("{word} is no NAME=VALUE"))?;
+        Ok((pair.0.to_owned(), Some(pair.1.to_owned())))
+    };
+    let settings = words[at..].iter().map(setting).collect::<Result<_, String>>()?;
+    policy.set_all(&settings).map_err(|reason| reason.to_string())?;
+    Ok(policy)
 }
 
 /// True time at which the groups of a script are brought online: every node is there by then.
@@ -194,6 +207,7 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["offline", name] => {
             Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Offline })
         }
+        ["clear-failures", name] => Verb::Ask(Request::ClearFailures { group: group(name) }),
         ["set", key, value] => {
             Verb::Ask(Request::SetKey { key: (*key).into(), value: Some((*value).into()) })
         }
