@@ -63,10 +63,10 @@ fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), Measu
 /// By default repeated failures end in a group that stays failed.
 fn never_give_up(site: &Site<'_>, example: &Example) -> Result<(), MeasureError> {
     let many = |name: &str| BTreeMap::from([(name.to_owned(), Some("1000".to_owned()))]);
-    let group = example.group.name.as_str().into();
+    let group = example.group.group.as_str().into();
     site.request(&Request::SetGroup { group, properties: many("failover-threshold") })?;
     for resource in example.resources.iter().filter(|r| r.kind == "generic-application") {
-        let resource = resource.name.as_str().into();
+        let resource = resource.resource.clone();
         site.request(&Request::SetResource { resource, properties: many("restart-threshold") })?;
     }
     Ok(())

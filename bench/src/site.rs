@@ -147,7 +147,7 @@ impl<'a> Site<'a> {
         outcome: &mut Outcome,
         example: &Example,
     ) -> Result<Self, MeasureError> {
-        let what = (example.group.name.as_str(), &example.lab.disks[..]);
+        let what = (example.group.group.as_str(), &example.lab.disks[..]);
         let site = Self::make(bench, case, outcome, what)?;
         example::install(site.lab(), example, &mut |_| {})?;
         site.settle()?;

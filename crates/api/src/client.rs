@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::Reason;
 use stead_model::record::Record;
@@ -139,6 +140,27 @@ impl Client {
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
         let asked = self.builder(method, &path).header(REQUEST_ID_HEADER, id.to_string());
         self.answer(asked.body(Full::new(body))).await
+    }
+
+    /// What it would change and cause if groups were made as they are declared.
+    ///
+    /// # Errors
+    /// There is no answer, or the declaration would be refused.
+    pub async fn foresee(&self, wanted: &Declaration) -> Result<Foreseen, ClientError> {
+        let asked = self.builder(Method::POST, "/v1/plan");
+        self.answer(asked.body(Full::new(body(wanted).to_string().into()))).await
+    }
+
+    /// Groups as they are, or those named, as what can be applied again.
+    ///
+    /// # Errors
+    /// There is no answer, or no such group.
+    pub async fn export(&self, groups: &[String]) -> Result<Declaration, ClientError> {
+        let names: Vec<String> = groups.iter().map(|name| escaped(name)).collect();
+        match names.is_empty() {
+            true => self.get("/v1/export").await,
+            false => self.get(&format!("/v1/export?groups={}", names.join(","))).await,
+        }
     }
 
     /// Reads any path of the API.
@@ -335,6 +357,8 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::SetAbsence { node, absent } => changed(*node, NodeChange::Absent(*absent)),
         Request::Leave { node } => changed(*node, NodeChange::Left(true)),
         Request::Return { node } => changed(*node, NodeChange::Left(false)),
+        Request::Apply { wanted } => (Method::POST, "/v1/apply".into(), body(wanted)),
+        Request::Foresee { wanted } => (Method::POST, "/v1/plan".into(), body(wanted)),
     }
 }
 

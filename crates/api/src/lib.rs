@@ -7,7 +7,7 @@
 //! Handlers only translate: HTTP to [`stead_model::request::Request`],
 //! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
 //! touch the core. Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`,
-//! `client`, `explain`, `document`.
+//! `client`, `explain`, `export` and `file` (declarations), `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 
@@ -16,6 +16,8 @@ pub mod client;
 pub mod contract;
 pub mod document;
 pub mod explain;
+pub mod export;
+pub mod file;
 mod routes;
 pub mod server;
 pub mod status;

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stead_api::contract::{Events, Explanation, Logs, Placement, ResourceEntry, Timeouts};
-use stead_api::{Backend, Client, ClientError, Later, explain};
+use stead_api::{Backend, Client, ClientError, Later, explain, file};
+use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
@@ -89,6 +90,7 @@ impl Backend for Node {
             Request::SetKey { key, .. } if key == "minority" => {
                 Answer::Refused(Reason::new(Code::NoQuorum, "no quorum").hint("ask another node"))
             }
+            Request::Foresee { .. } => Answer::Foreseen(Foreseen::default()),
             _ => Answer::Done { index: LogIndex(7) },
         };
         self.asked.lock().unwrap().push(envelope);
@@ -174,7 +176,40 @@ fn every_request() -> Vec<Request> {
         Request::SetAbsence { node: NodeId(2), absent: true },
         Request::Leave { node: NodeId(2) },
         Request::Return { node: NodeId(2) },
+        Request::Apply { wanted: declaration() },
     ]
+}
+
+fn declaration() -> Declaration {
+    let text = "[group]\nname = 'g'\nfailback = 'immediate'\n[[resource]]\nname = 'r'\n\
+        type = 'dummy'\ndepends-on = ['d']\ndesired = 'offline'\nx = \"y z\\\"\"\n";
+    file::read(text).unwrap()
+}
+
+#[test]
+fn a_plan_is_a_question_and_an_export_can_be_applied() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let client = Client::new(&path);
+        let told = client.foresee(&declaration()).await.unwrap();
+        assert_eq!(told, Foreseen::default());
+        let asked = node.asked.lock().unwrap().pop().unwrap();
+        assert_eq!(asked.request, Request::Foresee { wanted: declaration() });
+        let all = client.export(&[]).await.unwrap();
+        assert_eq!(all, client.export(&["web".into()]).await.unwrap());
+        assert_eq!(all, file::read(&file::write(&all)).map(without_lines).unwrap());
+        assert_eq!(all.groups[0].group.as_str(), "web");
+        match client.export(&["web".into(), "no".into()]).await {
+            Err(ClientError::Refused(reason)) => assert_eq!(reason.code, Code::NotFound),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+fn without_lines(mut declaration: Declaration) -> Declaration {
+    declaration.groups.iter_mut().for_each(|group| group.line = 0);
+    declaration.resources.iter_mut().for_each(|resource| resource.line = 0);
+    declaration
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn told(pinned: &str) -> String {
     for line in pinned.lines() {
         if let Some(name) = line.strip_prefix("in ") {
             world = World::named(name);
+            lay_out(&world);
         }
         let is_output = ["|", "!", "exit "].iter().any(|mark| line.starts_with(mark));
         if is_output {
@@ -55,6 +56,15 @@ fn told(pinned: &str) -> String {
         }
     }
     seen
+}
+
+/// The files of `declared/`, where the program runs.
+fn lay_out(world: &World) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/declared");
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, world.folder().join(path.file_name().unwrap())).unwrap();
+    }
 }
 
 fn screen(world: &World, typed: &str) -> String {

@@ -1,13 +1,15 @@
 //! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
-//! `group`, `resource`, `resource_type`, `probe`, `server`, `change`, `order`, `note`, `request`,
-//! `reservation`, `view`, `record`, `reason`, and `wire` for what crosses a socket.
+//! `group`, `resource`, `resource_type`, `probe`, `server`, `change`, `order`, `note`,
+//! `declaration`, `request`, `reservation`, `view`, `record`, `reason`, and `wire` for what crosses
+//! a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
 pub mod change;
 pub mod config;
+pub mod declaration;
 pub mod group;
 pub mod group_policy;
 pub mod ids;

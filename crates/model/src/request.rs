@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::declaration::{Declaration, Foreseen};
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
 use crate::reason::Reason;
@@ -133,6 +134,16 @@ pub enum Request {
         /// The group.
         group: GroupId,
     },
+    /// Make groups as they are declared, all of them or nothing.
+    Apply {
+        /// The groups.
+        wanted: Declaration,
+    },
+    /// Say what [`Request::Apply`] would change and cause; nothing changes.
+    Foresee {
+        /// The groups.
+        wanted: Declaration,
+    },
 }
 
 /// The answer to a request.
@@ -145,4 +156,6 @@ pub enum Answer {
     },
     /// It was refused; nothing changed.
     Refused(Reason),
+    /// What would be changed and caused; nothing changed.
+    Foreseen(Foreseen),
 }

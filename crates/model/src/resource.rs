@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::Desired;
 use crate::ids::{Epoch, NodeId, ResourceId};
+use crate::resource_type::written_ms;
 
 /// The five states of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -126,6 +127,31 @@ impl Default for ResourcePolicy {
             affects_group: true,
             retry_after_s: 3_600,
         }
+    }
+}
+
+impl ResourcePolicy {
+    /// The common properties with their values as they are written.
+    #[must_use]
+    pub fn properties(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("restart-threshold", self.restart_threshold.to_string()),
+            ("restart-period", written_ms(self.restart_period_s.saturating_mul(1_000))),
+            ("pending-timeout", written_ms(self.pending_timeout_ms)),
+            ("looks-alive", written_ms(self.looks_alive_ms)),
+            ("is-alive", written_ms(self.is_alive_ms)),
+            ("restart-action", self.restart_action.word().to_owned()),
+            ("affects-group", self.affects_group.to_string()),
+            ("retry-after", written_ms(self.retry_after_s.saturating_mul(1_000))),
+        ])
+    }
+
+    /// The common properties that make this policy of the default one.
+    #[must_use]
+    pub fn settings(&self) -> BTreeMap<&'static str, String> {
+        let default = Self::default().properties();
+        let all = self.properties().into_iter();
+        all.filter(|(name, value)| default.get(name) != Some(value)).collect()
     }
 }
 

@@ -333,6 +333,18 @@ impl Form {
     }
 }
 
+/// A length of time in its largest whole unit, as [`parse_time_ms`] reads it.
+#[must_use]
+pub fn written_ms(ms: u64) -> String {
+    match ms {
+        0 => "0s".to_owned(),
+        ms if ms % 1_000 != 0 => format!("{ms}ms"),
+        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{}min", ms / 60_000),
+        ms => format!("{}s", ms / 1_000),
+    }
+}
+
 /// Parses `10.0.0.5/24` or `fd00::5/64`.
 #[must_use]
 pub fn parse_address(value: &str) -> Option<(std::net::IpAddr, u8)> {
@@ -395,6 +407,24 @@ mod tests {
         assert_eq!(parse_time_ms("2min").unwrap(), 120_000);
         for bad in ["5", "s", "", "5 s", "-1s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse_time_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for (ms, text) in [(0, "0s"), (250, "250ms"), (90_000, "90s"), (900_000, "15min")] {
+            assert_eq!((written_ms(ms).as_str(), parse_time_ms(text).unwrap()), (text, ms));
+        }
+        assert_eq!(written_ms(7_200_000), "2h");
+    }
+
+    #[test]
+    fn a_resources_policy_is_written_with_every_common_property() {
+        let written = crate::resource::ResourcePolicy::default().properties();
+        for property in COMMON.iter().filter(|p| p.name != "possible-owners") {
+            let value = written.get(property.name);
+            let value = value.unwrap_or_else(|| panic!("{} is not written", property.name));
+            property.check(value).unwrap();
         }
     }
 

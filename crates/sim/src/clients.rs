@@ -3,7 +3,7 @@
 //! A request without an answer is repeated under the same id through another node; after some
 //! tries it is given up and may or may not have happened. Every key is written once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use stead_core::Event;
 use stead_model::group::{Desired, GroupPolicy};
@@ -101,7 +101,7 @@ fn resource(
     };
     let on: Vec<ResourceId> =
         (0..at).filter(|i| bits & (1 << i) != 0).map(|i| resource_name(index, i)).collect();
-    let depends_on = on.into_iter().collect::<std::collections::BTreeSet<_>>();
+    let depends_on = on.into_iter().collect::<BTreeSet<_>>();
     if depends_on.is_empty() {
         return vec![create];
     }
@@ -326,6 +326,9 @@ impl World {
                     self.trace.milestone(self.now, || format!("refused: {reason}"));
                 }
             }
+            Answer::Foreseen(_) => {
+                self.trace.line(self.now, || format!("client told {id} what would be"));
+            }
         }
         self.clients.clients[client].open = None;
         if self.phase == Phase::Heal && kept(&request).is_none() {
@@ -336,9 +339,16 @@ impl World {
 
     /// I-DEP holds on a node from the moment it has applied the entry.
     fn declare(&mut self, index: LogIndex, request: &Request) {
-        if let Request::SetDependencies { resource, depends_on } = request {
-            let on = depends_on.iter().cloned().collect();
+        let mut declare = |resource: &ResourceId, on: &BTreeSet<ResourceId>| {
+            let on = on.iter().cloned().collect();
             self.checkers.dep.declare(index, resource.clone(), on);
+        };
+        match request {
+            Request::SetDependencies { resource, depends_on } => declare(resource, depends_on),
+            Request::Apply { wanted } => {
+                wanted.resources.iter().for_each(|r| declare(&r.resource, &r.depends_on));
+            }
+            _ => {}
         }
     }
 }

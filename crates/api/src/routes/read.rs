@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use stead_model::declaration::Declaration;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource_type::{self, ResourceType};
 use stead_model::view::{GroupView, NodeView, QuorumView, View};
@@ -37,7 +38,8 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         resource_type,
         events,
         explain_group,
-        explain_timeouts
+        explain_timeouts,
+        export
     ))]
     struct Document;
     Document::openapi()
@@ -201,6 +203,27 @@ pub(super) async fn explain_group(
     Path(group): Path<String>,
 ) -> Read<Explanation> {
     Ok(Json(backend.explain_group(&group_id(&group)?).await?))
+}
+
+/// Groups as they are, as what `apply` takes; applied again it changes nothing.
+#[utoipa::path(get, path = "/v1/export",
+    params(("groups" = Option<String>, Query, description = "names, with commas; default: all")),
+    responses((status = 200, body = Declaration), (status = "default", body = Problem)))]
+pub(super) async fn export(
+    State(backend): State<Shared>,
+    Options(options): Options<ExportOptions>,
+) -> Read<Declaration> {
+    let names: Vec<String> =
+        options.groups.iter().flat_map(|all| all.split(',')).map(str::to_owned).collect();
+    Ok(Json(crate::export::declaration(&backend.view(), &names)?))
+}
+
+/// Which groups are exported.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportOptions {
+    /// Names, with commas. Default: all.
+    groups: Option<String>,
 }
 
 /// All timeouts and how each is derived.

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
+use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope, Request};
 use utoipa::OpenApi;
 
@@ -36,7 +38,9 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         set_dependencies,
         set_key,
         delete_key,
-        change_node
+        change_node,
+        apply,
+        plan
     ))]
     struct Document;
     Document::openapi()
@@ -47,6 +51,40 @@ async fn ask(backend: &Shared, asker: Asker, request: Request) -> Written {
     match backend.request(envelope).await {
         Answer::Done { index } => Ok(Json(Done { index })),
         Answer::Refused(reason) => Err(Refusal(reason)),
+        Answer::Foreseen(_) => Err(misfit()),
+    }
+}
+
+fn misfit() -> Refusal {
+    Refusal(Reason::new(Code::Bug, "the answer is that of another question"))
+}
+
+/// Makes groups as they are declared, all of them or nothing. A resource of such a group that is
+/// not declared is deleted.
+#[utoipa::path(post, path = "/v1/apply", request_body = Declaration,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn apply(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(wanted): Body<Declaration>,
+) -> Written {
+    ask(&backend, asker, Request::Apply { wanted }).await
+}
+
+/// What `apply` would change, and which starts, stops and moves it would cause; nothing changes.
+#[utoipa::path(post, path = "/v1/plan", request_body = Declaration,
+    responses((status = 200, body = Foreseen), (status = "default", body = Problem)))]
+pub(super) async fn plan(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(wanted): Body<Declaration>,
+) -> Result<Json<Foreseen>, Refusal> {
+    let request = Request::Foresee { wanted };
+    let envelope = Envelope { id: asker.id, who: asker.who, request };
+    match backend.request(envelope).await {
+        Answer::Foreseen(foreseen) => Ok(Json(foreseen)),
+        Answer::Refused(reason) => Err(Refusal(reason)),
+        Answer::Done { .. } => Err(misfit()),
     }
 }
 

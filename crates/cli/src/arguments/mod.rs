@@ -1,6 +1,7 @@
 //! What may be typed: one enum per noun, the source of parsing and help alike.
 
 mod assignment;
+mod declare;
 mod group;
 mod lab;
 mod node;
@@ -9,6 +10,7 @@ mod resource;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use assignment::Assignment;
+pub(crate) use declare::{ApplyArguments, ExportArguments};
 pub(crate) use group::GroupCommand;
 pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
 pub(crate) use node::{NodeCommand, QuorumCommand, ResourceTypeCommand};
@@ -48,6 +50,10 @@ pub(crate) enum Command {
 pub(crate) enum ClusterCommand {
     /// Shows quorum, nodes and groups; exit code 1 if anything needs attention
     Status(StatusArguments),
+    /// Makes groups as a file declares them, all of it or nothing
+    Apply(ApplyArguments),
+    /// Prints groups as a file that `apply` takes
+    Export(ExportArguments),
     /// Groups: what is failed over as one
     #[command(subcommand)]
     Group(GroupCommand),

@@ -108,7 +108,7 @@ fn find_example(name: &str) -> Result<Example, Failure> {
 
 /// Brings the group of an example online and says what may be tried then.
 fn bring(lab: &Lab, example: &Example) -> Result<(), Failure> {
-    let name = &example.group.name;
+    let name = &example.group.group;
     let online = example::install(lab, example, &mut |step| screen::talk(step));
     let online = online.map_err(|error| {
         Failure::of_lab(Exit::Refused, format!("cannot bring group `{name}` online"), &error)

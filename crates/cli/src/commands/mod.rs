@@ -1,6 +1,7 @@
 //! What the commands do: one file per noun, each asks a node and shows the answer.
 
 mod cluster;
+mod declare;
 mod group;
 pub(crate) mod lab;
 mod members;
@@ -62,6 +63,8 @@ pub(crate) fn with_runtime<T>(
 pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Exit, Failure> {
     match command {
         ClusterCommand::Status(arguments) => cluster::status(asked, &arguments).await,
+        ClusterCommand::Apply(arguments) => declare::apply(asked, arguments).await,
+        ClusterCommand::Export(arguments) => declare::export(asked, arguments).await,
         ClusterCommand::Group(command) => group::run(asked, command).await,
         ClusterCommand::Resource(command) => resource::run(asked, command).await,
         ClusterCommand::ResourceType(command) => members::resource_type(asked, command).await,

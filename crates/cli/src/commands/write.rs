@@ -107,7 +107,7 @@ pub(super) fn properties(
 }
 
 /// `node1,2` as `n1,n2`; what is no node is left for the cluster to refuse.
-fn numbered(view: &View, list: &str) -> String {
+pub(super) fn numbered(view: &View, list: &str) -> String {
     let node = |text: &str| {
         let text = text.trim();
         find_node(view, text).map_or_else(|| text.to_owned(), |found| found.node.to_string())
@@ -135,4 +135,4 @@ pub(super) const fn bring(desired: stead_model::group::Desired) -> &'static str 
 
 pub(super) use render::wanted;
 
-const NODE_LISTS: [&str; 2] = ["preferred-owners", "possible-owners"];
+pub(super) const NODE_LISTS: [&str; 2] = ["preferred-owners", "possible-owners"];

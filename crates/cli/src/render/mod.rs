@@ -2,6 +2,7 @@
 
 mod cluster;
 mod explained;
+mod foreseen;
 mod groups;
 mod kinds;
 mod labs;
@@ -12,6 +13,7 @@ mod table;
 
 pub(crate) use cluster::status;
 pub(crate) use explained::{explanation, timeouts};
+pub(crate) use foreseen::foreseen;
 pub(crate) use groups::{group, groups, resource, resources, wanted};
 pub(crate) use kinds::{TypeEntry, group_properties, resource_type, resource_types};
 pub(crate) use labs::{demo, lab, labs};

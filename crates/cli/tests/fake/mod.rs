@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use stead_api::contract::{Events, Explanation, Fit, Logs, Place, Placement, Timeouts};
 use stead_api::{Backend, Later, explain};
+use stead_model::declaration::{Consequence, DeclaredResource, Deed, Difference, Foreseen, Turn};
 use stead_model::group::{Desired, GroupState};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
@@ -98,6 +99,30 @@ impl FakeNode {
     }
 }
 
+/// What a leader says of a declaration with another `stop-timeout`; of any other: nothing changes.
+fn foreseen(request: &Request) -> Foreseen {
+    let Request::Foresee { wanted } = request else { return Foreseen::default() };
+    let timeout = |r: &DeclaredResource| r.properties.get("stop-timeout").cloned();
+    let Some(to) = wanted.resources.iter().find_map(timeout) else { return Foreseen::default() };
+    let differences = vec![Difference {
+        group: "web".into(),
+        resource: Some("httpd".into()),
+        turn: Turn::Changed,
+        property: Some("stop-timeout".into()),
+        from: Some("10s".into()),
+        to: Some(to),
+    }];
+    let consequences = vec![Consequence {
+        group: "web".into(),
+        deed: Deed::Restart,
+        resources: vec!["httpd".into()],
+        node: Some(NodeId(1)),
+        from: None,
+        why: "their properties change, or those of what they stand on".into(),
+    }];
+    Foreseen { differences, consequences }
+}
+
 /// What a leader says of group `web` with its second node down.
 fn placement() -> Placement {
     let place = |node, fit, why: &str| Place { node: NodeId(node), fit, why: why.into() };
@@ -129,6 +154,12 @@ fn refusal(request: &Request) -> Option<Reason> {
                 .because("n1 has no quorum")
                 .hint("see `stead status` for the nodes that are missing"),
         ),
+        Request::Foresee { wanted } | Request::Apply { wanted }
+            if wanted.resources.iter().any(|r| r.kind == "htpd") =>
+        {
+            let text = "line 4, resource `httpd`: there is no resource type `htpd`";
+            Some(Reason::new(Code::NotFound, text).hint("known are ip-address, dummy"))
+        }
         Request::FailResource { resource } if resource.as_str() == "odd" => {
             Some(Reason::new(Code::Bug, "property `odd` is in the table and not in the policy"))
         }
@@ -148,6 +179,9 @@ impl Backend for FakeNode {
     fn request(&self, envelope: Envelope) -> Later<'_, Answer> {
         let answer = match refusal(&envelope.request) {
             Some(reason) => Answer::Refused(reason),
+            None if matches!(envelope.request, Request::Foresee { .. }) => {
+                Answer::Foreseen(foreseen(&envelope.request))
+            }
             None => {
                 self.plan(&envelope.request);
                 Answer::Done { index: LogIndex(14) }

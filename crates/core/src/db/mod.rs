@@ -31,7 +31,7 @@ pub mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stead_model::change::Entry;
+use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, Group};
 use stead_model::profile::LeaseLength;
 use stead_model::request::Answer;
@@ -96,14 +96,30 @@ impl Db {
         if let Some(id) = entry.request.filter(|id| self.answered.get(*id).is_some()) {
             return entry.changes.iter().map(|_| Applied::Skipped(Skip::Repeated(id))).collect();
         }
+        // A request of several changes takes effect whole or not at all.
+        let before = (entry.request.is_some() && entry.changes.len() > 1).then(|| self.clone());
         let by = if entry.request.is_some() { By::Request } else { By::Planner };
         let outcomes: Vec<Applied> =
             entry.changes.iter().map(|change| self.apply_change((index, by), change)).collect();
+        if let Some(before) = before.filter(|_| outcomes.iter().any(|o| o.skipped().is_some())) {
+            *self = before;
+        }
         if let Some(id) = entry.request {
             let refused = outcomes.iter().find_map(Applied::skipped).map(ToString::to_string);
             self.answered.remember(id, index, refused);
         }
         outcomes
+    }
+
+    /// Makes one change on a copy, to see what would come of it.
+    ///
+    /// # Errors
+    /// It does not fit; nothing changed.
+    pub fn rehearse(&mut self, change: &Change) -> Result<(), Skip> {
+        match self.apply_change((self.applied, By::Request), change) {
+            Applied::Done => Ok(()),
+            Applied::Skipped(skip) => Err(skip),
+        }
     }
 
     /// Passes an index whose entry is not a database entry (an empty entry of a new leader, a

@@ -21,8 +21,10 @@
 //!
 //! Not here: when a node counts as stopped (`lease`), what an owner does (`resources`).
 
+pub mod declared;
 pub mod explain;
 pub mod failback;
+pub mod foreseen;
 pub mod placement;
 pub mod plan;
 pub mod requests;
@@ -35,7 +37,9 @@ use stead_model::change::Change;
 use stead_model::wire::peer::{GroupReport, Report, Standing};
 use stead_model::{Epoch, GroupId, NodeId, UtcMillis};
 
+pub use declared::draft;
 pub use explain::{Explanation, explain, see};
+pub use foreseen::foresee;
 pub use placement::{Candidate, Fit, candidates};
 pub use plan::plan;
 pub use requests::{Decision, decide};

@@ -2,6 +2,7 @@
 //! or a refusal. Requests that look at live nodes are judged here, the others by `db::validate`.
 
 use stead_model::change::Change;
+use stead_model::declaration::Foreseen;
 use stead_model::group::{Desired, Group};
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
@@ -9,7 +10,7 @@ use stead_model::resource::ResourceState;
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::placement::{Fit, best, candidates};
-use super::{PlanInput, placement};
+use super::{PlanInput, draft, foresee, placement};
 use crate::db::shall_run;
 use crate::db::validate::{self as check, NewResource};
 
@@ -18,6 +19,10 @@ use crate::db::validate::{self as check, NewResource};
 pub enum Decision {
     /// Propose this change; the request is answered when it is applied.
     Propose(Change),
+    /// Propose these changes as one entry, all or nothing.
+    ProposeAll(Vec<Change>),
+    /// Nothing is to be changed; what would be.
+    Tell(Foreseen),
     /// Ask the owner to rehearse a failure; the database does not change.
     Rehearse {
         /// The owner.
@@ -78,6 +83,13 @@ pub fn decide(
         Request::SetAbsence { node, absent } => absence(input, *node, *absent)?,
         Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,
         Request::Return { node } => member(input, *node, Change::NodeReturns { node: *node })?,
+        Request::Apply { wanted } => {
+            return draft(wanted, input, limit_bytes).map(|d| Decision::ProposeAll(d.changes));
+        }
+        Request::Foresee { wanted } => {
+            let draft = draft(wanted, input, limit_bytes)?;
+            return Ok(Decision::Tell(foresee(input, &draft.db)));
+        }
     };
     check::check_size(db, &change, limit_bytes)?;
     Ok(Decision::Propose(change))
@@ -147,13 +159,18 @@ fn places(input: &PlanInput<'_>, group: &Group) -> String {
     why.join("; ")
 }
 
+fn delete_resource(input: &PlanInput<'_>, id: &ResourceId) -> Result<Change, Reason> {
+    let change = check::delete_resource(input.db, id)?;
+    deletable(input, id)?;
+    Ok(change)
+}
+
 /// A resource may be deleted when nothing of it can run: nobody owns the group, or it shall be
 /// offline and its owner says that it is. So a name or an address that is free in the database is
 /// free in the world (I-OWN).
-fn delete_resource(input: &PlanInput<'_>, id: &ResourceId) -> Result<Change, Reason> {
-    let change = check::delete_resource(input.db, id)?;
+pub(super) fn deletable(input: &PlanInput<'_>, id: &ResourceId) -> Result<(), Reason> {
     let (group, resource) = check::resource(input.db, id)?;
-    let Some(owned) = &group.ownership else { return Ok(change) };
+    let Some(owned) = &group.ownership else { return Ok(()) };
     let refused = || Reason::new(Code::Conflict, format!("cannot delete resource `{id}`"));
     if shall_run(group) && resource.desired == Desired::Online {
         return Err(refused()
@@ -162,8 +179,8 @@ fn delete_resource(input: &PlanInput<'_>, id: &ResourceId) -> Result<Change, Rea
     }
     let stopped = input.nodes.get(&owned.node).is_some_and(|n| n.stopped);
     match state(input, group, id) {
-        Some(ResourceState::Offline | ResourceState::Failed) => Ok(change),
-        _ if stopped => Ok(change),
+        Some(ResourceState::Offline | ResourceState::Failed) => Ok(()),
+        _ if stopped => Ok(()),
         Some(state) => Err(refused()
             .because(format!("it is {} on {}", state.word(), owned.node))
             .hint("wait until it is offline")),

@@ -35,7 +35,11 @@ pub(super) struct Probing {
 pub(super) fn planned_move(decision: &Decision) -> Option<(&GroupId, NodeId)> {
     match decision {
         Decision::Propose(Change::Release { group, to: Some(to), .. }) => Some((group, *to)),
-        Decision::Propose(_) | Decision::Rehearse { .. } | Decision::Vote { .. } => None,
+        Decision::Propose(_)
+        | Decision::ProposeAll(_)
+        | Decision::Tell(_)
+        | Decision::Rehearse { .. }
+        | Decision::Vote { .. } => None,
     }
 }
 

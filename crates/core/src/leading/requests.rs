@@ -54,6 +54,9 @@ impl Leading {
             Ok(decision) => decision,
             Err(reason) => return Taken::Answered(Answer::Refused(reason)),
         };
+        if let Some(answer) = answered_at_once(replica, &decision) {
+            return Taken::Answered(answer);
+        }
         if let Some(planned) = probing::planned_move(&decision) {
             self.probe((from, envelope), planned, around);
             return Taken::Waits;
@@ -91,6 +94,8 @@ impl Leading {
         let mut entry = Entry { at, request: Some(envelope.id), why, changes: Vec::new() };
         match decision {
             Decision::Propose(change) => entry.changes.push(change),
+            Decision::ProposeAll(changes) => entry.changes = changes,
+            Decision::Tell(_) => return Ok(false),
             Decision::Rehearse { node: to, group, resource, epoch } => {
                 let message = PeerMessage::FailResource { group, resource, epoch };
                 around.mail.push(Mail { to, channel: Channel::Stream, message });
@@ -101,6 +106,20 @@ impl Leading {
             }
         }
         Ok(replica.propose(&entry).is_ok())
+    }
+}
+
+/// What needs no entry: a question, or groups that are as they are declared.
+fn answered_at_once(replica: &Replica, decision: &Decision) -> Option<Answer> {
+    match decision {
+        Decision::Tell(foreseen) => Some(Answer::Foreseen(foreseen.clone())),
+        Decision::ProposeAll(changes) if changes.is_empty() => {
+            Some(Answer::Done { index: replica.applied() })
+        }
+        Decision::ProposeAll(_)
+        | Decision::Propose(_)
+        | Decision::Rehearse { .. }
+        | Decision::Vote { .. } => None,
     }
 }
 

@@ -115,8 +115,12 @@ fn must_go_down(holding: &Holding) -> BTreeSet<ResourceId> {
 
 /// Whether it runs with other properties than the database has now.
 fn is_changed(machine: &Machine, config: &ResourceConfig) -> bool {
-    let differs = |r: &ResourceConfig| r.kind != config.kind || !own(r).eq(own(config));
-    machine.running.as_ref().is_some_and(differs)
+    machine.running.as_ref().is_some_and(|running| restarts(running, config))
+}
+
+/// Whether a resource that runs with the one has to be restarted for the other.
+pub(crate) fn restarts(running: &ResourceConfig, config: &ResourceConfig) -> bool {
+    running.kind != config.kind || !own(running).eq(own(config))
 }
 
 /// The properties that a resource runs with; its probe may be changed while it does.

@@ -125,22 +125,24 @@ impl World {
     pub(crate) fn try_ask(&mut self, request: Request) -> Result<Decision, Reason> {
         let decision = decide(&request, &self.input(), 64 << 20)?;
         match &decision {
-            Decision::Propose(change) => self.propose_request(change.clone()),
+            Decision::Propose(change) => self.propose_request(vec![change.clone()]),
+            Decision::ProposeAll(changes) if changes.is_empty() => {}
+            Decision::ProposeAll(changes) => self.propose_request(changes.clone()),
             Decision::Rehearse { node, group, resource, epoch } => {
                 let now = self.now;
                 self.with_holdings(*node, |h| h.fail(now, (group, *epoch), resource));
             }
-            Decision::Vote { .. } => {}
+            Decision::Vote { .. } | Decision::Tell(_) => {}
         }
         Ok(decision)
     }
 
-    fn propose_request(&mut self, change: Change) {
+    fn propose_request(&mut self, changes: Vec<Change>) {
         self.requests += 1;
         let request = Some(RequestId { client: 1, number: self.requests });
-        let why = change.to_string();
-        let outcomes = self.append(Entry { at: self.at, request, why, changes: vec![change] });
-        assert_eq!(outcomes, [Applied::Done]);
+        let why = format!("request {}", self.requests);
+        let outcomes = self.append(Entry { at: self.at, request, why, changes });
+        assert!(outcomes.iter().all(|o| *o == Applied::Done), "{outcomes:?}");
     }
 
     pub(crate) fn append(&mut self, entry: Entry) -> Vec<Applied> {

@@ -56,22 +56,16 @@ pub fn install(
 ) -> Result<GroupView, InstallError> {
     possible(lab, example)?;
     let cluster = Cluster::of(lab);
-    let group = example.group.name.as_str();
-    for request in example.group_requests() {
-        cluster.request(&request)?;
-    }
+    let group = example.group.group.as_str();
     let first = example.prepared_first();
-    let is_first = |name: &str| first.contains(name);
     if !first.is_empty() {
-        create(&cluster, example, is_first)?;
-        cluster.request(&example.desire(Desired::Online))?;
+        cluster.request(&example.declared(|id| first.contains(id.as_str())))?;
         let seen = cluster.wait_online(group, None, ONLINE_LIMIT)?;
         prepare(lab, example, seen.owner.unwrap_or(NodeId(1)), progress)?;
         cluster.request(&example.desire(Desired::Offline))?;
         wait_offline(&cluster, lab, group)?;
     }
-    create(&cluster, example, |name| !is_first(name))?;
-    cluster.request(&example.desire(Desired::Online))?;
+    cluster.request(&example.declared(|_| true))?;
     let seen = cluster.wait_online(group, None, ONLINE_LIMIT)?;
     let owner = seen.owner.map_or_else(|| "nobody".into(), |node| node.to_string());
     progress(&format!("group {group} is online on {owner}"));
@@ -89,19 +83,6 @@ fn possible(lab: &Lab, example: &Example) -> Result<(), InstallError> {
         [(Missing::MountedDisks, !example.lab.disks.is_empty()), (Missing::OtherUsers, users)];
     let lacking = needed.into_iter().find(|(what, needed)| *needed && gone_without.contains(what));
     lacking.map_or(Ok(()), |(what, _)| Err(InstallError::Missing(what)))
-}
-
-fn create(
-    cluster: &Cluster<'_>,
-    example: &Example,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<(), InstallError> {
-    for resource in example.resources.iter().filter(|resource| wanted(&resource.name)) {
-        for request in example.resource_requests(resource) {
-            cluster.request(&request)?;
-        }
-    }
-    Ok(())
 }
 
 fn prepare(

@@ -1,18 +1,21 @@
 //! Examples: groups described in a file that people can copy, and how a lab gets one.
 //!
 //! The files are in `examples/` of this project, and in the program. `[group]` and `[[resource]]`
-//! have the words and values of `stead resource create`; the rest is what a lab needs to show it.
-//! A file with a word that nothing reads is refused. Whether the properties make sense says the
-//! cluster.
+//! are what `stead apply` reads, and come into the cluster the same way; the rest is what a lab
+//! needs to show it. A file with a word that nothing reads is refused. Whether the properties make
+//! sense says the cluster.
 
 mod install;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use stead_model::group::{Desired, GroupPolicy};
+use stead_api::file;
+use stead_model::ResourceId;
+use stead_model::declaration::{Declaration, DeclaredGroup, DeclaredResource};
+use stead_model::group::Desired;
 use stead_model::request::Request;
 use stead_model::resource_type::split_words;
 
@@ -26,50 +29,33 @@ pub const BUILTIN: &[(&str, &str)] = &[
 ];
 
 /// A group as a file describes it.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Example {
     /// The group.
-    pub group: ExampleGroup,
-    /// Its resources; each depends only on those before it.
-    #[serde(rename = "resource")]
-    pub resources: Vec<ExampleResource>,
+    pub group: DeclaredGroup,
+    /// Its resources.
+    pub resources: Vec<DeclaredResource>,
     /// Programs that are not part of it.
-    #[serde(default)]
     pub needs: Vec<Need>,
     /// What its lab is made of.
-    #[serde(default)]
     pub lab: ExampleLab,
     /// What is done once before it comes online for the first time.
-    #[serde(default)]
     pub prepare: Vec<Preparation>,
     /// What a person may try then.
-    #[serde(default)]
     pub next: Vec<Suggestion>,
 }
 
-/// The group of an example.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExampleGroup {
-    /// Its name.
-    pub name: String,
-}
-
-/// A resource of an example.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-pub struct ExampleResource {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What it depends on.
-    #[serde(default, rename = "depends-on")]
-    pub depends_on: BTreeSet<String>,
-    /// Its properties.
-    #[serde(flatten)]
-    pub properties: BTreeMap<String, String>,
+/// The sections that only a lab reads.
+#[derive(Deserialize)]
+struct LabSections {
+    #[serde(default)]
+    needs: Vec<Need>,
+    #[serde(default)]
+    lab: ExampleLab,
+    #[serde(default)]
+    prepare: Vec<Preparation>,
+    #[serde(default)]
+    next: Vec<Suggestion>,
 }
 
 /// A program that an example runs.
@@ -134,7 +120,7 @@ pub enum ExampleError {
         /// Name or file.
         name: String,
         /// Place and reason.
-        source: Box<toml::de::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A name or a command in it leads nowhere.
     #[error("example `{name}` makes no sense: {why}")]
@@ -166,13 +152,16 @@ impl Example {
 
     /// Reads an example and checks that the names in it lead somewhere.
     pub fn parse(name: &str, text: &str) -> Result<Self, ExampleError> {
-        let senseless =
-            |error| ExampleError::Senseless { name: name.to_owned(), source: Box::new(error) };
-        let example: Self = toml::from_str(text).map_err(senseless)?;
-        match example.loose_end() {
-            None => Ok(example),
-            Some(why) => Err(ExampleError::Loose { name: name.to_owned(), why }),
-        }
+        let senseless = |source| ExampleError::Senseless { name: name.to_owned(), source };
+        let declared = file::read(text).map_err(|reason| senseless(Box::from(reason)))?;
+        let sections = toml::from_str(text).map_err(|error| senseless(Box::from(error)))?;
+        let LabSections { needs, lab, prepare, next } = sections;
+        let loose = |why| ExampleError::Loose { name: name.to_owned(), why };
+        let Declaration { groups, resources } = declared;
+        let [group] = <[DeclaredGroup; 1]>::try_from(groups)
+            .map_err(|groups| loose(format!("a lab shows one group, not {}", groups.len())))?;
+        let example = Self { group, resources, needs, lab, prepare, next };
+        example.loose_end().map_or(Ok(example), |why| Err(loose(why)))
     }
 
     /// The same, with programs that tell a client of [`crate::ledger`] their epoch and node.
@@ -190,20 +179,8 @@ impl Example {
     }
 
     fn loose_end(&self) -> Option<String> {
-        let mut known = BTreeSet::new();
-        for resource in &self.resources {
-            if let Some(other) = resource.depends_on.difference(&known).next() {
-                return Some(format!(
-                    "`{}` depends on `{other}`, which is not before it",
-                    resource.name
-                ));
-            }
-            if !known.insert(resource.name.clone()) {
-                return Some(format!("there are two resources `{}`", resource.name));
-            }
-        }
         for Preparation { after, run } in &self.prepare {
-            if !known.contains(after) {
+            if !self.resources.iter().any(|r| r.resource.as_str() == after) {
                 return Some(format!("there is no resource `{after}` to prepare after"));
             }
             if split_words(run).is_none_or(|words| words.is_empty()) {
@@ -219,45 +196,33 @@ impl Example {
         self.needs.iter().find(|need| !Path::new(&need.program).is_file())
     }
 
-    /// What makes the empty group, and keeps it from starting before all of it is there.
+    /// What makes the group with these of its resources, online.
     #[must_use]
-    pub fn group_requests(&self) -> [Request; 2] {
-        let group = || self.group.name.as_str().into();
-        let policy = GroupPolicy::default();
-        [Request::CreateGroup { group: group(), policy }, self.desire(Desired::Offline)]
-    }
-
-    /// What makes one of its resources.
-    #[must_use]
-    pub fn resource_requests(&self, resource: &ExampleResource) -> Vec<Request> {
-        let id = || resource.name.as_str().into();
-        let create = Request::CreateResource {
-            group: self.group.name.as_str().into(),
-            resource: id(),
-            kind: resource.kind.clone(),
-            properties: resource.properties.clone(),
-        };
-        let depends_on = resource.depends_on.iter().map(|other| other.as_str().into()).collect();
-        let depend = Request::SetDependencies { resource: id(), depends_on };
-        if resource.depends_on.is_empty() { vec![create] } else { vec![create, depend] }
+    pub fn declared(&self, wanted: impl Fn(&ResourceId) -> bool) -> Request {
+        let group = DeclaredGroup { desired: Some(Desired::Online), ..self.group.clone() };
+        let resources = self.resources.iter().filter(|r| wanted(&r.resource)).cloned().collect();
+        Request::Apply { wanted: Declaration { groups: vec![group], resources } }
     }
 
     /// What brings it online or offline.
     #[must_use]
     pub fn desire(&self, desired: Desired) -> Request {
-        Request::SetGroupDesired { group: self.group.name.as_str().into(), desired }
+        Request::SetGroupDesired { group: self.group.group.clone(), desired }
     }
 
     /// The resources that something is prepared after, and all that these need.
     fn prepared_first(&self) -> BTreeSet<&str> {
         let mut first: BTreeSet<&str> = self.prepare.iter().map(|p| p.after.as_str()).collect();
-        // Each depends only on those before it: from behind, one pass finds all.
-        for resource in self.resources.iter().rev() {
-            if first.contains(resource.name.as_str()) {
-                first.extend(resource.depends_on.iter().map(String::as_str));
+        loop {
+            let known = first.len();
+            let needing = self.resources.iter().filter(|r| first.contains(r.resource.as_str()));
+            let needed: Vec<&str> =
+                needing.flat_map(|r| r.depends_on.iter().map(ResourceId::as_str)).collect();
+            first.extend(needed);
+            if first.len() == known {
+                return first;
             }
         }
-        first
     }
 }
 
@@ -293,15 +258,13 @@ mod tests {
         let refused = |text: &str| Example::parse("mine", text).unwrap_err().to_string();
         let group = "[group]\nname = 'g'\n";
         let resource = "[[resource]]\nname = 'a'\ntype = 'dummy'\n";
-        let twice = refused(&format!("{group}{resource}{resource}"));
-        assert_eq!(twice, "example `mine` makes no sense: there are two resources `a`");
-        let needy = refused(&format!("{group}{resource}depends-on = ['b']\n"));
-        assert!(needy.ends_with("`a` depends on `b`, which is not before it"), "{needy}");
         let late = refused(&format!("{group}{resource}[[prepare]]\nafter='c'\nrun='true'\n"));
         assert!(late.ends_with("there is no resource `c` to prepare after"), "{late}");
         let open = refused(&format!("{group}{resource}[[prepare]]\nafter='a'\nrun=\"sh '\"\n"));
         assert!(open.ends_with("is no command with closed quotes"), "{open}");
         assert_eq!(refused("[group]\nnmae = 'g'\n"), "example `mine` makes no sense");
+        let two = "[[group]]\nname = 'g'\n[[group]]\nname = 'h'\n";
+        assert!(refused(two).ends_with("a lab shows one group, not 2"));
         let unknown = Example::find("mysql").unwrap_err().to_string();
         assert!(unknown.contains("`postgresql`"), "{unknown}");
     }

@@ -1,0 +1,26 @@
+//! `stead apply` and `stead export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArguments {
+    /// The file, with `[group]` and `[[resource]]`; `-` reads it from the standard input
+    pub(crate) file: PathBuf,
+    /// Only shows what would change, and what would be started, stopped and moved
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Waits until its groups are as declared, showing the steps
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) wait: bool,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// Groups; without them all
+    #[arg(value_name = "GROUP")]
+    pub(crate) groups: Vec<String>,
+}

@@ -1,0 +1,187 @@
+//! Groups declared as a whole: what a person wants of them, and what that would change.
+//!
+//! A declaration is the whole truth about the groups it names: a resource of such a group that it
+//! does not name is deleted. Groups that it does not name stay as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::group::Desired;
+use crate::ids::{GroupId, NodeId, ResourceId};
+
+/// Groups and resources as somebody wants them.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Declaration {
+    /// The groups.
+    pub groups: Vec<DeclaredGroup>,
+    /// All resources of these groups, in any order.
+    #[serde(default)]
+    pub resources: Vec<DeclaredResource>,
+}
+
+/// A group as somebody wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredGroup {
+    /// Its name.
+    pub group: GroupId,
+    /// Its properties by name; what is absent has its default.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Absent: as it is, and online if it is new.
+    #[serde(default)]
+    pub desired: Option<Desired>,
+    /// Where it is declared, for refusals: the line of a file; 0: nowhere.
+    #[serde(default)]
+    pub line: u32,
+}
+
+/// A resource as somebody wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredResource {
+    /// Its group, one of those declared.
+    pub group: GroupId,
+    /// Its name.
+    pub resource: ResourceId,
+    /// Its type, as in `ip-address`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Properties of the type and common ones by name; what is absent has its default.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// What must be online before it.
+    #[serde(default)]
+    pub depends_on: BTreeSet<ResourceId>,
+    /// Absent: as it is, and online if it is new.
+    #[serde(default)]
+    pub desired: Option<Desired>,
+    /// Where it is declared, for refusals: the line of a file; 0: nowhere.
+    #[serde(default)]
+    pub line: u32,
+}
+
+/// What a declaration would change, and what the cluster would do then.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Foreseen {
+    /// What would differ in the database.
+    pub differences: Vec<Difference>,
+    /// What would be started, stopped and moved then, if nothing else happens.
+    pub consequences: Vec<Consequence>,
+}
+
+/// One thing that would differ.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Difference {
+    /// The group.
+    pub group: GroupId,
+    /// The resource; absent: it is about the group itself.
+    pub resource: Option<ResourceId>,
+    /// Whether it comes, changes or goes.
+    pub turn: Turn,
+    /// The property, where one changes; `depends-on` and `desired` are told like properties.
+    pub property: Option<String>,
+    /// The value it has now.
+    pub from: Option<String>,
+    /// The value it would have.
+    pub to: Option<String>,
+}
+
+/// Whether something comes, changes or goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Turn {
+    /// It is new.
+    Added,
+    /// It has other values.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// Something that would be done about a group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Consequence {
+    /// The group.
+    pub group: GroupId,
+    /// What.
+    pub deed: Deed,
+    /// The resources it is about, in the order they come online.
+    pub resources: Vec<ResourceId>,
+    /// The node where it happens; of a move, the node it goes to.
+    pub node: Option<NodeId>,
+    /// Of a move, the node it comes from.
+    pub from: Option<NodeId>,
+    /// Why, in words for people.
+    pub why: String,
+}
+
+/// What is done about a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Deed {
+    /// Resources come online.
+    Start,
+    /// Resources go offline.
+    Stop,
+    /// Resources go offline and come online again on the same node.
+    Restart,
+    /// The group goes to another node.
+    Move,
+    /// The group shall run and no node may take it.
+    Nowhere,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.turn {
+            Turn::Added => '+',
+            Turn::Changed => '~',
+            Turn::Removed => '-',
+        };
+        match &self.resource {
+            Some(resource) => write!(f, "{sign} resource {resource} of group {}", self.group)?,
+            None => write!(f, "{sign} group {}", self.group)?,
+        }
+        let Some(property) = &self.property else { return Ok(()) };
+        let value = |value: &Option<String>| match value {
+            Some(value) => format!("`{value}`"),
+            None => "nothing".to_owned(),
+        };
+        match self.turn {
+            Turn::Added => write!(f, ": {property} {}", value(&self.to)),
+            Turn::Changed => {
+                write!(f, ": {property} {} -> {}", value(&self.from), value(&self.to))
+            }
+            Turn::Removed => write!(f, ": {property} {}", value(&self.from)),
+        }
+    }
+}
+
+impl fmt::Display for Consequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMED: usize = 8;
+        let mut names: Vec<&str> =
+            self.resources.iter().take(NAMED).map(ResourceId::as_str).collect();
+        let more = format!("and {} more", self.resources.len().saturating_sub(NAMED));
+        if self.resources.len() > NAMED {
+            names.push(&more);
+        }
+        let names = names.join(", ");
+        let node = |node: Option<NodeId>| node.map_or_else(|| "nobody".into(), |n| n.to_string());
+        let (group, to) = (&self.group, node(self.node));
+        match self.deed {
+            Deed::Start => write!(f, "start   {names} of group {group} on {to}")?,
+            Deed::Stop => write!(f, "stop    {names} of group {group} on {to}")?,
+            Deed::Restart => write!(f, "restart {names} of group {group} on {to}")?,
+            Deed::Move => {
+                write!(f, "move    group {group} from {} to {to} ({names})", node(self.from))?;
+            }
+            Deed::Nowhere => write!(f, "nowhere group {group} can run on no node now")?,
+        }
+        write!(f, ": {}", self.why)
+    }
+}
