@@ -69,6 +69,8 @@ pub struct Cluster {
     links: Links,
     own: Own,
     seat: Option<Seat>,
+    /// Largest database that every log of the cluster holds.
+    database_limit_bytes: u64,
     asker: Asker,
     /// What the guard said at the start.
     found: GuardStatus,

@@ -36,13 +36,14 @@ pub enum FormatError {
 pub struct LogSizes {
     /// Bytes of the ring. Default 8 MiB.
     pub ring_bytes: u64,
-    /// Bytes of each of the two snapshot slots. Default 66 MiB: the largest database and frames.
+    /// Bytes of each of the two snapshot slots. Default 70 MiB: the largest database, what is in
+    /// the log beside it, and frames.
     pub snapshot_bytes: u64,
 }
 
 impl Default for LogSizes {
     fn default() -> Self {
-        Self { ring_bytes: stead_journal::RING_BYTES, snapshot_bytes: 66 << 20 }
+        Self { ring_bytes: stead_journal::RING_BYTES, snapshot_bytes: 70 << 20 }
     }
 }
 

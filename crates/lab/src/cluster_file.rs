@@ -120,5 +120,5 @@ pub(crate) fn format_quorum_disk(
 /// A quorum disk has room for at least so many nodes.
 const NODES_PLANNED: u32 = 4;
 
-/// With four nodes this makes the 512 MiB of an ordinary quorum disk: a database of 28 MiB.
+/// With four nodes this makes the 512 MiB of an ordinary quorum disk: a database of 24 MiB.
 const BYTES_PER_NODE: u64 = 128 << 20;

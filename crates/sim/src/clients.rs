@@ -188,13 +188,13 @@ impl Clients {
             }
             Some(4) if plan.nodes > 1 => self.wish_for_votes(plan),
             Some(5) => Request::FailResource { resource: rng.pick(&self.resources).clone() },
-            _ => self.new_key(),
+            _ => self.new_key(plan),
         }
     }
 
-    fn new_key(&mut self) -> Request {
+    fn new_key(&mut self, plan: &Plan) -> Request {
         self.keys += 1;
-        let value = Some(format!("v{}", self.keys));
+        let value = Some(format!("v{:.<width$}", self.keys, width = plan.clients.value_bytes));
         Request::SetKey { key: format!("k{}", self.keys), value }
     }
 
@@ -276,7 +276,7 @@ impl World {
             Some(request) => request,
             None if self.script.is_some() => return,
             None if self.phase == Phase::Faults => self.clients.wish(&self.plan),
-            None => self.clients.new_key(),
+            None => self.clients.new_key(&self.plan),
         };
         let client = &mut self.clients.clients[client];
         client.asked += 1;

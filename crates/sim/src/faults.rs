@@ -65,13 +65,15 @@ pub enum Kind {
     DieAndCut,
     /// The header of a slot of the quorum disk is damaged for good.
     SlotDamaged,
+    /// The host of D is cut off from everything just when it compacts its log.
+    Ambush,
     /// A hypervisor pauses a machine and its clock (H14).
     Pause,
 }
 
 impl Kind {
-    /// The faults of the ordinary soak.
-    pub const ORDINARY: [Self; 23] = [
+    /// The faults of the ordinary soak. The last one has worlds of its own.
+    pub const ORDINARY: [Self; 24] = [
         Self::Crash,
         Self::CrashAll,
         Self::Freeze,
@@ -95,6 +97,7 @@ impl Kind {
         Self::CutOff,
         Self::DieAndCut,
         Self::SlotDamaged,
+        Self::Ambush,
     ];
 }
 
@@ -188,6 +191,7 @@ impl World {
                 self.some_resource_fails(node);
                 None
             }
+            Kind::Ambush => return self.lie_in_wait(node),
             Kind::StallAndCut | Kind::SlowAndCut | Kind::CutOff | Kind::DieAndCut => {
                 self.fault_behind_cut(kind, node, lasts);
                 self.cut(Kind::Isolate, node);
@@ -260,7 +264,7 @@ impl World {
         }
     }
 
-    fn recover_later(&mut self, recovery: Recovery, lasts: u64) {
+    pub fn recover_later(&mut self, recovery: Recovery, lasts: u64) {
         self.recoveries.push(recovery);
         self.agenda.put(self.now + lasts, Happening::World(Outside::Recover(recovery)));
     }
@@ -334,7 +338,7 @@ impl World {
         self.trace.milestone(self.now, || format!("slot {slot} of the quorum disk is damaged"));
     }
 
-    fn cut(&mut self, kind: Kind, node: NodeId) {
+    pub fn cut(&mut self, kind: Kind, node: NodeId) {
         let nodes: Vec<NodeId> = self.node_ids().collect();
         let side = self.rng.any();
         let other = *self.rng.pick(&nodes);
@@ -397,6 +401,7 @@ impl World {
         }
         self.trace.milestone(self.now, || "heal".into());
         self.phase = Phase::Heal;
+        self.ambush = None;
         for recovery in std::mem::take(&mut self.recoveries) {
             self.recover(recovery);
         }

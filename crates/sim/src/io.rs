@@ -64,6 +64,7 @@ impl World {
             self.agenda.put(between, Happening::Interleave { flight: id });
         }
         self.flights.insert(id, flight);
+        let latency = latency + self.ambush_holds(id);
         self.agenda.put(at + latency, Happening::Ended { flight: id });
     }
 
@@ -101,6 +102,7 @@ impl World {
 
     /// A read or write ends and its core is told.
     pub fn flight_ends(&mut self, id: u64) {
+        self.ambush_springs(id);
         let Some(flight) = self.flights.remove(&id) else { return };
         if flight.device == Device::QuorumDisk && self.node(flight.node).path == Path::Hung {
             let later = self.now + self.rng.wild(1_000, self.timing.heartbeat.0);
@@ -129,6 +131,7 @@ impl World {
             self.tally.io_failed += 1;
             self.nodes[index].log_failed |= flight.device == Device::NodeLog;
         }
+        self.ambush_ends(&flight);
         self.release_held(flight.node);
         let Flight { node, service, ticket, .. } = flight;
         if let (Some((offset, length)), IoResult::Written) = (flight.then, &result) {

@@ -13,6 +13,7 @@
 
 pub mod acts;
 pub mod agenda;
+pub mod ambush;
 pub mod checkers;
 pub mod clients;
 pub mod clock;

@@ -76,11 +76,20 @@ pub fn quorum_disk(plan: &Plan, config: &NodeConfig, key: [u8; 32]) -> Media {
     if !plan.has_disk() {
         return Media::default();
     }
+    let pieces =
+        format::quorum_disk(config, key, geometry(plan)).expect("the disk can be formatted");
+    Media::formatted(&pieces)
+}
+
+/// How the quorum disk is divided.
+///
+/// # Panics
+/// The sizes of the plan are impossible: a mistake in the simulator.
+#[must_use]
+pub fn geometry(plan: &Plan) -> Geometry {
     let slots = 2 * u32::from(plan.nodes);
     let geometry = Geometry::new(slots, plan.disks.ring_bytes, SNAPSHOT_BYTES);
-    let geometry = geometry.expect("the plan's sizes are possible");
-    let pieces = format::quorum_disk(config, key, geometry).expect("the disk can be formatted");
-    Media::formatted(&pieces)
+    geometry.expect("the plan's sizes are possible")
 }
 
 /// A machine with a freshly formatted log disk.

@@ -114,6 +114,8 @@ pub struct ClientHabits {
     pub groups: Vec<Vec<u8>>,
     /// Mean time between requests.
     pub pause_ns: u64,
+    /// Shortest length of the values that are set.
+    pub value_bytes: usize,
     /// How long a client waits for an answer.
     pub patience_ns: u64,
     /// Weights of: set a key, move a group, group off or on, resource off or on, give or take
@@ -135,6 +137,13 @@ pub struct FaultHabits {
     /// Faults that strike a node in a role instead of any, per mille: the leader, the host of D,
     /// an owner.
     pub aimed: [u64; 3],
+}
+
+impl FaultHabits {
+    /// No other faults than this kind.
+    fn only(&mut self, kind: Kind) {
+        self.weights = Kind::ORDINARY.iter().map(|other| u64::from(*other == kind)).collect();
+    }
 }
 
 impl Plan {
@@ -167,6 +176,25 @@ impl Plan {
         .with_away(&mut rng)
         .with_crowded_logs(&mut rng)
         .with_visits(&mut Rng::new(seed).fork(5))
+        .with_ambushes(&mut Rng::new(seed).fork(6))
+    }
+
+    /// In some worlds hosts of D are caught while they compact, again and again: small rings, long
+    /// values, and most of the time a log that only D has. Drawn apart like visits.
+    fn with_ambushes(mut self, rng: &mut Rng) -> Self {
+        if self.nodes > 1 && self.has_disk() && rng.chance(60) {
+            if self.nodes > 2 || rng.chance(500) {
+                self.mode = QuorumMode::DiskOnly;
+            }
+            let beat = self.timing().heartbeat.0;
+            self.clients.pause_ns = rng.wild(beat / 4, beat * 2);
+            self.clients.value_bytes = 4_100;
+            self.disks.ring_bytes = rng.between(5, 8) * 4096;
+            self.faults.only(Kind::Ambush);
+            self.faults.aimed = [0, 1000, 0];
+            self.faults.pause_ns = rng.between(beat * 5, beat * 30);
+        }
+        self
     }
 
     /// In one world of eight nodes leave and come back. Its chances are drawn apart, so that all
@@ -249,6 +277,7 @@ impl Plan {
             clients: ClientHabits {
                 groups: Vec::new(),
                 pause_ns: 0,
+                value_bytes: 0,
                 patience_ns: timing.heartbeat.0 * 2,
                 weights: [0; 6],
                 votes_given: 500,
@@ -371,6 +400,7 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
     ClientHabits {
         groups: (0..count).map(|_| group(rng)).collect(),
         pause_ns: rng.wild(beat / 16, beat * 8),
+        value_bytes: 0,
         patience_ns: rng.wild(beat, beat * 30),
         weights,
         votes_given: rng.between(300, 800),
@@ -379,7 +409,7 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
 
 fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
     let beat = timing.heartbeat.0;
-    let kinds = Kind::ORDINARY.len();
+    let kinds = Kind::ORDINARY.len() - 1;
     let mut weights: Vec<u64> =
         (0..kinds).map(|_| if rng.chance(450) { 0 } else { rng.wild(1, 100) }).collect();
     // What makes an owner silent while it acts is the heart of the matter: often much of it.

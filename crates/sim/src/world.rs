@@ -18,6 +18,7 @@ use stead_model::{NodeId, ResourceId, Time};
 
 use crate::acts::Acts;
 use crate::agenda::{Agenda, Happening, Outside, Target};
+use crate::ambush::Ambush;
 use crate::checkers::{Checkers, Promise, Verdict, Violation};
 use crate::clients::Clients;
 use crate::clock::Instant;
@@ -85,6 +86,8 @@ pub struct World {
     pub tally: Tally,
     /// The first broken promise.
     pub violation: Option<Violation>,
+    /// A fault that waits for its moment.
+    pub ambush: Option<Ambush>,
     /// Faults that have not ended.
     pub recoveries: Vec<Recovery>,
     /// Resources whose next start hangs, by a script.
@@ -144,6 +147,7 @@ impl World {
             trace: Trace::new(detail),
             tally: Tally::default(),
             violation: None,
+            ambush: None,
             recoveries: Vec::new(),
             away: None,
             leaving: BTreeSet::new(),

@@ -20,3 +20,13 @@ fn a_seed_replays_bit_identically() {
     hashes.dedup();
     assert_eq!(hashes.len(), 12, "different seeds make different histories");
 }
+
+/// Its clients fill the database to the limit while logs are compacted and adopted.
+#[test]
+fn a_full_database_stops_nothing() {
+    run::silence_panics();
+    let outcome = run::seed(5578, None, Detail::Full);
+    let refused = outcome.lines.iter().filter(|line| line.contains("the cluster database is full"));
+    assert!(refused.count() > 10, "another world: find a seed whose database gets full");
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+}

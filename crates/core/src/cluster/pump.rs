@@ -174,12 +174,7 @@ impl Cluster {
         while let Some(batch) = own.keeper.released() {
             released.push(batch);
         }
-        if own.keeper.wants_snapshot() {
-            let state = own.replica.saved_state();
-            if own.keeper.snapshot(&state, &mut self.io).is_ok() {
-                own.replica.compact(&state);
-            }
-        }
+        let compacted = own.keeper.compact(&mut own.replica, &mut self.io);
         if own.leading.is_some() && !own.replica.is_leader() {
             own.leading = None;
             worked = true;
@@ -188,6 +183,9 @@ impl Cluster {
         for batch in released {
             worked = true;
             self.release_own(now, batch);
+        }
+        if let Err(why) = compacted {
+            self.fail_own(format!("cannot write the node's log: {why}"));
         }
         worked
     }
@@ -227,6 +225,7 @@ impl Cluster {
             live.leading = None;
         }
         let released = seat.act(now, &around, &mut self.io);
+        self.database_limit_bytes = seat.database_limit_bytes();
         let news = seat.take_news();
         let worked = released.is_some();
         if let Some(released) = released {
@@ -406,7 +405,6 @@ impl Cluster {
         let nodes: Vec<_> = self.config.nodes.iter().map(|n| n.id).collect();
         let heard: Vec<_> =
             nodes.iter().copied().filter(|n| *n == self.node || self.links.is_heard(*n)).collect();
-        let limit = self.seat.as_ref().map_or(0, |s| s.database_limit_bytes());
         let mut notes = Vec::new();
         let mut beats = false;
         let utc = self.utc_now(now);
@@ -417,7 +415,7 @@ impl Cluster {
             host: self.node,
             nodes: &nodes,
             heard: &heard,
-            database_limit_bytes: if limit == 0 { DATABASE_LIMIT_BYTES } else { limit },
+            database_limit_bytes: self.database_limit_bytes,
             beats: &mut beats,
             counters: &mut self.counters,
             mail,
@@ -481,5 +479,3 @@ impl Cluster {
 
 /// Rounds of one pump; a machine that still has work then goes on at the next event.
 const ROUNDS_MAX: usize = 200;
-/// Largest database where no quorum disk limits it.
-const DATABASE_LIMIT_BYTES: u64 = stead_journal::DATABASE_LIMIT_BYTES;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use stead_journal::{ClusterKey, DiskId, Identity, Medium, Opening, Plain, Recovered, Step};
+use stead_journal::{
+    ClusterKey, DATABASE_LIMIT_BYTES, DiskId, Identity, Medium, Opening, Plain, Recovered, Step,
+};
 use stead_model::record::Level;
 use stead_model::{OrderId, Span, Time, UtcMillis, VoterId};
 
@@ -56,6 +58,9 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         out: Vec::new(),
         links: Links::new(&config, now, silence_max(&timing)),
         own: Own::Loading(Box::new(Loading { ticket, opening: None })),
+        database_limit_bytes: seat
+            .as_ref()
+            .map_or(DATABASE_LIMIT_BYTES, Seat::database_limit_bytes),
         seat,
         asker: Asker::new((node, service), &guard, planted),
         found: guard,
@@ -124,7 +129,7 @@ impl Cluster {
         }
     }
 
-    fn fail_own(&mut self, why: String) {
+    pub(super) fn fail_own(&mut self, why: String) {
         self.own = Own::Failed;
         self.halted = true;
         self.out.push(Effect::Halt { why });

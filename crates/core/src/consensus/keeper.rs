@@ -14,6 +14,7 @@ use stead_journal::{AppendError, Journal, Write, WriteId};
 
 use super::batch::Batch;
 use super::record::SavedState;
+use super::replica::Replica;
 use crate::effect::{Device, Effect, Io, IoOp, Ticket};
 use crate::event::IoResult;
 
@@ -114,7 +115,7 @@ impl Keeper {
     }
 
     /// Whether a snapshot should be written and can be begun.
-    pub(crate) fn wants_snapshot(&self) -> bool {
+    fn wants_snapshot(&self) -> bool {
         let crowded = self.crowded && self.journal.is_ready();
         // While the leader's state is on its way into the log the replica has no whole state.
         let installs = self.queue.iter().any(|kept| kept.batch.install.is_some());
@@ -127,9 +128,25 @@ impl Keeper {
         self.advance(io);
     }
 
+    /// Compacts the log if that is due and possible. An error: what is to be written fits neither
+    /// into the ring nor into a snapshot, so nothing ever will be again.
+    pub(crate) fn compact(&mut self, replica: &mut Replica, io: &mut IoDesk) -> Result<(), String> {
+        if !self.wants_snapshot() {
+            return Ok(());
+        }
+        let state = replica.saved_state();
+        match self.snapshot(&state, io) {
+            Ok(()) => replica.compact(&state),
+            Err(why) if self.crowded => return Err(why),
+            // There is room in the ring, and more of the log will be applied.
+            Err(_too_large_yet) => {}
+        }
+        Ok(())
+    }
+
     /// Writes the replica's whole state, so that the ring can be reused. All that was taken from
     /// the replica is in it: records that did not fit need not be appended any more.
-    pub(crate) fn snapshot(&mut self, state: &SavedState, io: &mut IoDesk) -> Result<(), String> {
+    fn snapshot(&mut self, state: &SavedState, io: &mut IoDesk) -> Result<(), String> {
         self.write_snapshot(state, io)?;
         if std::mem::take(&mut self.crowded) {
             let queued = self.queue.iter_mut().filter(|kept| kept.stage == Stage::Queued);

@@ -7,7 +7,7 @@
 use raft::eraftpb::{
     ConfChangeV2, ConfState, Entry as LogEntry, EntryType, HardState, Message, MessageType,
 };
-use raft::{Config, RawNode, StateRole};
+use raft::{RawNode, StateRole};
 use stead_model::change::Entry;
 use stead_model::profile::Timing;
 use stead_model::wire::peer::RaftMessage;
@@ -78,7 +78,7 @@ impl Replica {
         let (db, applied) = restore_db(&store)?;
         let hard = store.hard().clone();
         let ticks = Ticks::new(&setup);
-        let config = config(&setup, &ticks, applied.0);
+        let config = ticks.config(setup.id, applied.0);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, store, &logger)
             .map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
@@ -146,6 +146,12 @@ impl Replica {
         self.is_leader()
             && self.applied.0 == self.raw.raft.raft_log.last_index()
             && self.applied.1 == self.raw.raft.term
+    }
+
+    /// How many bytes of entries are in the log and not applied.
+    pub(crate) fn tail_bytes(&self) -> u64 {
+        let tail = self.raw.store().tail(self.applied.0);
+        tail.iter().map(|entry| entry.data.len() as u64).sum()
     }
 
     pub(crate) fn has_applied_own_term(&self) -> bool {
@@ -633,23 +639,6 @@ impl Replica {
 /// Entries kept in memory behind a snapshot, so that a follower that lags a little is not sent
 /// the whole database.
 const ENTRIES_KEPT: u64 = 1_000;
-
-fn config(setup: &Setup, ticks: &Ticks, applied: u64) -> Config {
-    Config {
-        id: setup.id.0,
-        election_tick: ticks.election,
-        // The owner of the replica beats by itself: see [`Replica::beat`].
-        heartbeat_tick: ticks.election - 1,
-        min_election_tick: ticks.election,
-        max_election_tick: ticks.longest,
-        applied,
-        max_size_per_msg: 1 << 20,
-        max_inflight_msgs: 256,
-        check_quorum: true,
-        pre_vote: true,
-        ..Config::new(setup.id.0)
-    }
-}
 
 fn restore_db(store: &Store) -> Result<(Db, (u64, u64)), RestoreError> {
     let first = raft::Storage::snapshot(store, 0, 0);

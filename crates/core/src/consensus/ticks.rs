@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use raft::Config;
 use raft::eraftpb::{Message, MessageType};
 use stead_model::{Span, Time, VoterId};
 
@@ -46,6 +47,24 @@ impl Ticks {
         }
         self.last += self.period * due as u64;
         due.min(100 * self.election)
+    }
+
+    /// How the engine is set up for a voter that has applied the log up to `applied`.
+    pub(super) fn config(&self, id: VoterId, applied: u64) -> Config {
+        Config {
+            id: id.0,
+            election_tick: self.election,
+            // The owner of the replica beats by itself: see `Replica::beat`.
+            heartbeat_tick: self.election - 1,
+            min_election_tick: self.election,
+            max_election_tick: self.longest,
+            applied,
+            max_size_per_msg: 1 << 20,
+            max_inflight_msgs: 256,
+            check_quorum: true,
+            pre_vote: true,
+            ..Config::new(id.0)
+        }
     }
 
     /// The timeout drawn for this voter, term and attempt, in `[E, 1.2 E)`.

@@ -43,7 +43,9 @@ impl Leading {
             return Taken::Waits;
         }
         // Validation needs to know everything that is in the log: it looks at what is applied.
-        if !replica.is_settled() && !is_independent(&envelope.request) {
+        let waits_bytes = replica.tail_bytes();
+        let may_join = is_independent(&envelope.request) && waits_bytes < WAITING_BYTES_MAX;
+        if !replica.is_settled() && !may_join {
             return Taken::NotNow;
         }
         // Until an entry of the own term is applied a leader does not know what is committed.
@@ -78,7 +80,9 @@ impl Leading {
         around: &Around<'_>,
     ) -> Result<Decision, Reason> {
         let input = self.input(replica, around);
-        groups::decide(&envelope.request, &input, around.database_limit_bytes)
+        // What is on its way may add to the database whatever it is.
+        let limit_bytes = around.database_limit_bytes.saturating_sub(replica.tail_bytes());
+        groups::decide(&envelope.request, &input, limit_bytes)
     }
 
     /// Whether the request was proposed.
@@ -122,6 +126,9 @@ fn answered_at_once(replica: &Replica, decision: &Decision) -> Option<Answer> {
         | Decision::Vote { .. } => None,
     }
 }
+
+/// Entries that are not applied wait for room in the logs; no request joins more than this.
+const WAITING_BYTES_MAX: u64 = 1 << 20;
 
 /// Whether a request may be validated while earlier entries are still on their way.
 const fn is_independent(request: &Request) -> bool {

@@ -32,6 +32,8 @@ pub(crate) struct Live {
     medium: Medium,
     round: Option<Round>,
     hangs: bool,
+    /// Why nothing can be written any more.
+    cramped: Option<String>,
     /// The term and since when it is known.
     term_since: (Term, Time),
     /// When the last round began.
@@ -88,6 +90,7 @@ impl Live {
             medium,
             round: None,
             hangs: false,
+            cramped: None,
             term_since: (Term(0), Time(0)),
             began: Time(0),
             beat_at: Time(0),
@@ -224,11 +227,8 @@ impl Live {
     }
 
     fn compact(&mut self, io: &mut IoDesk) {
-        if self.keeper.wants_snapshot() {
-            let state = self.replica.saved_state();
-            if self.keeper.snapshot(&state, io).is_ok() {
-                self.replica.compact(&state);
-            }
+        if let Err(why) = self.keeper.compact(&mut self.replica, io) {
+            self.cramped = Some(why);
         }
     }
 
@@ -244,6 +244,9 @@ impl Live {
         result: &IoResult,
         io: &mut IoDesk,
     ) -> Result<Option<Released>, Dropped> {
+        if let Some(why) = self.cramped.take() {
+            return Err(Dropped(why));
+        }
         if self.keeper.owns(ticket) {
             self.keeper.done(ticket, result, io).map_err(Dropped)?;
             self.compact(io);

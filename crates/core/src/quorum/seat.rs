@@ -4,7 +4,9 @@ mod adopt;
 
 use std::collections::BTreeMap;
 
-use stead_journal::{ClusterKey, DiskId, Header, Identity, Opening, Sealed};
+use stead_journal::{
+    ClusterKey, DATABASE_LIMIT_BYTES_MIN, DiskId, Header, Identity, Opening, Sealed,
+};
 use stead_model::wire::peer::DiskHosting;
 use stead_model::{Incarnation, NodeId, Span, Time, VoterId};
 
@@ -229,9 +231,10 @@ impl Seat {
         }
     }
 
-    /// Largest database the disk can hold, bytes; 0 while it is not known.
+    /// Largest database the disk can hold, bytes; while it was not read, what every disk can.
     pub(crate) fn database_limit_bytes(&self) -> u64 {
-        self.medium.as_ref().map_or(0, |m| m.geometry.database_limit_bytes())
+        let medium = self.medium.as_ref();
+        medium.map_or(DATABASE_LIMIT_BYTES_MIN, |m| m.geometry.database_limit_bytes())
     }
 
     /// What happened since the last call: record codes and texts.
