@@ -60,6 +60,18 @@ const PACKAGES: &[Package] = &[
         reason: "the example `redis`",
         need: Need::Wanted { without: "it is not tried" },
     },
+    Package {
+        name: "resource-agents",
+        program: "ocf-tester",
+        reason: "agents for the type `ocf`",
+        need: Need::Wanted { without: "they are not tried" },
+    },
+    Package {
+        name: "pacemaker-resource-agents",
+        program: "/usr/lib/ocf/resource.d/pacemaker/Dummy",
+        reason: "the agent `ocf:pacemaker:Dummy`",
+        need: Need::Wanted { without: "it is not tried" },
+    },
 ];
 
 /// While this file is there and says no, Debian's packages do not start what they install.

@@ -283,6 +283,13 @@ pub(crate) fn settle_program(uid_gid: Option<(u32, u32)>, groups: &[u32]) -> io:
     Ok(())
 }
 
+/// The same for a program in an agent's place, which leads a process group of its own.
+pub(crate) fn settle_act(uid_gid: Option<(u32, u32)>, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: a plain system call.
+    check(unsafe { libc::setpgid(0, 0) })?;
+    settle_program(uid_gid, groups)
+}
+
 /// Runs `settle` in the child between fork and exec.
 pub(crate) fn before_exec(
     command: &mut std::process::Command,

@@ -14,6 +14,7 @@ pub mod group;
 pub mod group_policy;
 pub mod ids;
 pub mod note;
+pub mod ocf;
 pub mod order;
 pub mod probe;
 pub mod profile;

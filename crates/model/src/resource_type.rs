@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::group::{Failback, FailoverPreset};
+use crate::ocf;
 use crate::probe::Probe;
 use crate::reason::{Code, Reason};
 use crate::server;
@@ -163,6 +164,24 @@ pub const BUILTIN: &[ResourceType] = &[
         ],
     },
     ResourceType {
+        name: ocf::TABLE,
+        about: "an OCF agent, as in `ocf:heartbeat:nginx`; its parameters are properties, too",
+        properties: &[
+            optional(
+                "check-level",
+                Form::Number,
+                Some("0"),
+                "level of the thorough check; the light one is what the kernel tells",
+            ),
+            optional(
+                "check-timeout",
+                Form::Time,
+                Some("60s"),
+                "a check that takes longer is ended, and health is unknown",
+            ),
+        ],
+    },
+    ResourceType {
         name: "dummy",
         about: "does nothing, for tests and rehearsals",
         properties: &[
@@ -247,7 +266,20 @@ pub const GROUP: &[Property] = &[
 /// The built-in type of that name.
 #[must_use]
 pub fn builtin(name: &str) -> Option<&'static ResourceType> {
-    BUILTIN.iter().find(|t| t.name == name)
+    let table = if ocf::agent(name).is_some() { ocf::TABLE } else { name };
+    BUILTIN.iter().find(|t| t.name == table)
+}
+
+/// Whether resources of a type may have properties beside its table: the parameters of an agent.
+#[must_use]
+pub fn has_parameters(kind: &ResourceType) -> bool {
+    kind.name == ocf::TABLE
+}
+
+/// Whether a type needs no light check: between two thorough ones it is told when to look.
+#[must_use]
+pub fn is_told(kind: &str) -> bool {
+    ocf::agent(kind).is_some()
 }
 
 /// Parses a length of time such as `250ms`, `5s`, `2min`, `10h` to milliseconds.

@@ -16,11 +16,12 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use stead_model::ResourceId;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{
-    Claim, ExitStatus, GuardToMonitor, InstanceId, MonitorToGuard, Refusal, Thing, ThingKind,
-    VERSION,
+    Act, Acted, Claim, ExitStatus, GuardToMonitor, InstanceId, MonitorToGuard, ProgramSpec,
+    Refusal, Thing, ThingKind, VERSION,
 };
 
 use crate::bell::{Bell, Cancel};
+use crate::host::clock::boot_time;
 
 /// The guard answers at once; this only ends the wait for a guard that is being replaced.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -84,6 +85,22 @@ struct State {
     asked: BTreeMap<u64, (Claim, ThingKind)>,
     answers: BTreeMap<u64, Result<InstanceId, Refusal>>,
     things: BTreeMap<InstanceId, Held>,
+    act_last: u64,
+    /// Acts that are waited for, and how they ended.
+    acts: BTreeMap<u64, Option<Acted>>,
+}
+
+/// How a program in an agent's place ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ActEnd {
+    /// By itself: how, and the end of its output.
+    Ended(ExitStatus, String),
+    /// It did not end in time, and was killed.
+    TooLate,
+    /// The call was cancelled; it was killed.
+    Cancelled,
+    /// The whole place was ended.
+    PlaceGone,
 }
 
 impl GuardPort {
@@ -94,6 +111,9 @@ impl GuardPort {
             asked: BTreeMap::new(),
             answers: BTreeMap::new(),
             things: BTreeMap::new(),
+            // An act that an earlier monitor began may still end.
+            act_last: boot_time().0,
+            acts: BTreeMap::new(),
         };
         Self { bell, state: Mutex::new(state) }
     }
@@ -152,6 +172,36 @@ impl GuardPort {
         self.lock().say(&MonitorToGuard::Kill { instance });
     }
 
+    /// Runs a program in an agent's place, and waits for its end for at most `limit`.
+    pub fn act(
+        &self,
+        instance: InstanceId,
+        run: (ProgramSpec, Settles),
+        limit: Duration,
+        cancel: &Cancel,
+    ) -> ActEnd {
+        let Some(number) = self.lock().begin_act(instance, run, cancel) else {
+            return ActEnd::Cancelled;
+        };
+        let found = self.bell.wait(Some(limit), || {
+            let mut state = self.lock();
+            if let Some(Acted { status, said, .. }) = state.acts.get_mut(&number)?.take() {
+                return Some(ActEnd::Ended(status, said));
+            }
+            let gone = state.things.get(&instance).is_none_or(Held::has_ended);
+            drop(state);
+            let early = if gone { ActEnd::PlaceGone } else { ActEnd::Cancelled };
+            (gone || cancel.is_asked()).then_some(early)
+        });
+        let mut state = self.lock();
+        state.acts.remove(&number);
+        let end = found.unwrap_or(ActEnd::TooLate);
+        if matches!(end, ActEnd::TooLate | ActEnd::Cancelled) {
+            state.say(&MonitorToGuard::EndAct { instance, number });
+        }
+        end
+    }
+
     /// Hands over a descriptor of what was mounted.
     pub fn mounted(&self, instance: InstanceId, root: BorrowedFd<'_>) {
         // If the guard is gone, so is everything it ran.
@@ -203,6 +253,14 @@ impl GuardPort {
         things.find(|(_, h)| h.is_of(resource)).map(|(id, held)| (*id, held.clone()))
     }
 
+    /// The thing of that kind that a resource has.
+    #[must_use]
+    pub fn thing_of(&self, resource: &ResourceId, kind: ThingKind) -> Option<InstanceId> {
+        let state = self.lock();
+        let mut things = state.things.iter();
+        things.find(|(_, held)| held.is_of(resource) && held.kind == kind).map(|(id, _)| *id)
+    }
+
     /// Everything that acts now.
     pub(crate) fn all_running(&self) -> Vec<Held> {
         let acts = |held: &&Held| !matches!(held.life, Life::Ended(_));
@@ -238,11 +296,26 @@ pub(crate) enum GuardNews {
     Inventory,
     /// Something ended by itself or was killed.
     Ended(Ended),
+    /// Something that an agent's act left running ended.
+    Stirred(ResourceId),
+}
+
+/// Whether the end of what an act leaves running shall be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settles {
+    /// It is the resource.
+    Yes,
+    /// It is of no interest.
+    No,
 }
 
 impl Held {
     fn is_of(&self, resource: &ResourceId) -> bool {
-        self.claim.resource == *resource && !matches!(self.life, Life::Ended(_))
+        self.claim.resource == *resource && !self.has_ended()
+    }
+
+    const fn has_ended(&self) -> bool {
+        matches!(self.life, Life::Ended(_))
     }
 }
 
@@ -285,6 +358,23 @@ impl State {
         sent.map(|()| request).map_err(|_| AdmitError::Silent)
     }
 
+    fn begin_act(
+        &mut self,
+        instance: InstanceId,
+        (program, settles): (ProgramSpec, Settles),
+        cancel: &Cancel,
+    ) -> Option<u64> {
+        if cancel.is_asked() {
+            return None;
+        }
+        self.act_last += 1;
+        let number = self.act_last;
+        self.acts.insert(number, None);
+        let settles = settles == Settles::Yes;
+        self.say(&MonitorToGuard::Act { instance, act: Act { number, program, settles } });
+        Some(number)
+    }
+
     fn take(&mut self, message: GuardToMonitor) -> Option<GuardNews> {
         match message {
             GuardToMonitor::Inventory(running) => {
@@ -318,6 +408,16 @@ impl State {
                 held.life = Life::Ended(status.clone());
                 let resource = held.claim.resource.clone();
                 Some(GuardNews::Ended(Ended { resource, status }))
+            }
+            GuardToMonitor::Acted { acted, .. } => {
+                if let Some(place) = self.acts.get_mut(&acted.number) {
+                    *place = Some(acted);
+                }
+                None
+            }
+            GuardToMonitor::Stirred { instance } => {
+                let resource = self.things.get(&instance)?.claim.resource.clone();
+                Some(GuardNews::Stirred(resource))
             }
         }
     }

@@ -24,7 +24,7 @@ use stead_model::wire::guard::{Claim, InstanceId, Refusal};
 use stead_netlink::Mac;
 
 pub use crate::bell::{Cancel, Slept};
-pub use crate::guard_port::{AdmitError, GuardPort, Held, Life};
+pub use crate::guard_port::{ActEnd, AdmitError, GuardPort, Held, Life, Settles};
 use crate::slot::Who;
 
 /// A resource of some type, opened with its properties.
@@ -52,6 +52,23 @@ pub trait ResourceType: Send + Sync {
 
     /// The thorough check.
     fn is_alive(&self, call: &Call) -> Checked;
+
+    /// Whether it may act although what the guard runs for it ended: then that end is no proof.
+    fn acts_beyond(&self) -> bool {
+        false
+    }
+
+    /// Something that one of its acts left running ended; a light check follows.
+    fn stirred(&self) {}
+
+    /// All that the guard ran for it was ended; tells whether it may still act all the same.
+    ///
+    /// # Errors
+    /// It may.
+    fn ended(&self, call: &Call) -> Result<(), Fault> {
+        let _ = call;
+        Ok(())
+    }
 
     /// Looks whether a stranger has what it would need here, before a planned move: one sentence
     /// that names it. It runs elsewhere meanwhile and is not started by this. By default there is

@@ -24,6 +24,7 @@ mod transition;
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
 use stead_model::probe::ProbePlan;
 use stead_model::resource::Health;
+use stead_model::resource_type::is_told;
 use stead_model::{Epoch, GroupId, LeaseNumber, OrderId, ResourceId, Span, Time};
 
 /// How long a terminate may take before the resource counts as not stoppable.
@@ -139,6 +140,8 @@ pub struct Slot {
     group: GroupId,
     /// Epoch of the order it follows, or of what the guard runs.
     epoch: Epoch,
+    /// Lease of that order.
+    lease: LeaseNumber,
     /// The order that is answered next; `None` if its node service is gone.
     order: Option<OrderId>,
     state: State,
@@ -216,6 +219,7 @@ impl Slot {
             resource,
             group,
             epoch: Epoch(0),
+            lease: LeaseNumber(0),
             order: None,
             state: State::Offline,
             queued: None,
@@ -283,6 +287,13 @@ impl Slot {
         &self.group
     }
 
+    /// For whom and by which right it acts now.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        let (group, resource) = (self.group.clone(), self.resource.clone());
+        Who { group, resource, epoch: self.epoch, lease: self.lease }
+    }
+
     /// Whether it does not run and nothing is under way.
     #[must_use]
     pub const fn is_offline(&self) -> bool {
@@ -292,8 +303,11 @@ impl Slot {
 
 impl Watch {
     fn new(now: Time, spec: &OnlineSpec) -> Self {
-        let (looks_every, is_every) =
-            (Span::from_millis(spec.looks_alive_ms), Span::from_millis(spec.is_alive_ms));
+        let looks_every = match is_told(&spec.kind) {
+            true => Span(u64::MAX),
+            false => Span::from_millis(spec.looks_alive_ms),
+        };
+        let is_every = Span::from_millis(spec.is_alive_ms);
         Self {
             looks_every,
             is_every,

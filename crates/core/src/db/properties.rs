@@ -9,10 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use stead_model::NodeId;
 use stead_model::group::{Failback, GroupPolicy};
 use stead_model::group_policy::{self, FAILOVERS_MAX, PERIOD_S_MAX};
+use stead_model::ocf::is_parameter;
 use stead_model::probe::ProbePlan;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy, RestartAction};
-use stead_model::resource_type::{COMMON, PROBE, Property, ResourceType, parse_time_ms};
+use stead_model::resource_type::{
+    COMMON, PROBE, Property, ResourceType, has_parameters, parse_time_ms,
+};
 
 use crate::groups::failback;
 
@@ -45,6 +48,8 @@ pub fn set_resource(
             set_typed(&mut resource.properties, property, value.as_deref())?;
         } else if let Some(property) = kind.properties.iter().find(|p| p.name == name) {
             set_typed(&mut resource.properties, property, value.as_deref())?;
+        } else if has_parameters(kind) && is_parameter(name) {
+            set_parameter(&mut resource.properties, name, value.as_deref())?;
         } else {
             return Err(unknown(name, kind));
         }
@@ -85,6 +90,23 @@ fn set_typed(
         None => {
             properties.remove(property.name);
         }
+    }
+    Ok(())
+}
+
+/// An agent's own parameter: only the agent knows what it may be.
+fn set_parameter(
+    properties: &mut BTreeMap<String, String>,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), Reason> {
+    match value {
+        Some(value) if value.contains('\0') => {
+            let text = format!("property `{name}` cannot have that value");
+            return Err(Reason::new(Code::Invalid, text).because("it has a zero byte"));
+        }
+        Some(value) => drop(properties.insert(name.to_owned(), value.to_owned())),
+        None => drop(properties.remove(name)),
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ pub(crate) fn create_resource(
     let kind = resource_type(new.kind)?;
     let mut resource = ResourceConfig {
         id: new.id.clone(),
-        kind: kind.name.to_owned(),
+        kind: new.kind.to_owned(),
         properties: BTreeMap::new(),
         depends_on: BTreeSet::new(),
         possible_owners: None,

@@ -5,13 +5,31 @@
 //! built yet.
 
 use stead_model::group::Group;
+use stead_model::ocf::{self, Reach};
 use stead_model::resource::ResourceConfig;
 use stead_model::resource_type::{PHYSICAL_DISK, RESERVATION};
 use stead_model::view::SafetyLevel;
 
-/// The level and one sentence.
+/// The level and one sentence, with what the guard cannot undo.
 #[must_use]
 pub fn level(group: &Group) -> (SafetyLevel, String) {
+    let (level, why) = level_of_disks(group);
+    let beyond = |resource: &&ResourceConfig| {
+        let agent = ocf::agent(&resource.kind);
+        agent.is_some_and(|agent| ocf::reach(agent, &resource.properties) == Reach::Unknown)
+    };
+    let names =
+        group.resources.values().filter(beyond).map(|resource| format!("`{}`", resource.id));
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return (level, why);
+    }
+    let names = names.join(", ");
+    let but = format!("what the agent of {names} changes besides processes only its stop undoes");
+    (level, format!("{why}; {but}"))
+}
+
+fn level_of_disks(group: &Group) -> (SafetyLevel, String) {
     let disks = || group.resources.values().filter(|r| r.kind == PHYSICAL_DISK);
     let free: Vec<&ResourceConfig> = disks().filter(|disk| !is_reserved(disk)).collect();
     if disks().next().is_none() {
@@ -82,5 +100,23 @@ mod tests {
         assert_eq!(reserved, format!("{refuses}: `data`, `log` are reserved"));
         let one = said(&[("data", Some("required")), ("log", Some("none"))]);
         assert_eq!(one, "C: `log` is not reserved: lease and guard stop a former owner");
+    }
+
+    #[test]
+    fn what_an_agent_leaves_behind_is_told() {
+        let mut group = group(&[]);
+        for (id, kind) in [("share", "ocf:heartbeat:exportfs"), ("web", "ocf:heartbeat:nginx")] {
+            let mut agent = resource(id, &[]);
+            agent.kind = kind.to_owned();
+            group.resources.insert(agent.id.clone(), agent);
+        }
+        let (level, why) = level(&group);
+        assert_eq!(level, SafetyLevel::C);
+        assert!(
+            why.ends_with(
+                "what the agent of `share` changes besides processes only its stop undoes"
+            ),
+            "{why}"
+        );
     }
 }

@@ -8,7 +8,7 @@ impl Guard {
     /// Admits or refuses. The caller has ended a lease whose time is over.
     pub(super) fn admit(&mut self, monitor: MonitorId, claim: Claim, kind: ThingKind) -> Output {
         if !self.planted.admits_without_check()
-            && let Some(refusal) = self.refusal(monitor, &claim)
+            && let Some(refusal) = self.refusal(monitor, &claim, kind)
         {
             return Output::Refused(refusal);
         }
@@ -18,7 +18,7 @@ impl Guard {
         Output::Admitted(instance)
     }
 
-    fn refusal(&self, monitor: MonitorId, claim: &Claim) -> Option<Refusal> {
+    fn refusal(&self, monitor: MonitorId, claim: &Claim, kind: ThingKind) -> Option<Refusal> {
         if !self.monitors.contains(&monitor) {
             return Some(Refusal::UnknownMonitor);
         }
@@ -31,13 +31,17 @@ impl Guard {
         match self.state {
             State::Idle => Some(Refusal::NoLease),
             State::Stopping { .. } | State::Ended => Some(Refusal::Stopping),
-            State::Leased(_) => self.conflict(claim),
+            State::Leased(_) => self.conflict(claim, kind),
         }
     }
 
-    /// What already runs of the same resource.
-    fn conflict(&self, claim: &Claim) -> Option<Refusal> {
-        let same = |held: &Held| held.claim.resource == claim.resource;
+    /// What already runs of the same resource. In one epoch it may have one thing of each kind: an
+    /// agent's programs, and the address or the mount that they make.
+    fn conflict(&self, claim: &Claim, kind: ThingKind) -> Option<Refusal> {
+        let same = |held: &Held| {
+            let beside = held.claim.epoch == claim.epoch && held.kind != kind;
+            held.claim.resource == claim.resource && !beside
+        };
         let (instance, held) = self.things.iter().find(|(_, held)| same(held))?;
         Some(match held.claim.epoch {
             epoch if epoch == claim.epoch => Refusal::AlreadyAdmitted { instance: *instance },

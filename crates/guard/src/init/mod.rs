@@ -7,7 +7,10 @@
 //!
 //! Where namespaces are refused it runs as leader of a process group and child subreaper instead;
 //! what it leaves behind falls to the guard, which kills it.
+//!
+//! The init of an agent's place ([`agent`]) runs many programs, one order each, and stays.
 
+mod agent;
 mod output;
 
 use std::io::{self, PipeReader, Read, Write};
@@ -22,7 +25,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 use stead_model::wire::codec;
-use stead_model::wire::guard::{ExitStatus, ProgramSpec};
+use stead_model::wire::guard::{Act, Acted, ExitStatus, ProgramSpec};
 
 use crate::sys;
 use output::Output;
@@ -30,7 +33,8 @@ use output::Output;
 /// What an init is told first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct InitSpec {
-    /// What to start.
+    /// What to start. An empty command: nothing yet, it is an agent's place and [`InitOrder`]s
+    /// follow. (No field says so: a guard may start the inits of a newer program.)
     pub(crate) program: ProgramSpec,
     /// Where its output goes.
     pub(crate) log: PathBuf,
@@ -45,6 +49,19 @@ pub(crate) enum InitReport {
     Started,
     /// The application ended; the init ends now.
     Ended(ExitStatus),
+    /// A program in an agent's place ended.
+    Acted(Acted),
+    /// Something that an act left running ended.
+    Stirred,
+}
+
+/// What the init of an agent's place is told later.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum InitOrder {
+    /// Run this.
+    Act(Act),
+    /// Kill the act of that number, with its process group.
+    End(u64),
 }
 
 /// Runs an init. It is started by the guard only.
@@ -84,14 +101,18 @@ impl Init {
         let number = std::env::var("STEAD_INIT_FD").ok().and_then(|n| n.parse().ok());
         let number = number.ok_or_else(|| io::Error::other("it is started by the guard only"))?;
         let mut guard = UnixStream::from(sys::inherited(number)?);
-        let Some(spec) = receive_spec(&mut guard)? else { return Ok(None) };
+        let Some((spec, received)) = receive_spec(&mut guard)? else { return Ok(None) };
         let mut output = Output::open(spec.log);
+        if spec.program.argv.is_empty() {
+            agent::serve((guard, received), signals, output)?;
+            return Ok(None);
+        }
         if spec.namespaces {
             settle_mounts(&mut output);
         } else {
             set_child_subreaper(Some(getpid()))?;
         }
-        match launch(spec.program) {
+        match launch(spec.program, sys::settle_program) {
             Ok((program, pipe)) => {
                 tell(&mut guard, &InitReport::Started);
                 let pipe = Some(pipe);
@@ -173,19 +194,20 @@ impl Init {
 
     fn read_output(&mut self) {
         let Some(pipe) = &mut self.pipe else { return };
-        if self.output.take(pipe).is_err() {
+        if self.output.take(pipe, |_| {}).is_err() {
             self.pipe = None;
         }
     }
 }
 
-/// Reads the specification; `None` if the guard is gone before it came.
-fn receive_spec(guard: &mut UnixStream) -> io::Result<Option<InitSpec>> {
+/// Reads the specification, and what came along behind it; `None` if the guard is gone before.
+fn receive_spec(guard: &mut UnixStream) -> io::Result<Option<(InitSpec, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        if let Some((spec, _)) = codec::decode(&bytes).map_err(io::Error::other)? {
-            return Ok(Some(spec));
+        if let Some((spec, used)) = codec::decode(&bytes).map_err(io::Error::other)? {
+            bytes.drain(..used);
+            return Ok(Some((spec, bytes)));
         }
         match guard.read(&mut chunk)? {
             0 => return Ok(None),
@@ -208,7 +230,10 @@ fn settle_mounts(output: &mut Output) {
     }
 }
 
-fn launch(spec: ProgramSpec) -> Result<(i32, PipeReader), String> {
+/// What a program's own process does before it is executed: its user and group, further groups.
+type Settle = fn(Option<(u32, u32)>, &[u32]) -> io::Result<()>;
+
+fn launch(spec: ProgramSpec, settle: Settle) -> Result<(i32, PipeReader), String> {
     let (reader, writer) = io::pipe().map_err(|e| format!("no pipe: {e}"))?;
     rustix::io::ioctl_fionbio(&reader, true).map_err(|e| format!("no pipe: {e}"))?;
     let copy = writer.try_clone().map_err(|e| format!("no pipe: {e}"))?;
@@ -219,7 +244,7 @@ fn launch(spec: ProgramSpec) -> Result<(i32, PipeReader), String> {
     command.stdin(Stdio::null()).stdout(writer).stderr(copy);
     let ids = spec.user.as_ref().map(|user| (user.uid, user.gid));
     let groups = spec.user.map(|user| user.groups).unwrap_or_default();
-    sys::before_exec(&mut command, move || sys::settle_program(ids, &groups));
+    sys::before_exec(&mut command, move || settle(ids, &groups));
     let child = command.spawn().map_err(|e| format!("`{name}` in `{}`: {e}", spec.cwd))?;
     Ok((child.id().cast_signed(), reader))
 }

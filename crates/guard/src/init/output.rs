@@ -31,17 +31,24 @@ impl Output {
         self.write(format!("[stead] {text}\n").as_bytes());
     }
 
-    /// Takes what the pipe holds now.
+    /// Takes what the pipe holds now, and shows it.
     ///
     /// # Errors
     /// Nothing will come any more: all writers are gone.
-    pub(super) fn take(&mut self, pipe: &mut PipeReader) -> io::Result<()> {
+    pub(super) fn take(
+        &mut self,
+        pipe: &mut PipeReader,
+        mut show: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
         let mut chunk = [0; 8192];
         // Bounded, so that a program that never stops writing cannot keep its signals waiting.
         for _ in 0..8 {
             match pipe.read(&mut chunk) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(got) => self.write(&chunk[..got]),
+                Ok(got) => {
+                    self.write(&chunk[..got]);
+                    show(&chunk[..got]);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),

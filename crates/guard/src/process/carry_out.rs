@@ -96,7 +96,7 @@ impl GuardProcess {
         }
         let Some(undo) = self.addresses.get(&instance) else { return };
         let result = match &mut self.undoer {
-            Ok(undoer) => undoer.undo(&undo.request),
+            Ok(undoer) => undoer.undo(undo),
             Err(why) => Err(io::Error::other(why.to_string())),
         };
         match result {

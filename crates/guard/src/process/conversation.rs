@@ -1,17 +1,20 @@
 //! What the children say and what the guard answers.
 
+use std::io;
+
 use stead_model::wire::guard::{
-    Claim, GuardToMonitor, GuardToNode, InstanceId, MonitorToGuard, NodeToGuard, Refusal, Running,
-    Thing, VERSION,
+    Act, Acted, Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorToGuard,
+    NodeToGuard, Refusal, Running, Thing, VERSION,
 };
 
 use super::child::Child;
 use super::clock::boot_time;
 use super::hand::Task;
 use super::link::LinkError;
-use super::program::Namespaces;
+use super::program::{Namespaces, Program};
 use super::{GuardProcess, Notice, say_broken};
 use crate::admission::{Input, Output};
+use crate::init::{InitOrder, InitReport};
 
 impl GuardProcess {
     /// Takes all whole messages of the monitor.
@@ -80,6 +83,13 @@ impl GuardProcess {
                     drop(program.signal(signal));
                 }
             }
+            MonitorToGuard::Act { instance, act } => self.act(instance, act),
+            MonitorToGuard::EndAct { instance, number } => {
+                if let Some(place) = self.place(instance) {
+                    // Where that fails, it was killed as a whole.
+                    drop(place.order(&InitOrder::End(number)));
+                }
+            }
             MonitorToGuard::Kill { instance } => self.end(instance),
             MonitorToGuard::Released { instance } => self.released(instance),
             MonitorToGuard::Mounted { instance } => {
@@ -122,19 +132,56 @@ impl GuardProcess {
                     Err(Refusal::NotStarted(format!("it could not be written down: {why}")))
                 }
             },
-            Thing::Program(spec) => match self.host.start(instance, spec) {
-                Ok(program) => {
-                    let pid = program.pid().cast_unsigned();
-                    self.programs.insert(instance, program);
-                    self.tell_if_without_namespaces();
-                    Ok((instance, Some(pid)))
-                }
-                Err(why) => {
-                    self.feed(Input::Gone(instance));
-                    Err(Refusal::NotStarted(why.to_string()))
-                }
-            },
+            Thing::Program(spec) => {
+                let started = self.host.start(instance, spec);
+                self.began(instance, started)
+            }
+            Thing::Agent(name) => {
+                let placed = self.host.place(instance, name);
+                self.began(instance, placed)
+            }
         }
+    }
+
+    fn began(
+        &mut self,
+        instance: InstanceId,
+        program: io::Result<Program>,
+    ) -> Result<(InstanceId, Option<u32>), Refusal> {
+        match program {
+            Ok(program) => {
+                let pid = program.pid().cast_unsigned();
+                self.programs.insert(instance, program);
+                self.tell_if_without_namespaces();
+                Ok((instance, Some(pid)))
+            }
+            Err(why) => {
+                self.feed(Input::Gone(instance));
+                Err(Refusal::NotStarted(why.to_string()))
+            }
+        }
+    }
+
+    /// Runs something in an agent's place, which was admitted with all that runs there; a stop
+    /// that is due is begun first.
+    fn act(&mut self, instance: InstanceId, act: Act) {
+        self.feed(Input::Deadline);
+        let (number, stopping) = (act.number, self.guard.is_stopping());
+        let why = match self.place(instance) {
+            None => "its place is gone".to_owned(),
+            Some(_) if stopping => Refusal::Stopping.to_string(),
+            Some(place) => match place.order(&InitOrder::Act(act)) {
+                Ok(()) => return,
+                Err(why) => why.to_string(),
+            },
+        };
+        let (status, said) = (ExitStatus::NotExecuted(why), String::new());
+        let acted = Acted { number, status, said };
+        self.tell_monitor(&GuardToMonitor::Acted { instance, acted });
+    }
+
+    fn place(&mut self, instance: InstanceId) -> Option<&mut Program> {
+        self.programs.get_mut(&instance).filter(|program| program.is_place())
     }
 
     /// Tells the monitor which applications were executed.
@@ -146,6 +193,28 @@ impl GuardProcess {
         for instance in started.collect::<Vec<_>>() {
             self.tell_monitor(&GuardToMonitor::Started { instance });
         }
+        for (instance, report) in self.of_places() {
+            match report {
+                InitReport::Started => self.tell_monitor(&GuardToMonitor::Started { instance }),
+                InitReport::Acted(acted) => {
+                    self.tell_monitor(&GuardToMonitor::Acted { instance, acted });
+                }
+                InitReport::Stirred => self.tell_monitor(&GuardToMonitor::Stirred { instance }),
+                InitReport::Ended(_) => {}
+            }
+        }
+    }
+
+    /// What the agents' places told, those that have something to tell.
+    fn of_places(&mut self) -> Vec<(InstanceId, InitReport)> {
+        let mut told = Vec::new();
+        for instance in std::mem::take(&mut self.spoke) {
+            let Some(place) = self.programs.get_mut(&instance) else { continue };
+            while let Some(report) = place.next_of_place() {
+                told.push((instance, report));
+            }
+        }
+        told
     }
 
     fn tell_if_without_namespaces(&mut self) {

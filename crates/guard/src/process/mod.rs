@@ -130,6 +130,8 @@ struct GuardProcess {
     /// The life of the monitor that runs or ran last.
     monitor_id: MonitorId,
     programs: BTreeMap<InstanceId, Program>,
+    /// Agents' places whose inits had something to say at the last look.
+    spoke: Vec<InstanceId>,
     /// Programs without namespaces whose init ended, until all they left behind is dead.
     leaving: Vec<Leaving>,
     addresses: BTreeMap<InstanceId, AddressUndo>,
@@ -199,6 +201,7 @@ impl GuardProcess {
             monitor: Child::new(options.monitor),
             monitor_id: MonitorId(0),
             programs: BTreeMap::new(),
+            spoke: Vec::new(),
             leaving: Vec::new(),
             addresses: BTreeMap::new(),
             passage,
@@ -304,15 +307,22 @@ impl GuardProcess {
                 fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN | send));
             }
         }
-        let starting = self.programs.values().filter_map(Program::poll_for);
-        fds.extend(starting.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let first = fds.len();
+        let programs = self.programs.iter();
+        let speaking = programs.filter_map(|(id, program)| Some((*id, program.poll_for()?)));
+        let (ids, speaking): (Vec<_>, Vec<_>) = speaking.unzip();
+        fds.extend(speaking.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let leaving = self.leaving.iter().filter_map(|left| left.remains.poll_for());
         fds.extend(leaving.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         // An interrupted or failed wait only means to look earlier.
         let _ = poll(&mut fds, None);
+        let spoke = ids.iter().zip(&fds[first..]).filter(|(_, fd)| !fd.revents().is_empty());
+        let spoke = spoke.map(|(id, _)| *id).collect();
         if !fds[0].revents().is_empty() {
             self.timer.clear();
         }
+        drop(fds);
+        self.spoke = spoke;
     }
 
     fn start_children(&mut self) {

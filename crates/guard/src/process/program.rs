@@ -21,7 +21,7 @@ use super::cgroup::{Cgroup, CgroupParcel, CgroupTree};
 use super::child::ProcessParcel;
 use super::handover::{Kept, Luggage};
 use super::privilege::Privilege;
-use crate::init::{InitReport, InitSpec};
+use crate::init::{InitOrder, InitReport, InitSpec};
 use crate::sys::{self, Place, Spawn, Spawned};
 
 /// Number of the descriptor an init gets its orders on.
@@ -140,11 +140,30 @@ enum Hearing {
     Start,
     /// Nothing: the end of the application is the death of the init.
     End,
+    /// It is an agent's place: how acts ended, again and again.
+    Acts,
 }
 
 impl ProgramHost {
+    /// Makes an agent's place; directly before it, the guard's decisions admitted it.
+    pub(super) fn place(&mut self, instance: InstanceId, name: String) -> io::Result<Program> {
+        // An empty command is what says so.
+        let spec = ProgramSpec { name, ..ProgramSpec::default() };
+        let program = self.begin(instance, spec, Place::OwnGroup)?;
+        Ok(Program { hearing: Hearing::Acts, ..program })
+    }
+
     /// Starts a program; directly before it, the guard's decisions admitted it.
     pub(super) fn start(&mut self, instance: InstanceId, spec: ProgramSpec) -> io::Result<Program> {
+        self.begin(instance, spec, Place::OwnNamespaces)
+    }
+
+    fn begin(
+        &mut self,
+        instance: InstanceId,
+        spec: ProgramSpec,
+        place: Place,
+    ) -> io::Result<Program> {
         if !ResourceId::is_valid(&spec.name) {
             return Err(io::Error::other(format!("`{}` is no name of a resource", spec.name)));
         }
@@ -153,7 +172,7 @@ impl ProgramHost {
         // The control group is the second of two kill switches; a start does not fail for it.
         let name = format!("{}.{}", spec.name, instance.0);
         let cgroup = self.cgroups.as_ref().and_then(|tree| tree.create(&name).ok());
-        let (init, place) = self.clone_init(theirs.as_fd())?;
+        let (init, place) = self.clone_init(theirs.as_fd(), place)?;
         let hearing = Hearing::Start;
         let mut program =
             Program { init, place, cgroup, connection, received: Vec::new(), hearing };
@@ -164,7 +183,11 @@ impl ProgramHost {
         started.map(|()| program)
     }
 
-    fn clone_init(&mut self, theirs: BorrowedFd<'_>) -> io::Result<(Spawned, Place)> {
+    fn clone_init(
+        &mut self,
+        theirs: BorrowedFd<'_>,
+        wanted: Place,
+    ) -> io::Result<(Spawned, Place)> {
         let argv = c_strings(&self.init_argv)?;
         let null = File::options().read(true).write(true).open("/dev/null")?;
         let env = c_strings(&[format!("STEAD_INIT_FD={INIT_FD}")])?;
@@ -173,7 +196,7 @@ impl ProgramHost {
         let memlock = self.privilege.programs;
         let program = argv.first().ok_or_else(|| io::Error::other("no init command"))?;
         let spawn = |place| Spawn { program, argv: &argv, env: &env, fds: &fds, place, memlock };
-        if self.namespaces == Namespaces::Used {
+        if wanted == Place::OwnNamespaces && self.namespaces == Namespaces::Used {
             match sys::spawn(&spawn(Place::OwnNamespaces)) {
                 Ok(init) => return Ok((init, Place::OwnNamespaces)),
                 Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Err(e),
@@ -261,7 +284,7 @@ impl Program {
         let mut ended = ExitStatus::Unknown;
         while let Some(report) = self.next_report() {
             match report {
-                InitReport::Started => {}
+                InitReport::Started | InitReport::Acted(_) | InitReport::Stirred => {}
                 InitReport::Ended(status) => ended = status,
             }
         }
@@ -270,12 +293,26 @@ impl Program {
 
     /// What to wait for until the application was executed.
     pub(super) fn poll_for(&self) -> Option<BorrowedFd<'_>> {
-        (self.hearing == Hearing::Start).then(|| self.connection.as_fd())
+        (self.hearing != Hearing::End).then(|| self.connection.as_fd())
+    }
+
+    /// Whether it is an agent's place.
+    pub(super) fn is_place(&self) -> bool {
+        self.hearing == Hearing::Acts
+    }
+
+    /// Tells the init of an agent's place what to do.
+    ///
+    /// # Errors
+    /// It does not take it; it is killed then, for half an order may have reached it.
+    pub(super) fn order(&mut self, order: &InitOrder) -> io::Result<()> {
+        // An act is far smaller than what the socket takes.
+        self.connection.write_all(&codec::encode(order)).inspect_err(|_| self.kill())
     }
 
     /// Whether it is known since this call that the application was executed.
     pub(super) fn has_started(&mut self) -> bool {
-        if self.hearing == Hearing::End {
+        if self.hearing != Hearing::Start {
             return false;
         }
         match self.next_report() {
@@ -288,8 +325,14 @@ impl Program {
                 self.received = codec::encode(&report);
                 false
             }
-            None => false,
+            // Acts are those of a place, which is not asked here.
+            Some(InitReport::Acted(_) | InitReport::Stirred) | None => false,
         }
+    }
+
+    /// What the init of an agent's place tells next.
+    pub(super) fn next_of_place(&mut self) -> Option<InitReport> {
+        self.is_place().then(|| self.next_report()).flatten()
     }
 
     fn next_report(&mut self) -> Option<InitReport> {
@@ -299,7 +342,8 @@ impl Program {
                 Ok(got) if got > 0 => self.received.extend_from_slice(&chunk[..got]),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // Closed: to poll it any longer would keep the guard busy.
+                // Closed: to poll it any longer would keep the guard busy. A place whose init does
+                // not listen is of no use.
                 Ok(_) | Err(_) => {
                     self.hearing = Hearing::End;
                     break;

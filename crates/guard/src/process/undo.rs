@@ -1,12 +1,29 @@
 //! Taking an address away without the monitor that added it.
 //!
 //! The monitor sends the complete netlink request with its admission, so the guard knows nothing
-//! of addresses: it sets a sequence number, sends the bytes and reads the kernel's verdict.
+//! of addresses: it sets a sequence number, sends the bytes and reads the kernel's verdict. An
+//! address that an OCF agent adds is looked for instead, for only the agent knows where it will be.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use stead_model::wire::guard::AddressUndo;
+use stead_netlink::Route;
+
+/// Takes an address away wherever it is.
+fn take_away(address: IpAddr) -> io::Result<()> {
+    let netlink = Route::open().map_err(io::Error::other)?;
+    let all = netlink.addresses().map_err(io::Error::other)?;
+    for entry in all.iter().filter(|entry| entry.address == address) {
+        match netlink.remove_address(entry) {
+            Err(why) if !why.not_found() => return Err(io::Error::other(why)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
 
 /// Bytes of `struct nlmsghdr`.
 const HEADER_BYTES: usize = 16;
@@ -29,8 +46,11 @@ impl Undoer {
     }
 
     /// Sends a removal. Afterwards the address is gone: either by this, or it was before.
-    pub(super) fn undo(&mut self, request: &[u8]) -> io::Result<()> {
-        let mut request = request.to_vec();
+    pub(super) fn undo(&mut self, undo: &AddressUndo) -> io::Result<()> {
+        if undo.request.is_empty() {
+            return take_away(undo.address);
+        }
+        let mut request = undo.request.clone();
         let Some(sequence) = request.get_mut(8..12) else {
             return Err(io::Error::other("the undo request is too short"));
         };

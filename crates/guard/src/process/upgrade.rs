@@ -282,6 +282,7 @@ impl GuardProcess {
             monitor: Child::take_over(options.monitor, from.monitor)?,
             monitor_id: from.monitor_id,
             programs: programs.collect::<io::Result<_>>()?,
+            spoke: Vec::new(),
             leaving: leaving.collect::<io::Result<_>>()?,
             addresses: from.addresses,
             passage,

@@ -277,6 +277,8 @@ impl World {
                 GuardToMonitor::Refused { refusal, .. } => return Err(refusal),
                 GuardToMonitor::Inventory(_)
                 | GuardToMonitor::Started { .. }
+                | GuardToMonitor::Acted { .. }
+                | GuardToMonitor::Stirred { .. }
                 | GuardToMonitor::Exited { .. } => {}
             }
         }

@@ -15,7 +15,7 @@ use crate::ids::{Epoch, GroupId, LeaseNumber, ResourceId};
 use crate::order::{GuardOrder, GuardReport, GuardStatus};
 
 /// Version of the messages in this file; both sides are the same binary, an upgrade compares.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Number of one admitted thing, unique in the life of a guard.
 #[derive(
@@ -49,6 +49,10 @@ pub struct Claim {
 pub enum Thing {
     /// A program, started and killed by the guard.
     Program(ProgramSpec),
+    /// A place in which programs are run one after the other ([`MonitorToGuard::Act`]), and where
+    /// whatever they leave running stays: beside the node's own processes, in a control group. To
+    /// everybody else it is a program. The text is its name, as in [`ProgramSpec::name`].
+    Agent(String),
     /// An address, added by the monitor after the admission.
     Address(AddressUndo),
     /// A file system on a cluster disk, mounted by the monitor after the admission.
@@ -103,7 +107,8 @@ pub struct AddressUndo {
     pub what: String,
     /// The address: from its admission on it passes only while the lease runs.
     pub address: IpAddr,
-    /// A complete `RTM_DELADDR` request; the guard only sets its sequence number.
+    /// A complete `RTM_DELADDR` request; the guard only sets its sequence number. Empty if the
+    /// interface is not known: the address is taken away wherever it is.
     pub request: Vec<u8>,
 }
 
@@ -149,6 +154,20 @@ pub enum MonitorToGuard {
     Kill {
         /// The thing.
         instance: InstanceId,
+    },
+    /// Run a program in an agent's place; answered by [`GuardToMonitor::Acted`].
+    Act {
+        /// The agent.
+        instance: InstanceId,
+        /// What to run.
+        act: Act,
+    },
+    /// Kill a program in an agent's place, with its process group.
+    EndAct {
+        /// The agent.
+        instance: InstanceId,
+        /// Number of the act.
+        number: u64,
     },
     /// Nothing is left of an address, mount or mark.
     Released {
@@ -202,6 +221,40 @@ pub enum GuardToMonitor {
         /// How it ended.
         status: ExitStatus,
     },
+    /// A program in an agent's place ended; what it left running goes on.
+    Acted {
+        /// The agent.
+        instance: InstanceId,
+        /// Which program, how it ended.
+        acted: Acted,
+    },
+    /// Something that an act left running in an agent's place ended.
+    Stirred {
+        /// The agent.
+        instance: InstanceId,
+    },
+}
+
+/// One program that runs in an agent's place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Act {
+    /// Comes back with its end.
+    pub number: u64,
+    /// What to run.
+    pub program: ProgramSpec,
+    /// Whether the end of what it leaves running is told ([`GuardToMonitor::Stirred`]).
+    pub settles: bool,
+}
+
+/// How such a program ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acted {
+    /// Number of the act.
+    pub number: u64,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The end of its output.
+    pub said: String,
 }
 
 /// Something admitted that still acts.
@@ -309,7 +362,7 @@ impl Thing {
     #[must_use]
     pub const fn kind(&self) -> ThingKind {
         match self {
-            Self::Program(_) => ThingKind::Program,
+            Self::Program(_) | Self::Agent(_) => ThingKind::Program,
             Self::Address(_) => ThingKind::Address,
             Self::Mount(_) => ThingKind::Mount,
             Self::Mark => ThingKind::Mark,

@@ -158,8 +158,17 @@ impl Monitor {
             Heard::Guard(GuardNews::Inventory) => self.take_inventory(),
             Heard::Guard(GuardNews::Ended(ended)) => {
                 let how = types::sentence(&ended.status);
-                self.feed(&ended.resource, Input::Ended(how));
+                if let Some(seat) = self.seats.get(&ended.resource) {
+                    let input = seat.end_means(how);
+                    self.feed(&ended.resource, input);
+                }
                 self.look_at_the_rest(&ended.resource);
+            }
+            Heard::Guard(GuardNews::Stirred(resource)) => {
+                if let Some(seat) = self.seats.get(&resource) {
+                    seat.stirred();
+                }
+                self.feed(&resource, Input::Look);
             }
             Heard::GuardGone => {}
             Heard::Returned { resource, call, result } => {

@@ -82,6 +82,21 @@ impl Seat {
         self.opened.as_ref().map(|(_, claim)| claim.epoch)
     }
 
+    /// What the end of something that the guard ran for it means.
+    pub(super) fn end_means(&self, how: String) -> Input {
+        match &self.opened {
+            Some((kind, _)) if kind.acts_beyond() => Input::Failed(how),
+            Some(_) | None => Input::Ended(how),
+        }
+    }
+
+    /// Something that the resource left running ended.
+    pub(super) fn stirred(&self) {
+        if let Some((kind, _)) = &self.opened {
+            kind.stirred();
+        }
+    }
+
     pub(super) fn call_returned(&mut self, call: CallNumber) {
         self.running.retain(|running| running.call != call);
     }
@@ -232,14 +247,20 @@ impl Seat {
         let cancels: Vec<Cancel> = self.running.iter().map(|call| call.cancel.clone()).collect();
         let (bell, captured) = (Arc::clone(&desk.bell), Arc::clone(&self.captured));
         let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
+        let claim = Claim::from(&self.slot.who());
+        let call = Call { first: false, claim, cancel: Cancel::new(Arc::clone(&desk.bell)) };
         let (guard, name) = (Arc::clone(&desk.guard), resource.clone());
         let work = move || {
             bell.wait(Some(CAPTURE_LIMIT), || captured.load(Ordering::SeqCst).then_some(()));
             cancels.iter().for_each(Cancel::ask);
-            if let Some(kind) = kind {
+            if let Some(kind) = &kind {
                 drop(catch_unwind(AssertUnwindSafe(|| kind.close())));
             }
-            guard.end_all(&name, END_LIMIT)
+            guard.end_all(&name, END_LIMIT)?;
+            match kind {
+                Some(kind) => kind.ended(&call).map_err(|fault| fault.to_string()),
+                None => Ok(()),
+            }
         };
         let (sender, resource) = (desk.sender.clone(), resource.clone());
         let tell = move |result| {

@@ -32,12 +32,14 @@ impl Slot {
         match &mut self.state {
             State::Offline => self.start(now, order, out),
             State::Unwatched if same => self.start(now, order, out),
-            State::Starting { .. } if same => self.order = Some(order.order),
+            State::Starting { .. } if same => {
+                (self.order, self.lease) = (Some(order.order), order.lease);
+            }
             State::Online(watch) if same => {
                 if let Action::Online(spec) | Action::Adopt(spec) = &order.action {
                     watch.ordered_again(now, spec);
                 }
-                self.order = Some(order.order);
+                (self.order, self.lease) = (Some(order.order), order.lease);
                 self.report(Outcome::Online, out);
             }
             State::Unwatched | State::Online(_) => {
@@ -122,6 +124,7 @@ impl Slot {
         self.order = Some(order.order);
         self.group = order.group.clone();
         self.epoch = order.epoch;
+        self.lease = order.lease;
     }
 
     /// Takes up the order that waited.

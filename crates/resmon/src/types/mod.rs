@@ -3,7 +3,9 @@
 mod dummy;
 mod generic_application;
 mod ip_address;
+mod ocf;
 mod physical_disk;
+mod place;
 
 use std::sync::Arc;
 
@@ -28,6 +30,9 @@ pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>
         }
         PHYSICAL_DISK => Ok(Arc::new(physical_disk::PhysicalDisk::open(&properties, context)?)),
         "ip-address" => Ok(Arc::new(ip_address::IpAddress::open(&properties, context)?)),
+        agent if stead_model::ocf::agent(agent).is_some() => {
+            Ok(Arc::new(ocf::Ocf::open(spec, &properties, context)?))
+        }
         other => Err(Fault::Failed(format!("this node knows no resource type `{other}`"))),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) const ALL: &[Story] = &[
 const ADDRESS: &str = "10.9.0.50";
 
 /// A node and its neighbour at the other end of a cable.
-struct Cabled {
+pub(crate) struct Cabled {
     world: World,
     neighbour: Leash,
 }
@@ -51,7 +51,7 @@ impl DerefMut for Cabled {
 }
 
 /// A world with a cable; `None`, and said so, where it cannot be made.
-fn world() -> Option<Cabled> {
+pub(crate) fn world() -> Option<Cabled> {
     if !geteuid().is_root() {
         println!("skipped: a net namespace that a test can enter needs root");
         return None;
@@ -77,7 +77,7 @@ fn address() -> IpAddr {
 }
 
 /// Prefix length of the address, if the node has it.
-fn on_node(world: &Cabled) -> Option<u8> {
+pub(crate) fn on_node(world: &Cabled) -> Option<u8> {
     within(world.guard.id(), |route| {
         let all = route.addresses().unwrap();
         all.iter().find(|a| a.address == address()).map(|a| a.prefix_len)

@@ -32,14 +32,14 @@ pub(crate) const ALL: &[Story] = stories![
 ];
 
 /// A guard in a mount namespace of its own, and a disk.
-struct Bench {
-    world: World,
-    device: PathBuf,
+pub(crate) struct Bench {
+    pub(crate) world: World,
+    pub(crate) device: PathBuf,
 }
 
 impl Bench {
     /// `None` where it cannot be made, which is told.
-    fn set() -> Option<Self> {
+    pub(crate) fn set() -> Option<Self> {
         if !geteuid().is_root() {
             println!("  not tried: only root mounts file systems");
             return None;
@@ -78,7 +78,7 @@ impl Bench {
     }
 
     /// A place on the mounted disk, from outside the namespace.
-    fn on_disk(&self, name: &str) -> PathBuf {
+    pub(crate) fn on_disk(&self, name: &str) -> PathBuf {
         let point = self.world.path("mnt");
         let within = point.strip_prefix("/").unwrap().join(name);
         Path::new("/proc").join(self.world.guard.id().to_string()).join("root").join(within)
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// Whether nobody on this host has the device mounted.
-    fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         let exclusive = OFlags::EXCL.bits().cast_signed();
         OpenOptions::new().read(true).custom_flags(exclusive).open(&self.device).is_ok()
     }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the verdicts are read by people")]
 
 mod addresses;
+mod agents;
 mod applications;
 mod disks;
 mod wire;
@@ -31,8 +32,10 @@ fn main() -> ExitCode {
 fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
-    let all: Vec<&Story> =
-        [applications::ALL, addresses::ALL, disks::ALL].into_iter().flatten().collect();
+    let all: Vec<&Story> = [applications::ALL, agents::ALL, addresses::ALL, disks::ALL]
+        .into_iter()
+        .flatten()
+        .collect();
     let mut failed = 0;
     for (name, story) in all.into_iter().filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)))
     {

@@ -119,6 +119,13 @@ impl World {
         }
     }
 
+    /// Has the guard stop everything, and waits until it is done.
+    pub(crate) fn hard_stop(&mut self) {
+        let why = "a story wants it".to_owned();
+        self.to_guard.send(&NodeToGuard::Order(GuardOrder::HardStop { why }));
+        self.guard_report(|report| matches!(report, GuardReport::HardStopDone { .. }));
+    }
+
     /// The next warning of the guard: its code and text.
     pub(crate) fn guard_notice(&mut self) -> (String, String) {
         loop {
