@@ -29,6 +29,7 @@ mod processes;
 mod program;
 mod report;
 mod screen;
+mod server;
 mod site;
 mod statistics;
 mod target;

@@ -6,12 +6,13 @@
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::interrupt;
+use crate::server::{Server, free_port};
 
 /// Where the example's clients connect.
 pub(crate) const TARGET: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 77, 2, 50), 5432);
@@ -62,47 +63,13 @@ fn start(disk: &Path, place: &Path) -> Result<f64, PostgresStartError> {
     BufReader::new(output).read_line(&mut line).map_err(step("mount the disk"))?;
     good(line == "go\n", "no word of it").map_err(step("mount the disk"))?;
     let begun = Instant::now();
-    server.wait_in((Ipv4Addr::LOCALHOST, port).into()).map_err(step("get in"))?;
+    let ask = || let_in((Ipv4Addr::LOCALHOST, port).into());
+    server.wait((START_LIMIT, ASK_AGAIN), ask).map_err(step("get in"))?;
     Ok(begun.elapsed().as_secs_f64() * 1e3)
 }
 
 fn good(is_good: bool, why: &str) -> io::Result<()> {
     if is_good { Ok(()) } else { Err(io::Error::other(why)) }
-}
-
-fn free_port() -> io::Result<u16> {
-    TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|a| a.port())
-}
-
-/// A server that ends with this value.
-struct Server(Child);
-
-impl Server {
-    /// Asks again and again until it lets a client in.
-    fn wait_in(&mut self, address: SocketAddr) -> io::Result<()> {
-        let end = Instant::now() + START_LIMIT;
-        loop {
-            let error = match let_in(address) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if let Some(status) = self.0.try_wait()? {
-                return Err(io::Error::other(format!("it ended with {status}")));
-            }
-            if Instant::now() >= end {
-                return Err(error);
-            }
-            std::thread::sleep(ASK_AGAIN);
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; what it started dies with its PID 1.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A greeting of protocol 3.0; who is let in gets an `R`, who comes too early an `E`.

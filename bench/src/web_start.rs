@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use stead_lab::demo::WebServer;
 use stead_lab::demo_web;
 
 use crate::interrupt;
+use crate::server::{Server, free_port};
 
 /// The web server was not started outside of a lab.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,8 @@ fn once(web: &WebServer, program: &Path, pages: &Path) -> Result<f64, WebStartEr
     let _held_off = interrupt::hold_off();
     let begun = Instant::now();
     let mut server = Server(command.spawn().map_err(step("start it"))?);
-    let served = server.wait_page((Ipv4Addr::LOCALHOST, port).into());
+    let served =
+        server.wait((START_LIMIT, Duration::ZERO), || page((Ipv4Addr::LOCALHOST, port).into()));
     served.map(|()| begun.elapsed().as_secs_f64() * 1e3).map_err(step("get a page of it"))
 }
 
@@ -81,41 +83,6 @@ fn nginx_conf(pages: &Path, port: u16) -> io::Result<PathBuf> {
     );
     fs::write(&conf, text)?;
     Ok(conf)
-}
-
-fn free_port() -> io::Result<u16> {
-    TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|a| a.port())
-}
-
-/// A web server that ends with this value.
-struct Server(Child);
-
-impl Server {
-    /// Asks without pause until it serves.
-    fn wait_page(&mut self, address: SocketAddr) -> io::Result<()> {
-        let end = Instant::now() + START_LIMIT;
-        loop {
-            let error = match page(address) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if let Some(status) = self.0.try_wait()? {
-                return Err(io::Error::other(format!("it ended with {status}")));
-            }
-            if Instant::now() >= end {
-                return Err(error);
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn page(address: SocketAddr) -> io::Result<()> {

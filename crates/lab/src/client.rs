@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,8 +19,8 @@ use stead_netlink::{Claim, ConflictWatch, Route};
 
 use crate::cabling::{Network, Station};
 use crate::clock::boot_ns;
-use crate::init;
 use crate::lab::{ExecError, Lab};
+use crate::speaker;
 use crate::step::{Step, StepError};
 
 /// What became of a client that waits, on CLOCK_BOOTTIME.
@@ -54,7 +53,6 @@ pub struct Voice {
 pub struct Client<E> {
     child: Child,
     events: Receiver<E>,
-    event: PhantomData<E>,
 }
 
 /// A client that connects once, says nothing, and waits for an answer.
@@ -78,10 +76,7 @@ impl Client<Voice> {
 
 impl<E: DeserializeOwned + Send + 'static> Client<E> {
     fn start(lab: &Lab, words: &[&str]) -> Result<Self, ExecError> {
-        let program = format!("{}/stead", init::PROGRAM_DIR);
-        let words: Vec<&str> =
-            [program.as_str(), init::SUBCOMMAND].into_iter().chain(words.iter().copied()).collect();
-        let mut command = lab.command(Station::Client, &words)?;
+        let mut command = speaker::command(lab, words)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().step("start", "a client")?;
         let (sender, events) = channel();
@@ -95,7 +90,7 @@ impl<E: DeserializeOwned + Send + 'static> Client<E> {
                 }
             });
         }
-        Ok(Self { child, events, event: PhantomData })
+        Ok(Self { child, events })
     }
 
     /// The next event, within `limit`.

@@ -38,6 +38,7 @@ pub mod prober;
 mod ready;
 mod record;
 pub mod scribe;
+mod speaker;
 pub mod stamp;
 mod step;
 pub mod supervisor;

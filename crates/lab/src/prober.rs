@@ -9,19 +9,15 @@ mod asking;
 mod outage;
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV4;
-use std::process::{Child, ChildStdin, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cabling::Station;
 use crate::clock;
-use crate::init;
 use crate::lab::{ExecError, Lab};
+use crate::speaker::Speaker;
 use crate::step::{Step, StepError};
 
 pub use outage::{GAP_NS, Outage};
@@ -57,41 +53,19 @@ pub enum Outcome {
 
 /// A running prober.
 #[derive(Debug)]
-pub struct Prober {
-    child: Child,
-    /// Its end tells the prober to end.
-    stdin: Option<ChildStdin>,
-    reader: Option<JoinHandle<()>>,
-    attempts: Arc<Mutex<Vec<Attempt>>>,
-}
+pub struct Prober(Speaker<Attempt>);
 
 impl Prober {
     /// Begins to ask.
     pub fn start(lab: &Lab, target: SocketAddrV4) -> Result<Self, ExecError> {
-        let program = format!("{}/stead", init::PROGRAM_DIR);
         let (address, port) = (target.ip().to_string(), target.port().to_string());
-        let words = [program.as_str(), init::SUBCOMMAND, "prober", &address, &port];
-        let mut command = lab.command(Station::Client, &words)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().step("start", "the prober")?;
-        let attempts = Arc::new(Mutex::new(Vec::new()));
-        let reader = child.stdout.take().map(|stdout| {
-            let attempts = Arc::clone(&attempts);
-            std::thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    if let Ok(attempt) = serde_json::from_str(&line) {
-                        attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
-                    }
-                }
-            })
-        });
-        Ok(Self { stdin: child.stdin.take(), child, reader, attempts })
+        Speaker::start(lab, &["prober", &address, &port]).map(Self)
     }
 
     /// All attempts that are over, in the order of their ends.
     #[must_use]
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.said().clone()
     }
 
     /// Waits for a good answer to a question asked after a moment, by anybody or by one station.
@@ -102,7 +76,7 @@ impl Prober {
         limit: Duration,
     ) -> Option<Attempt> {
         clock::wait_for(limit, || {
-            let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+            let attempts = self.0.said();
             let good = |a: &&Attempt| {
                 a.result == Outcome::Good && a.sent_ns > after_ns && (by.is_none() || a.from == by)
             };
@@ -119,27 +93,8 @@ impl Prober {
     /// Ends the asking and returns all attempts.
     #[must_use]
     pub fn stop(mut self) -> Vec<Attempt> {
-        self.end();
+        self.0.end();
         self.attempts()
-    }
-
-    fn end(&mut self) {
-        drop(self.stdin.take());
-        let ended = clock::wait_for(END_LIMIT, || self.child.try_wait().ok().flatten());
-        if ended.is_none() {
-            // Its own kind of end did not come; nothing it still says is wanted.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
-}
-
-impl Drop for Prober {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -150,5 +105,3 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> Result<u8, Step
     asking::run(target).step("ask", target)?;
     Ok(0)
 }
-
-const END_LIMIT: Duration = Duration::from_secs(5);

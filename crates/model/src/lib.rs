@@ -13,6 +13,7 @@ pub mod declaration;
 pub mod group;
 pub mod group_policy;
 pub mod ids;
+pub mod mount_table;
 pub mod note;
 pub mod ocf;
 pub mod order;

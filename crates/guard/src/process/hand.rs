@@ -5,7 +5,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use rustix::fs::{OFlags, major, minor};
 use rustix::mount::{UnmountFlags, unmount};
 use serde::{Deserialize, Serialize};
+use stead_model::mount_table;
 use stead_model::wire::guard::MountUndo;
 
 use crate::sys;
@@ -78,37 +78,10 @@ fn points(undo: &MountUndo) -> Vec<PathBuf> {
 }
 
 fn points_in(table: &[u8], undo: &MountUndo) -> Vec<PathBuf> {
-    let number = format!("{}:{}", major(undo.number), minor(undo.number));
-    let lines = table.split(|byte| *byte == b'\n');
-    let point = |line: &[u8]| {
-        let mut words = line.split(|byte| *byte == b' ').skip(2);
-        let of_device = words.next()? == number.as_bytes();
-        let point = plain(words.nth(1)?);
-        (of_device && point == undo.point.as_bytes())
-            .then(|| PathBuf::from(std::ffi::OsString::from_vec(point)))
-    };
-    lines.filter_map(point).collect()
-}
-
-/// A path without the octal escapes of mountinfo.
-fn plain(escaped: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(escaped.len());
-    let mut rest = escaped;
-    while let Some((byte, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|_| *byte == b'\\');
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(code) => {
-                path.push(code);
-                rest = &after[3..];
-            }
-            None => {
-                path.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    path
+    let device = (major(undo.number), minor(undo.number));
+    let mounts = mount_table::parse(table).into_iter();
+    let meant = mounts.filter(|m| m.device == device && m.point.as_os_str() == undo.point.as_str());
+    meant.map(|mount| mount.point).collect()
 }
 
 /// An exclusive open succeeds when no mount of the device is left in any namespace. Never gives

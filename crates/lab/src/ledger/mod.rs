@@ -13,19 +13,15 @@ mod pen;
 mod wire;
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddrV4;
-use std::process::{Child, ChildStdin, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cabling::Station;
 use crate::clock;
-use crate::init;
 use crate::lab::{ExecError, Lab};
+use crate::speaker::{self, Speaker};
 use crate::step::{Step, StepError};
 
 /// What the server told with a row.
@@ -62,48 +58,25 @@ pub struct Row {
 
 /// A client at work.
 #[derive(Debug)]
-pub struct Ledger {
-    child: Child,
-    /// Its end tells the client to end.
-    stdin: Option<ChildStdin>,
-    reader: Option<JoinHandle<()>>,
-    entries: Arc<Mutex<Vec<Entry>>>,
-}
+pub struct Ledger(Speaker<Entry>);
 
 impl Ledger {
     /// Begins to write, with this number.
     pub fn start(lab: &Lab, target: SocketAddrV4, first: u64) -> Result<Self, ExecError> {
-        let mut command = lab.command(Station::Client, &words(target, &first.to_string()))?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().step("start", "the ledger")?;
-        let entries = Arc::new(Mutex::new(Vec::new()));
-        let reader = child.stdout.take().map(|stdout| {
-            let entries = Arc::clone(&entries);
-            std::thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    if let Ok(entry) = serde_json::from_str(&line) {
-                        entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
-                    }
-                }
-            })
-        });
-        Ok(Self { stdin: child.stdin.take(), child, reader, entries })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        Speaker::start(lab, &words(target, &first.to_string()).each_ref().map(String::as_str))
+            .map(Self)
     }
 
     /// All rows that it tried, in the order of their numbers.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        self.lock().clone()
+        self.0.said().clone()
     }
 
     /// Waits for the acknowledgement of a row that was sent after a moment.
     pub fn wait_acknowledged(&self, after_ns: u64, limit: Duration) -> Option<Entry> {
         clock::wait_for(limit, || {
-            let entries = self.lock();
+            let entries = self.0.said();
             let late = |entry: &&Entry| entry.told.is_some() && entry.sent_ns > after_ns;
             entries.iter().rev().find(late).cloned()
         })
@@ -112,14 +85,14 @@ impl Ledger {
     /// The last row that was acknowledged.
     #[must_use]
     pub fn last_acknowledged(&self) -> Option<Entry> {
-        self.lock().iter().rev().find(|entry| entry.told.is_some()).cloned()
+        self.0.said().iter().rev().find(|entry| entry.told.is_some()).cloned()
     }
 
     /// The longest time between two acknowledgements, the later of which came after a moment,
     /// nanoseconds.
     #[must_use]
     pub fn outage_ns(&self, after_ns: u64) -> Option<u64> {
-        let entries = self.lock();
+        let entries = self.0.said();
         let moments: Vec<u64> =
             entries.iter().filter(|e| e.told.is_some()).map(|e| e.done_ns).collect();
         let pairs = moments.windows(2).filter(|pair| pair[1] > after_ns);
@@ -129,33 +102,14 @@ impl Ledger {
     /// Ends the writing and returns all entries.
     #[must_use]
     pub fn stop(mut self) -> Vec<Entry> {
-        self.end();
+        self.0.end();
         self.entries()
-    }
-
-    fn end(&mut self) {
-        drop(self.stdin.take());
-        let ended = clock::wait_for(END_LIMIT, || self.child.try_wait().ok().flatten());
-        if ended.is_none() {
-            // Its own kind of end did not come; nothing it still says is wanted.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-        if let Some(reader) = self.reader.take() {
-            let _ = reader.join();
-        }
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
 /// What is in the table now, in the order of the numbers.
 pub fn rows(lab: &Lab, target: SocketAddrV4) -> Result<Vec<Row>, ExecError> {
-    let mut command = lab.command(Station::Client, &words(target, READ))?;
+    let mut command = speaker::command(lab, &words(target, READ).each_ref().map(String::as_str))?;
     let output = command.stdin(Stdio::null()).output().step("read", "the ledger")?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -166,10 +120,8 @@ pub fn rows(lab: &Lab, target: SocketAddrV4) -> Result<Vec<Row>, ExecError> {
     Ok(rows.step("understand", "the ledger")?)
 }
 
-fn words(target: SocketAddrV4, what: &str) -> [String; 6] {
-    let program = format!("{}/stead", init::PROGRAM_DIR);
-    let (address, port) = (target.ip().to_string(), target.port().to_string());
-    [program, init::SUBCOMMAND.into(), "ledger".into(), address, port, what.into()]
+fn words(target: SocketAddrV4, what: &str) -> [String; 4] {
+    ["ledger".into(), target.ip().to_string(), target.port().to_string(), what.into()]
 }
 
 /// In the place of the first number: read instead.
@@ -194,5 +146,3 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> Result<u8, Step
     runtime.shutdown_background();
     ended.step("write to", target).map(|()| 0)
 }
-
-const END_LIMIT: Duration = Duration::from_secs(5);
