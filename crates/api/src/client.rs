@@ -358,6 +358,7 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::Leave { node } => changed(*node, NodeChange::Left(true)),
         Request::Return { node } => changed(*node, NodeChange::Left(false)),
         Request::Apply { wanted } => (Method::POST, "/v1/apply".into(), body(wanted)),
+        Request::Upkeep { upkeep } => (Method::POST, "/v1/upkeep".into(), body(upkeep)),
         Request::Foresee { wanted } => (Method::POST, "/v1/plan".into(), body(wanted)),
     }
 }

@@ -10,7 +10,7 @@ use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::view::{ResourceView, SafetyLevel};
-use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId};
+use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
 use utoipa::ToSchema;
 
 /// Header that carries the identity of a request, `client.number`: client in hexadecimal, number
@@ -184,6 +184,19 @@ pub struct Explanation {
     pub placement: Placement,
     /// Records about the group on this node and what caused them, oldest first (I-WHY).
     pub chain: Vec<Record>,
+}
+
+/// Something that an administrator should know or do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Attention {
+    /// Whether something is not as it should be; else it is a reminder of what was put aside.
+    pub urgent: bool,
+    /// What it is, one sentence.
+    pub text: String,
+    /// The command to begin with.
+    pub command: String,
+    /// When it ends by itself, cluster time.
+    pub until: Option<UtcMillis>,
 }
 
 /// Where a group may run, and what happens to it next.

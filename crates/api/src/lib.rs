@@ -7,10 +7,11 @@
 //! Handlers only translate: HTTP to [`stead_model::request::Request`],
 //! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
 //! touch the core. Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`,
-//! `client`, `explain`, `export` and `file` (declarations), `document`.
+//! `client`, `explain`, `attention`, `export` and `file` (declarations), `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 
+pub mod attention;
 pub mod backend;
 pub mod client;
 pub mod contract;

@@ -18,6 +18,7 @@ use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
+use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{NodeState, NodeView, View};
 use stead_model::{CauseId, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 use tokio::sync::watch;
@@ -177,6 +178,14 @@ fn every_request() -> Vec<Request> {
         Request::Leave { node: NodeId(2) },
         Request::Return { node: NodeId(2) },
         Request::Apply { wanted: declaration() },
+        Request::Upkeep { upkeep: Upkeep::Pause { node: NodeId(2), drain: Drain::ForceOffline } },
+        Request::Upkeep {
+            upkeep: Upkeep::Maintain {
+                group: group(),
+                resource: Some(resource()),
+                until: UtcMillis(1 << 53),
+            },
+        },
     ]
 }
 

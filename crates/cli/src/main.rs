@@ -14,7 +14,6 @@ mod arguments;
 mod commands;
 mod dispatch;
 mod failure;
-mod health;
 mod place;
 mod reach;
 mod render;

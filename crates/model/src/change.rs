@@ -13,6 +13,7 @@ use crate::ids::{Epoch, GroupId, NodeId, RequestId, ResourceId};
 use crate::profile::LeaseLength;
 use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::time::UtcMillis;
+use crate::upkeep::Upkeep;
 
 /// One entry of the replicated log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -190,6 +191,11 @@ pub enum Change {
         /// Why.
         why: String,
     },
+    /// Something is put aside for a while, or taken up again.
+    Upkeep {
+        /// What.
+        upkeep: Upkeep,
+    },
 }
 
 impl Change {
@@ -209,6 +215,7 @@ impl Change {
             | Self::FailGroup { group, .. }
             | Self::ClearFailures { group }
             | Self::Retry { group, .. } => Some(group),
+            Self::Upkeep { upkeep } => upkeep.group(),
             Self::DeleteResource { .. }
             | Self::SetResourceDesired { .. }
             | Self::SetResource { .. }
@@ -254,6 +261,7 @@ impl fmt::Display for Change {
             Self::FailGroup { group, why } => write!(f, "group {group} failed, because {why}"),
             Self::ClearFailures { group } => write!(f, "group {group}: failures forgotten"),
             Self::Retry { group, why } => write!(f, "group {group} is tried again, because {why}"),
+            Self::Upkeep { upkeep } => write!(f, "{upkeep}"),
             Self::LeaseLength { node, length } => match length {
                 LeaseLength::Short => write!(f, "{node}: short leases"),
                 LeaseLength::Longer => write!(f, "{node}: longer leases"),

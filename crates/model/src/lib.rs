@@ -2,8 +2,8 @@
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
 //! `group`, `resource`, `resource_type`, `probe`, `server`, `change`, `order`, `note`,
-//! `declaration`, `request`, `reservation`, `view`, `record`, `reason`, and `wire` for what crosses
-//! a socket.
+//! `declaration`, `request`, `reservation`, `upkeep`, `view`, `record`, `reason`, and `wire`
+//! for what crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
@@ -27,6 +27,7 @@ pub mod resource;
 pub mod resource_type;
 pub mod server;
 pub mod time;
+pub mod upkeep;
 pub mod view;
 pub mod wire;
 

@@ -8,6 +8,7 @@ use crate::declaration::{Declaration, Foreseen};
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
 use crate::reason::Reason;
+use crate::upkeep::Upkeep;
 
 /// A request with the identity under which it may be repeated.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -143,6 +144,11 @@ pub enum Request {
     Foresee {
         /// The groups.
         wanted: Declaration,
+    },
+    /// Put something aside for a while, or take it up again.
+    Upkeep {
+        /// What.
+        upkeep: Upkeep,
     },
 }
 

@@ -12,6 +12,7 @@ use crate::ids::{Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, 
 use crate::profile::Profile;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
 use crate::time::UtcMillis;
+use crate::upkeep::Upkeep;
 
 /// What one node knows of the cluster.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,6 +39,9 @@ pub struct View {
     /// answer, a disk that is full.
     #[serde(default)]
     pub troubles: Vec<String>,
+    /// What is paused, pinned and in maintenance.
+    #[serde(default)]
+    pub upkeep: Vec<Upkeep>,
 }
 
 /// Quorum as one node sees it.

@@ -50,6 +50,7 @@ fn reads() -> Router<Shared> {
         .route("/v1/events", get(read::events))
         .route("/v1/explain/groups/{group}", get(read::explain_group))
         .route("/v1/explain/timeouts", get(read::explain_timeouts))
+        .route("/v1/attention", get(read::attention))
         .route("/v1/export", get(read::export))
         .route("/v1/openapi.json", get(read::openapi))
 }
@@ -72,6 +73,7 @@ fn writes() -> Router<Shared> {
         .route("/v1/resources/{resource}/fail", post(write::fail_resource))
         .route("/v1/resources/{resource}/dependencies", put(write::set_dependencies))
         .route("/v1/apply", post(write::apply))
+        .route("/v1/upkeep", post(write::upkeep))
         .route("/v1/plan", post(write::plan))
         .route("/v1/registry/{*key}", put(write::set_key).delete(write::delete_key))
 }

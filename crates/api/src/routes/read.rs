@@ -15,7 +15,7 @@ use utoipa::OpenApi;
 
 use super::Shared;
 use super::asked::{Options, group_id, node_id, resource_id};
-use crate::contract::{Events, Explanation, Logs, Problem, ResourceEntry, Timeouts};
+use crate::contract::{Attention, Events, Explanation, Logs, Problem, ResourceEntry, Timeouts};
 use crate::status::Refusal;
 use crate::stream;
 
@@ -39,6 +39,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         events,
         explain_group,
         explain_timeouts,
+        attention,
         export
     ))]
     struct Document;
@@ -203,6 +204,13 @@ pub(super) async fn explain_group(
     Path(group): Path<String>,
 ) -> Read<Explanation> {
     Ok(Json(backend.explain_group(&group_id(&group)?).await?))
+}
+
+/// What an administrator should do something about, what is urgent first.
+#[utoipa::path(get, path = "/v1/attention",
+    responses((status = 200, body = Vec<Attention>)))]
+pub(super) async fn attention(State(backend): State<Shared>) -> Json<Vec<Attention>> {
+    Json(crate::attention::list(&backend.view()))
 }
 
 /// Groups as they are, as what `apply` takes; applied again it changes nothing.

@@ -6,6 +6,7 @@ use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope, Request};
+use stead_model::upkeep::Upkeep;
 use utoipa::OpenApi;
 
 use super::Shared;
@@ -40,7 +41,8 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         delete_key,
         change_node,
         apply,
-        plan
+        plan,
+        upkeep
     ))]
     struct Document;
     Document::openapi()
@@ -69,6 +71,18 @@ pub(super) async fn apply(
     Body(wanted): Body<Declaration>,
 ) -> Written {
     ask(&backend, asker, Request::Apply { wanted }).await
+}
+
+/// Pauses, drains or resumes a node, pins a group, puts a group or resource in maintenance, or
+/// ends that.
+#[utoipa::path(post, path = "/v1/upkeep", request_body = Upkeep,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn upkeep(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(upkeep): Body<Upkeep>,
+) -> Written {
+    ask(&backend, asker, Request::Upkeep { upkeep }).await
 }
 
 /// What `apply` would change, and which starts, stops and moves it would cause; nothing changes.

@@ -1,8 +1,20 @@
 //! `stead group …`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::Assignment;
+
+/// How long maintenance goes on.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct TermArguments {
+    /// For how long, as in `2h`; at most 31 days
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) time: Option<String>,
+    /// Ends it now
+    #[arg(long)]
+    pub(crate) end: bool,
+}
 
 /// What can be done with groups.
 #[derive(Debug, Subcommand)]
@@ -42,6 +54,34 @@ pub(crate) enum GroupCommand {
         /// Waits until it is offline, showing the steps
         #[arg(long)]
         wait: bool,
+    },
+    /// Shows what depends on what in a group, as a tree
+    Tree {
+        /// The group
+        name: String,
+    },
+    /// Pins a group to a node for a while: it goes there, and comes back after a failover
+    Pin {
+        /// The group
+        name: String,
+        /// The node it belongs on
+        #[arg(long, value_name = "NODE")]
+        to: String,
+        /// For how long, as in `2h`; at most 31 days
+        #[arg(long = "for", value_name = "TIME")]
+        time: String,
+    },
+    /// Ends a pin; nothing moves by itself
+    Unpin {
+        /// The group
+        name: String,
+    },
+    /// Puts a group in maintenance for a while: it is watched, and nothing is done about it
+    Maintain {
+        /// The group
+        name: String,
+        #[command(flatten)]
+        term: TermArguments,
     },
     /// Moves a group to another node
     Move {

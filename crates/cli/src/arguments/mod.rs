@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use assignment::Assignment;
 pub(crate) use declare::{ApplyArguments, ExportArguments};
-pub(crate) use group::GroupCommand;
+pub(crate) use group::{GroupCommand, TermArguments};
 pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
 pub(crate) use node::{NodeCommand, QuorumCommand, ResourceTypeCommand};
 pub(crate) use resource::ResourceCommand;
@@ -50,6 +50,8 @@ pub(crate) enum Command {
 pub(crate) enum ClusterCommand {
     /// Shows quorum, nodes and groups; exit code 1 if anything needs attention
     Status(StatusArguments),
+    /// Lists what needs somebody, each with the command to begin with; exit code 1 if it is urgent
+    Attention,
     /// Makes groups as a file declares them, all of it or nothing
     Apply(ApplyArguments),
     /// Prints groups as a file that `apply` takes

@@ -13,6 +13,27 @@ pub(crate) enum NodeCommand {
         #[arg(value_name = "NODE")]
         name: String,
     },
+    /// Pauses a node: it keeps its groups and is given no others, also at a failover
+    Pause {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Pauses a node and moves its groups to others; refused when one can run nowhere else
+    Drain {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Takes groups that can run nowhere else offline until a node may take them
+        #[arg(long)]
+        force_offline: bool,
+    },
+    /// Ends a pause: the node may be given groups again; nothing moves by itself
+    Resume {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
     /// Announces a pause of a node: nothing moves while it stands still for up to 30 s
     Absent {
         /// The node: `n2`, `2` or its host name

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::Assignment;
+use super::{Assignment, TermArguments};
 
 /// What can be done with resources.
 #[derive(Debug, Subcommand)]
@@ -53,6 +53,13 @@ pub(crate) enum ResourceCommand {
     Fail {
         /// The resource
         name: String,
+    },
+    /// Puts a resource and what stands on it in maintenance for a while: nothing is done about them
+    Maintain {
+        /// The resource
+        name: String,
+        #[command(flatten)]
+        term: TermArguments,
     },
     /// Changes properties of a resource
     Set {

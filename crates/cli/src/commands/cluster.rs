@@ -3,13 +3,14 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use stead_api::attention;
 use stead_model::UtcMillis;
 use stead_model::view::View;
 
 use super::Asked;
 use crate::arguments::StatusArguments;
 use crate::failure::{Exit, Failure};
-use crate::{health, render, screen};
+use crate::{render, screen};
 
 pub(super) async fn status(asked: &Asked, arguments: &StatusArguments) -> Result<Exit, Failure> {
     if arguments.watch {
@@ -20,8 +21,15 @@ pub(super) async fn status(asked: &Asked, arguments: &StatusArguments) -> Result
     Ok(exit(&view))
 }
 
+pub(super) async fn attention(asked: &Asked) -> Result<Exit, Failure> {
+    let view = asked.view().await?;
+    let all = attention::list(&view);
+    asked.show(&all, |all| render::attention(all));
+    Ok(exit(&view))
+}
+
 fn exit(view: &View) -> Exit {
-    if health::troubles(view).is_empty() { Exit::Ok } else { Exit::Refused }
+    if attention::list(view).iter().any(|item| item.urgent) { Exit::Refused } else { Exit::Ok }
 }
 
 /// Shows the state whenever it changes, until interrupted. Nodes that do not answer are a state

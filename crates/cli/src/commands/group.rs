@@ -8,6 +8,7 @@ use stead_model::request::Request;
 use stead_model::view::View;
 use stead_model::{GroupId, NodeId};
 
+use super::upkeep::{self, What};
 use super::write::{self, Write};
 use super::{Asked, reach};
 use crate::arguments::{Assignment, GroupCommand};
@@ -45,6 +46,17 @@ pub(super) async fn run(asked: &Asked, command: GroupCommand) -> Result<Exit, Fa
             let doing = format!("forget the failures of group `{name}`");
             let group = write::group_id(&doing, &name)?;
             write::ask(asked, doing, Request::ClearFailures { group }).await
+        }
+        GroupCommand::Tree { name } => {
+            let view = asked.view().await?;
+            let group = write::group(&view, &format!("show group `{name}`"), &name)?;
+            asked.show(group, render::tree);
+            Ok(Exit::Ok)
+        }
+        GroupCommand::Pin { name, to, time } => upkeep::pin(asked, &name, (&to, &time)).await,
+        GroupCommand::Unpin { name } => upkeep::unpin(asked, &name).await,
+        GroupCommand::Maintain { name, term } => {
+            upkeep::maintain(asked, What::Group(&name), &term).await
         }
         GroupCommand::Move { name, to, wait } => move_to(asked, &name, to, wait).await,
         GroupCommand::Set { name, properties } => {

@@ -1,15 +1,23 @@
 //! `stead node …`, `stead quorum …` and `stead resource-type …`.
 
 use super::Asked;
+use super::upkeep::pause;
 use super::write::{Write, carry_out, missing};
 use crate::arguments::{NodeCommand, QuorumCommand, ResourceTypeCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::find_node;
 use crate::render::{self, TypeEntry};
 use stead_model::request::Request;
+use stead_model::upkeep::Drain;
 
 pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let (name, absent) = match command {
+        NodeCommand::Pause { name } => return pause(asked, &name, Some(Drain::No)).await,
+        NodeCommand::Resume { name } => return pause(asked, &name, None).await,
+        NodeCommand::Drain { name, force_offline } => {
+            let drain = if force_offline { Drain::ForceOffline } else { Drain::Yes };
+            return pause(asked, &name, Some(drain)).await;
+        }
         NodeCommand::Absent { name } => (name, true),
         NodeCommand::Present { name } => (name, false),
         NodeCommand::List | NodeCommand::Show { .. } => return look(asked, command).await,
@@ -27,7 +35,11 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
 async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let view = asked.view().await?;
     match command {
-        NodeCommand::Absent { .. } | NodeCommand::Present { .. } => {}
+        NodeCommand::Absent { .. }
+        | NodeCommand::Present { .. }
+        | NodeCommand::Pause { .. }
+        | NodeCommand::Drain { .. }
+        | NodeCommand::Resume { .. } => {}
         NodeCommand::List => asked.show(&view.nodes, |_| render::nodes(&view)),
         NodeCommand::Show { name } => {
             let found = find_node(&view, &name);

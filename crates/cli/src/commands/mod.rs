@@ -7,6 +7,7 @@ pub(crate) mod lab;
 mod members;
 mod record;
 mod resource;
+mod upkeep;
 mod write;
 
 use stead_model::view::View;
@@ -63,6 +64,7 @@ pub(crate) fn with_runtime<T>(
 pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Exit, Failure> {
     match command {
         ClusterCommand::Status(arguments) => cluster::status(asked, &arguments).await,
+        ClusterCommand::Attention => cluster::attention(asked).await,
         ClusterCommand::Apply(arguments) => declare::apply(asked, arguments).await,
         ClusterCommand::Export(arguments) => declare::export(asked, arguments).await,
         ClusterCommand::Group(command) => group::run(asked, command).await,

@@ -7,6 +7,7 @@ use stead_model::group::Desired;
 use stead_model::request::Request;
 use stead_model::view::{GroupView, ResourceView, View};
 
+use super::upkeep::{self, What};
 use super::write::{self, Write};
 use super::{Asked, reach};
 use crate::arguments::{Assignment, ResourceCommand};
@@ -44,6 +45,9 @@ pub(super) async fn run(asked: &Asked, command: ResourceCommand) -> Result<Exit,
             let doing = format!("rehearse a failure of resource `{name}`");
             let resource = write::resource_id(&doing, &name)?;
             write::ask(asked, doing, Request::FailResource { resource }).await
+        }
+        ResourceCommand::Maintain { name, term } => {
+            upkeep::maintain(asked, What::Resource(&name), &term).await
         }
         ResourceCommand::Set { name, properties } => set(asked, &name, properties).await,
         ResourceCommand::Unset { name, keys } => {

@@ -1,10 +1,10 @@
 //! `stead status`: health in the first line, then what it is made of.
 
+use stead_api::attention;
 use stead_model::view::View;
 
 use super::nodes::quorum_line;
 use super::{facts, groups, moment, nodes, resources};
-use crate::health;
 use crate::reach::name_of;
 
 /// The whole state of a cluster, as one node knows it.
@@ -34,12 +34,10 @@ fn headline(view: &View) -> String {
         let lacks = lacks.map_or_else(String::new, |lacks| format!("  {lacks}\n"));
         return format!("{cluster}: no quorum since {since}, last known:\n{lacks}");
     }
-    let troubles = health::troubles(view);
-    if troubles.is_empty() {
-        return format!("{cluster}: healthy\n");
-    }
-    let lines: String = troubles.iter().map(|trouble| format!("  {trouble}\n")).collect();
-    format!("{cluster}: needs attention\n{lines}")
+    let all = attention::list(view);
+    let word = if all.iter().any(|item| item.urgent) { "needs attention" } else { "healthy" };
+    let lines: String = all.iter().map(|item| format!("  {}\n", item.text)).collect();
+    format!("{cluster}: {word}\n{lines}")
 }
 
 fn asked(view: &View) -> String {

@@ -1,5 +1,6 @@
 //! Values as people read them: plain text, understandable without colour.
 
+mod attention;
 mod cluster;
 mod explained;
 mod foreseen;
@@ -10,7 +11,9 @@ mod moment;
 mod nodes;
 mod records;
 mod table;
+mod tree;
 
+pub(crate) use attention::attention;
 pub(crate) use cluster::status;
 pub(crate) use explained::{explanation, timeouts};
 pub(crate) use foreseen::foreseen;
@@ -20,6 +23,7 @@ pub(crate) use labs::{demo, lab, labs};
 pub(crate) use nodes::{node, nodes, quorum};
 pub(crate) use records::{record_line, records};
 pub(crate) use table::Table;
+pub(crate) use tree::tree;
 
 /// `yes` or `no`.
 const fn yes_no(is: bool) -> &'static str {

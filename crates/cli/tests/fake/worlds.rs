@@ -9,8 +9,9 @@ use std::sync::Arc;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
+use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
-use stead_model::{Epoch, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
+use stead_model::{Epoch, GroupId, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
 use tempfile::TempDir;
 
 use super::{FakeNode, Served};
@@ -40,6 +41,7 @@ impl World {
             "one-of-two" => world.serve(&[(1, minority(1)), (2, healthy(2))]),
             "two-minorities" => world.serve(&[(1, minority(1)), (2, minority(2))]),
             "trouble" => world.serve(&[(1, trouble())]),
+            "set-aside" => world.serve(&[(1, set_aside())]),
             "empty" => world.serve(&[(1, without_groups())]),
             "frozen-first" => {
                 world.freeze(1);
@@ -191,6 +193,25 @@ fn healthy(seen_from: u16) -> View {
         applied: LogIndex(13),
         ..View::default()
     }
+}
+
+/// A group whose resources need each other criss-cross, and all kinds of upkeep.
+fn set_aside() -> View {
+    let mut view = healthy(1);
+    let group = || GroupId::from("web");
+    let until = UtcMillis(NOON.0 + 7_200_000);
+    view.upkeep = vec![
+        Upkeep::Pause { node: NodeId(3), drain: Drain::Yes },
+        Upkeep::Pin { group: group(), node: NodeId(1), until },
+        Upkeep::Maintain { group: group(), resource: Some("ip".into()), until },
+    ];
+    let mut disk = resource("data", "physical-disk", &[("disk", "/dev/lun")]);
+    disk.depends_on = vec!["ip".into()];
+    let web = &mut view.groups[0];
+    web.resources.insert(1, disk);
+    web.resources[2].depends_on = vec!["data".into(), "ip".into()];
+    web.resources.push(resource("mailer", "dummy", &[]));
+    view
 }
 
 fn minority(seen_from: u16) -> View {

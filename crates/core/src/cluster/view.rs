@@ -34,6 +34,7 @@ impl Cluster {
             groups: self.group_views(at),
             applied: self.applied(),
             troubles: Vec::new(),
+            upkeep: self.running().map(|o| o.replica.db.upkeep().list()).unwrap_or_default(),
         }
     }
 
@@ -243,6 +244,7 @@ impl Cluster {
                 Change::NodeReturns { .. } => "node-returns",
                 Change::VoteLent { .. } => "vote-lent",
                 Change::VoteReturned { .. } => "vote-returned",
+                Change::Upkeep { .. } => "upkeep",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }
                 | Change::DeleteGroup { .. }

@@ -10,6 +10,7 @@ use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
 use stead_model::group_policy;
 use stead_model::profile::LeaseLength;
 use stead_model::resource::ResourceConfig;
+use stead_model::upkeep::Upkeep;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 use thiserror::Error;
 
@@ -161,6 +162,7 @@ impl Db {
             Change::FailGroup { group, why } => self.fail_group(group, why),
             Change::ClearFailures { group } => self.clear_failures(group),
             Change::Retry { group, .. } => self.group_mut(group).map(|g| g.failed = None),
+            Change::Upkeep { upkeep } => self.change_upkeep(upkeep),
             Change::LeaseLength { node, length } => {
                 self.set_lease_length(index, *node, *length);
                 Ok(())
@@ -221,6 +223,7 @@ impl Db {
         self.take_from(index, owner);
         self.epoch_floor = self.epoch_floor.max(last);
         self.groups.remove(id);
+        self.upkeep.forget_group(id);
         self.trails.remove(id);
         Ok(())
     }
@@ -272,6 +275,7 @@ impl Db {
         let group = group.id.clone();
         self.group_mut(&group)?.resources.remove(id);
         self.homes.remove(id);
+        self.upkeep.forget_resource(id);
         Ok(())
     }
 
@@ -416,6 +420,7 @@ impl Db {
             | Change::FailGroup { .. }
             | Change::ClearFailures { .. }
             | Change::Retry { .. }
+            | Change::Upkeep { .. }
             | Change::LeaseLength { .. }
             | Change::Absence { .. }
             | Change::NodeLeaves { .. }
@@ -480,13 +485,15 @@ fn is_administration(change: &Change) -> bool {
         | Change::SetResourceDesired { .. }
         | Change::SetResource { .. }
         | Change::SetDependencies { .. }
-        | Change::ClearFailures { .. } => true,
+        | Change::ClearFailures { .. }
+        | Change::Upkeep { upkeep: Upkeep::EndMaintenance { .. } } => true,
         Change::Grant { .. }
         | Change::Release { .. }
         | Change::Disown { .. }
         | Change::CountFailover { .. }
         | Change::FailGroup { .. }
         | Change::Retry { .. }
+        | Change::Upkeep { .. }
         | Change::LeaseLength { .. }
         | Change::Absence { .. }
         | Change::NodeLeaves { .. }

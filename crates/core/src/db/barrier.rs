@@ -95,6 +95,7 @@ impl Touch {
             | Change::FailGroup { .. }
             | Change::ClearFailures { .. }
             | Change::Retry { .. }
+            | Change::Upkeep { .. }
             | Change::Absence { .. }
             | Change::NodeLeaves { .. }
             | Change::NodeReturns { .. }

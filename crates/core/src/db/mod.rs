@@ -6,7 +6,7 @@
 //! owners report them.
 //!
 //! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
-//! requests), `barrier` (R7), `size`, `snapshot`, `properties`, `disks`, `servers` and
+//! requests), `barrier` (R7), `size`, `snapshot`, `upkeep`, `properties`, `disks`, `servers` and
 //! `validate` (what an administrator may ask for).
 //!
 //! Invariants
@@ -26,6 +26,7 @@ pub(crate) mod servers;
 pub mod size;
 pub mod snapshot;
 pub mod tree;
+pub mod upkeep;
 pub mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,7 @@ pub struct Db {
     absent: BTreeMap<NodeId, UtcMillis>,
     left: BTreeSet<NodeId>,
     lent: BTreeSet<NodeId>,
+    upkeep: upkeep::Standing,
 }
 
 /// Where in the log a group was last touched, and where it failed.

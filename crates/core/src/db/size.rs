@@ -67,7 +67,8 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::NodeLeaves { .. }
         | Change::NodeReturns { .. }
         | Change::VoteLent { .. }
-        | Change::VoteReturned { .. } => 2 * ITEM_BYTES,
+        | Change::VoteReturned { .. }
+        | Change::Upkeep { .. } => 2 * ITEM_BYTES,
         Change::DeleteGroup { .. }
         | Change::SetGroupDesired { .. }
         | Change::ClearFailures { .. }

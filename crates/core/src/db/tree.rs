@@ -39,6 +39,29 @@ pub fn has_cycle(resources: &Resources) -> bool {
     online_order(resources).len() < resources.len()
 }
 
+/// A way from a resource back to itself, each depending on the next, if there is one.
+#[must_use]
+pub fn circle(resources: &Resources) -> Option<Vec<ResourceId>> {
+    let placed: BTreeSet<&ResourceId> =
+        online_order(resources).into_iter().map(|r| &r.id).collect();
+    // Whatever has no place has something below it that has none either, or is not in the group.
+    let below = |id: &ResourceId| {
+        let on = &resources.get(id)?.depends_on;
+        on.iter().find(|d| resources.contains_key(*d) && !placed.contains(d))
+    };
+    let first = resources.keys().find(|id| !placed.contains(id))?;
+    let mut way: Vec<ResourceId> = vec![first.clone()];
+    loop {
+        let next = below(way.last()?)?.clone();
+        if let Some(at) = way.iter().position(|id| *id == next) {
+            way.drain(..at);
+            way.push(next);
+            return Some(way);
+        }
+        way.push(next);
+    }
+}
+
 /// The resources that shall be online in a running group: wanted themselves, and all they depend
 /// on wanted too.
 #[must_use]
@@ -85,6 +108,20 @@ mod tests {
         let tree = tree(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"]), ("d", &[])]);
         assert_eq!(names(&online_order(&tree)), ["d"]);
         assert!(has_cycle(&tree));
+    }
+
+    #[test]
+    fn a_circle_is_named_without_what_only_leads_to_it() {
+        let way = |edges: &[(&str, &[&str])]| {
+            let way = circle(&tree(edges))?;
+            Some(way.iter().map(ResourceId::as_str).collect::<Vec<_>>().join(" "))
+        };
+        let three: &[(&str, &[&str])] =
+            &[("a", &["x", "b"]), ("b", &["c"]), ("c", &["b"]), ("x", &[])];
+        assert_eq!(way(three).unwrap(), "b c b");
+        assert_eq!(way(&[("a", &["a"])]).unwrap(), "a a");
+        assert_eq!(way(&[("a", &["b"]), ("b", &[])]), None);
+        assert_eq!(way(&[("a", &["gone"])]), None, "what is missing is no circle");
     }
 
     #[test]

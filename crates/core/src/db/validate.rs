@@ -222,7 +222,11 @@ pub(crate) fn set_dependencies(
     let resource = ResourceConfig { depends_on: on.clone(), ..present.clone() };
     resources.insert(id.clone(), resource);
     if tree::has_cycle(&resources) {
-        return Err(refused().because("the dependencies would go in a circle"));
+        let way = tree::circle(&resources).unwrap_or_default();
+        let way: Vec<String> = way.iter().map(|id| format!("`{id}`")).collect();
+        return Err(refused()
+            .because(format!("the dependencies would go in a circle: {}", way.join(" on ")))
+            .hint(format!("`group tree {}` shows what depends on what", group.id)));
     }
     servers::check_dependencies(&resources, id)?;
     Ok(Change::SetDependencies { resource: id.clone(), depends_on: on.clone() })

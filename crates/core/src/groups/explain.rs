@@ -6,7 +6,7 @@ use stead_model::wire::peer::Standing;
 use stead_model::{Epoch, GroupId, NodeId};
 
 use super::placement::{Candidate, candidates};
-use super::{PlanInput, failback, plan};
+use super::{PlanInput, failback, plan, upkeep};
 
 /// The explanation of a group's place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -68,6 +68,11 @@ pub fn why(group: &Group) -> String {
 }
 
 fn awaited(input: &PlanInput<'_>, group: &Group) -> Option<String> {
+    if upkeep::is_left_alone(input, group) {
+        return Some(
+            "it is in maintenance: it is watched, and nothing is done about it".to_owned(),
+        );
+    }
     let owned = group.ownership.as_ref()?;
     let node = owned.node;
     if let Some(release) = &owned.release {

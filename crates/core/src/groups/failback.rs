@@ -86,6 +86,7 @@ pub(super) fn target(
     let may = |node: &&NodeId| {
         placement::excluding(group, **node).is_none()
             && input.is_eligible(**node)
+            && input.db.upkeep().paused(**node).is_none()
             && placement::failures(input, group, **node).is_none()
     };
     let (at, to) = before.enumerate().find(|(_, node)| may(node))?;

@@ -29,6 +29,7 @@ pub mod placement;
 pub mod plan;
 pub mod requests;
 pub mod safety;
+mod upkeep;
 pub mod view;
 
 use std::collections::BTreeMap;

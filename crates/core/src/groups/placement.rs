@@ -77,13 +77,14 @@ pub fn excluding(group: &Group, node: NodeId) -> Option<&stead_model::ResourceId
 }
 
 /// Smaller is better.
-type Rank = (usize, usize, usize, NodeId);
+type Rank = (bool, usize, usize, usize, NodeId);
 
 fn rank(input: &PlanInput<'_>, group: &Group, node: NodeId, load: &Load) -> Rank {
     let failed = failures(input, group, node).map_or(0, |last| last + 1);
     let preferred = &group.policy.preferred_owners;
     let preference = preferred.iter().position(|n| *n == node).unwrap_or(preferred.len());
-    (failed, preference, load.get(&node).copied().unwrap_or(0), node)
+    let elsewhere = input.db.upkeep().pin(&group.id).is_some_and(|pinned| pinned != node);
+    (elsewhere, failed, preference, load.get(&node).copied().unwrap_or(0), node)
 }
 
 /// Position of the group's latest failure on the node that still counts, the oldest being 0.
@@ -99,6 +100,8 @@ fn judge(input: &PlanInput<'_>, group: &Group, node: NodeId, load: &Load) -> Can
         (Fit::Excluded, format!("`{node}` is not a possible owner of resource `{resource}`"))
     } else if !input.is_eligible(node) {
         (Fit::Unavailable, format!("{node} is not up or may not be given groups"))
+    } else if input.db.upkeep().paused(node).is_some() {
+        (Fit::Unavailable, format!("{node} is paused: it is given no groups"))
     } else {
         (Fit::Possible, describe(input, group, node, load))
     };
@@ -118,6 +121,9 @@ fn describe(input: &PlanInput<'_>, group: &Group, node: NodeId, load: &Load) -> 
     });
     if failures(input, group, node).is_some() {
         words.push_str(", the group failed there lately");
+    }
+    if input.db.upkeep().pin(&group.id) == Some(node) {
+        words.push_str(", the group is pinned to it");
     }
     words
 }

@@ -8,7 +8,7 @@ use stead_model::{NodeId, UtcMillis};
 
 use super::failback::{self, Zones};
 use super::placement::{Load, best};
-use super::{Plan, PlanInput};
+use super::{Plan, PlanInput, upkeep};
 use crate::db::apply::within_window;
 use crate::db::{Trail, shall_run};
 use crate::planted::Fault;
@@ -18,7 +18,11 @@ use crate::planted::Fault;
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let (load, zones) = (input.db.owned_counts(), Zones::default());
     let mut round = Round { input, load, zones, changes: Vec::new() };
+    round.end_upkeep();
     for group in input.db.groups().values() {
+        if upkeep::is_left_alone(input, group) {
+            continue;
+        }
         round.retry(group);
         match &group.ownership {
             None => round.unowned(group),
@@ -53,9 +57,10 @@ impl Round<'_> {
             _ if live.stopped || hasty => self.owner_stopped(group, owned),
             _ if owned.release.is_some() => self.releasing(group, owned),
             _ if self.input.db.left().contains(&owned.node) => self.owner_leaves(group, owned),
+            Some(Standing::Held | Standing::GaveUp(_)) if self.drained(group, owned) => {}
             Some(Standing::NeedsEpoch) => self.renew(group, owned),
             Some(Standing::GaveUp(why)) => self.gave_up(group, owned, why),
-            Some(Standing::Held) => self.fail_back(group, owned),
+            Some(Standing::Held) => self.go_home(group, owned),
             None => {}
         }
     }
@@ -142,6 +147,40 @@ impl Round<'_> {
             self.changes.push(Change::CountFailover { group: id.clone() });
             self.changes.push(Change::Release { group: id, epoch, to: Some(to), why });
         }
+    }
+
+    /// Its node is drained, and it can go elsewhere or must go offline; whether it was released.
+    fn drained(&mut self, group: &Group, owned: &Ownership) -> bool {
+        let Some((to, why)) = upkeep::drained(self.input, (group, owned), &self.load) else {
+            return false;
+        };
+        if let Some(to) = to {
+            *self.load.entry(to).or_insert(0) += 1;
+        }
+        self.release(group, owned, (to, why));
+        true
+    }
+
+    /// It goes to the node it is pinned to, or fails back.
+    fn go_home(&mut self, group: &Group, owned: &Ownership) {
+        if self.input.db.upkeep().pin(&group.id).is_none() {
+            return self.fail_back(group, owned);
+        }
+        let to = upkeep::pinned_elsewhere(self.input, (group, owned));
+        if let Some(to) = to.filter(|_| shall_run(group)) {
+            self.release(group, owned, (Some(to), format!("it is pinned to {to}")));
+        }
+    }
+
+    fn release(&mut self, group: &Group, owned: &Ownership, (to, why): (Option<NodeId>, String)) {
+        let (group, epoch) = (group.id.clone(), owned.epoch);
+        self.changes.push(Change::Release { group, epoch, to, why });
+    }
+
+    /// What was put aside for a time that is over.
+    fn end_upkeep(&mut self) {
+        let over = self.input.db.upkeep().over(self.at()).into_iter();
+        self.changes.extend(over.map(|upkeep| Change::Upkeep { upkeep }));
     }
 
     /// A preferred owner is available again, and the policy allows to go back to it.

@@ -10,7 +10,7 @@ use stead_model::resource::ResourceState;
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::placement::{Fit, best, candidates};
-use super::{PlanInput, draft, foresee, placement};
+use super::{PlanInput, draft, foresee, placement, upkeep};
 use crate::db::shall_run;
 use crate::db::validate::{self as check, NewResource};
 
@@ -83,6 +83,7 @@ pub fn decide(
         Request::SetAbsence { node, absent } => absence(input, *node, *absent)?,
         Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,
         Request::Return { node } => member(input, *node, Change::NodeReturns { node: *node })?,
+        Request::Upkeep { upkeep } => upkeep::decide(input, upkeep)?,
         Request::Apply { wanted } => {
             return draft(wanted, input, limit_bytes).map(|d| Decision::ProposeAll(d.changes));
         }
@@ -107,6 +108,7 @@ fn move_group(input: &PlanInput<'_>, id: &GroupId, to: Option<NodeId>) -> Result
             .because(format!("it failed: {why}"))
             .hint(format!("bring it online again first: `group online {id}`")));
     }
+    upkeep::may_move(input, id, to)?;
     let owner = group.ownership.as_ref().map(|o| o.node);
     if to.is_some() && to == owner {
         return Err(refused().because(format!("{} owns it already", owner.unwrap_or_default())));
@@ -138,6 +140,9 @@ fn judge_target(input: &PlanInput<'_>, group: &Group, to: NodeId) -> Result<Node
     }
     if !input.is_eligible(to) {
         return Err(format!("{to} is not up or may not be given groups"));
+    }
+    if input.db.upkeep().paused(to).is_some() {
+        return Err(format!("{to} is paused: it is given no groups"));
     }
     Ok(to)
 }
@@ -193,6 +198,11 @@ pub(super) fn deletable(input: &PlanInput<'_>, id: &ResourceId) -> Result<(), Re
 fn rehearse(input: &PlanInput<'_>, id: &ResourceId) -> Result<Decision, Reason> {
     let (group, _) = check::resource(input.db, id)?;
     let owner = group.ownership.as_ref().filter(|o| o.release.is_none());
+    if input.db.upkeep().left_alone(group).contains(id) {
+        return Err(Reason::new(Code::Conflict, format!("cannot rehearse a failure of `{id}`"))
+            .because("it is in maintenance: nothing would be done about it")
+            .hint("`attention` lists what is in maintenance, and how it ends"));
+    }
     match (owner, state(input, group, id)) {
         (Some(owned), Some(ResourceState::Online)) => Ok(Decision::Rehearse {
             node: owned.node,

@@ -82,6 +82,8 @@ pub struct Holding {
     pub(super) resources: tree::Resources,
     pub(super) machines: BTreeMap<ResourceId, Machine>,
     administered: LogIndex,
+    /// In maintenance: watched, and not acted upon.
+    alone: BTreeSet<ResourceId>,
     planted: Planted,
 }
 
@@ -100,6 +102,7 @@ impl Holding {
             resources: BTreeMap::new(),
             machines: BTreeMap::new(),
             administered: LogIndex(0),
+            alone: BTreeSet::new(),
         }
     }
 
@@ -185,6 +188,19 @@ impl Holding {
         }
     }
 
+    /// From now on nothing is done about these resources, unless the group must leave.
+    pub fn leave_alone(&mut self, resources: BTreeSet<ResourceId>) {
+        self.alone = resources;
+    }
+
+    /// Whether a resource is watched and not acted upon.
+    pub(super) fn is_left_alone(&self, id: &ResourceId) -> bool {
+        match self.tenure {
+            Tenure::Unknown | Tenure::Fresh | Tenure::Old => self.alone.contains(id),
+            Tenure::Leaving | Tenure::Over => false,
+        }
+    }
+
     fn owned_in(&mut self, epoch: Epoch, tenure: Tenure) {
         if epoch < self.epoch {
             return;
@@ -264,10 +280,16 @@ impl Holding {
 
     fn judge(&mut self, now: Time, id: &ResourceId, why: &str) -> (Level, &'static str, String) {
         let wanted = self.wanted().contains(id);
+        let alone = self.is_left_alone(id);
         let parts = self.resources.get(id).zip(self.machines.get_mut(id));
         let Some((config, machine)) = parts.filter(|_| wanted) else {
             return (Level::Info, "resource-offline", format!("it is offline: {why}"));
         };
+        if alone {
+            machine.detail = Some(format!("{why}; in maintenance nothing is done about it"));
+            let text = format!("{why}; it is in maintenance: nothing is done about it");
+            return (Level::Warning, "resource-failed", text);
+        }
         let of = config.policy.restarts();
         let affects = config.policy.affects_group;
         match machine.judge(now, config, why) {

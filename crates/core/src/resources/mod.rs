@@ -289,6 +289,7 @@ impl Holdings {
                 Some(o) => Ownership::Fresh { epoch: o.epoch },
             };
             holding.sync(group, ownership, trail.administered);
+            holding.leave_alone(group.map(|g| db.upkeep().left_alone(g)).unwrap_or_default());
         }
         self.groups.retain(|_, holding| !holding.is_let_go());
     }

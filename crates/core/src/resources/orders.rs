@@ -54,6 +54,7 @@ pub(super) fn give(holding: &mut Holding, desk: &mut Desk<'_>) {
         .iter()
         .filter(|(_, machine)| machine.accepts(lease))
         .filter_map(|(id, m)| step(holding, (id, m), &down, desk.now).map(|s| (id.clone(), s)))
+        .filter(|(id, step)| *step == Step::Adopt || !holding.is_left_alone(id))
         .collect();
     for (id, step) in steps {
         order(holding, &id, step, desk);

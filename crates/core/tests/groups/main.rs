@@ -11,6 +11,8 @@ mod stories;
 #[cfg(test)]
 mod swarm;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod view;
 #[cfg(test)]
 mod world;

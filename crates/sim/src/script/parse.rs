@@ -7,6 +7,7 @@ use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
 use stead_model::request::Request;
 use stead_model::resource_type::parse_time_ms;
+use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::{GroupId, NodeId, ResourceId};
 use thiserror::Error;
 
@@ -171,6 +172,10 @@ fn who(text: &str) -> Who {
     }
 }
 
+const fn upkeep(upkeep: Upkeep) -> Verb {
+    Verb::Ask(Request::Upkeep { upkeep })
+}
+
 fn verb(words: &[&str]) -> Result<Verb, String> {
     let group = |name: &str| GroupId::from(name);
     Ok(match words {
@@ -208,6 +213,8 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
             Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Offline })
         }
         ["clear-failures", name] => Verb::Ask(Request::ClearFailures { group: group(name) }),
+        ["drain", name] => upkeep(Upkeep::Pause { node: node(name)?, drain: Drain::Yes }),
+        ["resume", name] => upkeep(Upkeep::Resume { node: node(name)? }),
         ["set", key, value] => {
             Verb::Ask(Request::SetKey { key: (*key).into(), value: Some((*value).into()) })
         }

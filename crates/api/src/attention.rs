@@ -1,0 +1,151 @@
+//! What an administrator should do something about, each with the command to begin with.
+//!
+//! A pure function of a view. What is *urgent* is not as it should be; the rest are reminders of
+//! what somebody has put aside and may have forgotten: paused nodes, pins, maintenance.
+
+use stead_model::NodeId;
+use stead_model::config::QuorumMode;
+use stead_model::group::{Desired, GroupState};
+use stead_model::resource::ResourceState;
+use stead_model::upkeep::{Drain, Upkeep};
+use stead_model::view::{GroupView, NodeState, NodeView, QuorumView, View};
+
+use crate::contract::Attention;
+
+/// Everything that needs somebody, what is urgent first; without quorum that alone, since nothing
+/// else is known for certain.
+#[must_use]
+pub fn list(view: &View) -> Vec<Attention> {
+    if !view.quorum.has_quorum {
+        let text = match &view.quorum.lacks {
+            Some(lacks) => format!("no quorum: {lacks}"),
+            None => "no quorum".to_owned(),
+        };
+        return vec![urgent(text, "stead quorum show")];
+    }
+    let own = view.troubles.iter().map(|text| urgent(text.clone(), "stead event list"));
+    let nodes = view.nodes.iter().flat_map(|node| of_node(view, node));
+    let disk = of_disk(&view.quorum);
+    let groups = view.groups.iter().flat_map(of_group);
+    let upkeep = view.upkeep.iter().filter_map(|upkeep| of_upkeep(view, upkeep));
+    own.chain(nodes).chain(disk).chain(groups).chain(upkeep).collect()
+}
+
+fn urgent(text: String, command: impl Into<String>) -> Attention {
+    Attention { urgent: true, text, command: command.into(), until: None }
+}
+
+fn name_of(view: &View, node: NodeId) -> String {
+    match view.nodes.iter().find(|n| n.node == node) {
+        Some(found) if !found.name.is_empty() => format!("{node} {}", found.name),
+        Some(_) | None => node.to_string(),
+    }
+}
+
+fn of_node(view: &View, node: &NodeView) -> Vec<Attention> {
+    let name = name_of(view, node.node);
+    let show = format!("stead node show {}", node.node);
+    match node.state {
+        NodeState::Down if node.left => vec![urgent(format!("{name} has left and is down"), show)],
+        NodeState::Down => vec![urgent(format!("{name} is down"), show)],
+        NodeState::Suspected => {
+            vec![urgent(format!("{name} is suspected: silent on all networks"), show)]
+        }
+        NodeState::Up => node
+            .links
+            .iter()
+            .filter(|link| !link.up && link.role.carries_cluster())
+            .map(|link| {
+                urgent(format!("{name} is silent on network `{}`", link.name), show.clone())
+            })
+            .collect(),
+    }
+}
+
+fn of_disk(quorum: &QuorumView) -> Option<Attention> {
+    let used = match quorum.mode? {
+        QuorumMode::NodeAndDiskMajority | QuorumMode::DiskOnly => true,
+        QuorumMode::NodeMajority => false,
+    };
+    let state = quorum.disk_state.as_deref().unwrap_or("its state is unknown");
+    let text = format!("no node hosts the quorum disk: {state}");
+    (used && quorum.disk_host.is_none()).then(|| urgent(text, "stead quorum show"))
+}
+
+fn of_group(group: &GroupView) -> Vec<Attention> {
+    let name = &group.group;
+    let mut found = Vec::new();
+    if let Some(why) = &group.failed {
+        let text = format!("group `{name}` stays down: {why}");
+        found.push(urgent(text, format!("stead explain group {name}")));
+    } else if !as_wanted(group) {
+        let wanted = match group.desired {
+            Desired::Online => "online",
+            Desired::Offline => "offline",
+        };
+        let text = format!("group `{name}` is {}, wanted {wanted}", group.state.word());
+        found.push(urgent(text, format!("stead explain group {name}")));
+    }
+    let failed = group.resources.iter().filter(|r| r.state == ResourceState::Failed);
+    found.extend(failed.map(|resource| {
+        let detail = resource.detail.as_deref().unwrap_or("no reason is known");
+        let text = format!("resource `{}` failed: {detail}", resource.resource);
+        urgent(text, format!("stead resource logs {}", resource.resource))
+    }));
+    found
+}
+
+/// What stands is a reminder; a group that a drain has left behind shows as its state.
+fn of_upkeep(view: &View, upkeep: &Upkeep) -> Option<Attention> {
+    let (text, command) = match upkeep {
+        Upkeep::Pause { node, drain } => {
+            let drained = match drain {
+                Drain::No => "",
+                Drain::Yes | Drain::ForceOffline => " and drained",
+            };
+            let text =
+                format!("{} is paused{drained}: it is given no groups", name_of(view, *node));
+            (text, format!("stead node resume {node}"))
+        }
+        Upkeep::Pin { group, node, .. } => {
+            (format!("group `{group}` is pinned to {node}"), format!("stead group unpin {group}"))
+        }
+        Upkeep::Maintain { group, resource: None, .. } => (
+            format!("group `{group}` is in maintenance: nothing is done about it"),
+            format!("stead group maintain {group} --end"),
+        ),
+        Upkeep::Maintain { resource: Some(resource), .. } => (
+            format!("resource `{resource}` is in maintenance: nothing is done about it"),
+            format!("stead resource maintain {resource} --end"),
+        ),
+        Upkeep::Resume { .. } | Upkeep::Unpin { .. } | Upkeep::EndMaintenance { .. } => {
+            return None;
+        }
+    };
+    Some(Attention { urgent: false, text, command, until: upkeep.until() })
+}
+
+/// A group is as wanted when all of its resources that shall run do, and no other does.
+fn as_wanted(group: &GroupView) -> bool {
+    let empty = group.resources.is_empty();
+    match (group.desired, group.state) {
+        (Desired::Online, GroupState::Online) | (Desired::Offline, GroupState::Offline) => true,
+        // Nothing in it shall run.
+        (Desired::Online, GroupState::Offline | GroupState::PartialOnline) => {
+            empty
+                || group.resources.iter().all(|resource| match resource.desired {
+                    Desired::Online => resource.state == ResourceState::Online,
+                    Desired::Offline => resource.state == ResourceState::Offline,
+                })
+        }
+        (Desired::Online, GroupState::Pending | GroupState::Failed | GroupState::Unknown)
+        | (
+            Desired::Offline,
+            GroupState::Online
+            | GroupState::PartialOnline
+            | GroupState::Pending
+            | GroupState::Failed
+            | GroupState::Unknown,
+        ) => false,
+    }
+}
