@@ -96,6 +96,8 @@ pub const IP_ADDRESS: &str = "ip-address";
 pub const NETWORK_NAME: &str = "network-name";
 /// The property that names the file with the key of DNS updates of a [`NETWORK_NAME`].
 pub const TSIG_KEY: &str = "tsig-key";
+/// Name of the type of scripts.
+pub const GENERIC_SCRIPT: &str = "generic-script";
 /// Name of the type of shared disks.
 pub const PHYSICAL_DISK: &str = "physical-disk";
 /// The property that names the disk of a [`PHYSICAL_DISK`].
@@ -140,6 +142,34 @@ pub const BUILTIN: &[ResourceType] = &[
                 Form::Command,
                 None,
                 "ends with 0 when it works: awaited at its start, then the thorough check",
+            ),
+        ],
+    },
+    ResourceType {
+        name: GENERIC_SCRIPT,
+        about: "a script called with the entry point's name, or a command per entry point",
+        properties: &[
+            optional("script", Form::Path, None, "called as `SCRIPT online`, `SCRIPT offline` …"),
+            optional("online-command", Form::Command, None, "returns when it serves"),
+            optional("offline-command", Form::Command, None, "returns when nothing of it acts"),
+            optional(
+                "terminate-command",
+                Form::Command,
+                None,
+                "undoes what is no process, after all processes were killed",
+            ),
+            optional("looks-alive-command", Form::Command, None, "the light check: 0 is good"),
+            optional("is-alive-command", Form::Command, None, "the thorough check: 0 is good"),
+            optional("open-command", Form::Command, None, "run before `online`"),
+            optional("close-command", Form::Command, None, "run after `offline`"),
+            optional("cwd", Form::Path, Some("/"), "working directory"),
+            optional("env", Form::Environment, None, "environment variables added to PATH"),
+            optional("user", Form::Text, None, "user to run as; needs root"),
+            optional(
+                "check-timeout",
+                Form::Time,
+                Some("60s"),
+                "a check that takes longer is ended, and health is unknown",
             ),
         ],
     },

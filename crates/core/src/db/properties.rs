@@ -14,7 +14,7 @@ use stead_model::probe::ProbePlan;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy, RestartAction};
 use stead_model::resource_type::{
-    COMMON, PROBE, Property, ResourceType, has_parameters, parse_time_ms,
+    COMMON, GENERIC_SCRIPT, PROBE, Property, ResourceType, has_parameters, parse_time_ms,
 };
 
 use crate::groups::failback;
@@ -55,7 +55,20 @@ pub fn set_resource(
         }
     }
     ProbePlan::check(&resource.properties)?;
+    check_script(resource)?;
     complete(resource, kind)
+}
+
+/// A script needs a way to come online.
+fn check_script(resource: &ResourceConfig) -> Result<(), Reason> {
+    let has = |name: &str| resource.properties.contains_key(name);
+    if resource.kind != GENERIC_SCRIPT || has("script") || has("online-command") {
+        return Ok(());
+    }
+    let text = format!("resource `{}` cannot come online", resource.id);
+    Err(Reason::new(Code::Invalid, text)
+        .because("it has neither property `script` nor `online-command`")
+        .hint("give `script=` followed by an absolute path"))
 }
 
 /// Fills in the defaults of the type and refuses what is required and missing.

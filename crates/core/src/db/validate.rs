@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy};
+use stead_model::ocf::{self, Reach};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
 use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
@@ -291,6 +292,10 @@ fn resource_type(name: &str) -> Result<&'static ResourceType, Reason> {
 /// One virtual address belongs to one resource: two groups would bring it up on two nodes.
 fn check_address(db: &Db, resource: &ResourceConfig) -> Result<(), Reason> {
     let address = |r: &ResourceConfig| {
+        if let Some(agent) = ocf::agent(&r.kind) {
+            let Reach::Address(address) = ocf::reach(agent, &r.properties) else { return None };
+            return Some(address);
+        }
         let value = r.properties.get("address").filter(|_| r.kind == "ip-address")?;
         parse_address(value).map(|(address, _)| address)
     };

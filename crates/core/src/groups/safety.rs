@@ -7,26 +7,30 @@
 use stead_model::group::Group;
 use stead_model::ocf::{self, Reach};
 use stead_model::resource::ResourceConfig;
-use stead_model::resource_type::{PHYSICAL_DISK, RESERVATION};
+use stead_model::resource_type::{GENERIC_SCRIPT, PHYSICAL_DISK, RESERVATION};
 use stead_model::view::SafetyLevel;
 
 /// The level and one sentence, with what the guard cannot undo.
 #[must_use]
 pub fn level(group: &Group) -> (SafetyLevel, String) {
     let (level, why) = level_of_disks(group);
-    let beyond = |resource: &&ResourceConfig| {
-        let agent = ocf::agent(&resource.kind);
-        agent.is_some_and(|agent| ocf::reach(agent, &resource.properties) == Reach::Unknown)
-    };
-    let names =
-        group.resources.values().filter(beyond).map(|resource| format!("`{}`", resource.id));
-    let names: Vec<String> = names.collect();
+    let beyond = group.resources.values().filter(|resource| acts_beyond(resource));
+    let names: Vec<String> = beyond.map(|resource| format!("`{}`", resource.id)).collect();
     if names.is_empty() {
         return (level, why);
     }
-    let names = names.join(", ");
-    let but = format!("what the agent of {names} changes besides processes only its stop undoes");
+    let (names, verb) = (names.join(", "), if names.len() == 1 { "changes" } else { "change" });
+    let but = format!("what {names} {verb} besides processes only a stop undoes");
     (level, format!("{why}; {but}"))
+}
+
+/// Whether it may change more than processes, and the guard does not know what.
+fn acts_beyond(resource: &ResourceConfig) -> bool {
+    let given = |name: &str| resource.properties.contains_key(name);
+    match ocf::agent(&resource.kind) {
+        Some(agent) => ocf::reach(agent, &resource.properties) == Reach::Unknown,
+        None => resource.kind == GENERIC_SCRIPT && (given("script") || given("terminate-command")),
+    }
 }
 
 fn level_of_disks(group: &Group) -> (SafetyLevel, String) {
@@ -113,9 +117,7 @@ mod tests {
         let (level, why) = level(&group);
         assert_eq!(level, SafetyLevel::C);
         assert!(
-            why.ends_with(
-                "what the agent of `share` changes besides processes only its stop undoes"
-            ),
+            why.ends_with("; what `share` changes besides processes only a stop undoes"),
             "{why}"
         );
     }

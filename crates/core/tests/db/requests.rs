@@ -83,12 +83,30 @@ fn wrong_resources_are_refused_with_what_is_right() {
         ("dummy", &[("probe", "udp:53")], Code::Invalid, "cannot be `udp:53`: it must be `tcp:"),
         ("dummy", &[("probe-timeout", "1s")], Code::Invalid, "the resource has no probe"),
         ("dummy", &[("possible-owners", "bob")], Code::Invalid, "`bob` is no node"),
+        ("ocf:heartbeat", &[], Code::NotFound, "there is no resource type `ocf:heartbeat`"),
+        ("ocf:heartbeat:x", &[("not-one", "1")], Code::NotFound, "has no property `not-one`"),
+        ("ocf:heartbeat:x", &[("check-level", "x")], Code::Invalid, "must be a whole number"),
+        ("generic-script", &[], Code::Invalid, "neither property `script` nor `online-command`"),
+        ("generic-script", &[("script", "x")], Code::Invalid, "it must be an absolute path"),
     ];
     for (kind, given, code, text) in cases {
         let reason = refused(&db, &new(kind, given));
         assert_eq!(reason.code, *code, "{reason}");
         assert!(reason.to_string().contains(text), "{reason}");
     }
+}
+
+/// Which parameters an agent has only the agent knows.
+#[test]
+fn parameters_of_an_agent_are_kept_beside_the_properties_of_its_type() {
+    let db = two_groups();
+    let given = [("configfile", "/srv/nginx.conf"), ("options", ""), ("check-level", "10")];
+    let made = created(&db, &new("ocf:heartbeat:nginx", &given));
+    assert_eq!(made.kind, "ocf:heartbeat:nginx");
+    assert_eq!(made.properties["configfile"], "/srv/nginx.conf");
+    assert_eq!(made.properties["options"], "", "an empty parameter is a parameter");
+    assert_eq!(made.properties["check-level"], "10");
+    assert_eq!(made.properties["check-timeout"], "60s", "the default of the table");
 }
 
 /// Only what was given is kept: a resource without a probe is what it was.

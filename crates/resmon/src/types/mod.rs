@@ -2,6 +2,7 @@
 
 mod dummy;
 mod generic_application;
+mod generic_script;
 mod ip_address;
 mod ocf;
 mod physical_disk;
@@ -10,7 +11,7 @@ mod place;
 use std::sync::Arc;
 
 use stead_model::order::OnlineSpec;
-use stead_model::resource_type::PHYSICAL_DISK;
+use stead_model::resource_type::{GENERIC_SCRIPT, PHYSICAL_DISK};
 
 pub(crate) use generic_application::sentence;
 
@@ -27,6 +28,9 @@ pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>
         "generic-application" => {
             let opened = generic_application::GenericApplication::open(&properties, context)?;
             Ok(Arc::new(opened))
+        }
+        GENERIC_SCRIPT => {
+            Ok(Arc::new(generic_script::GenericScript::open(spec, &properties, context)?))
         }
         PHYSICAL_DISK => Ok(Arc::new(physical_disk::PhysicalDisk::open(&properties, context)?)),
         "ip-address" => Ok(Arc::new(ip_address::IpAddress::open(&properties, context)?)),

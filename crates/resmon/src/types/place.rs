@@ -89,3 +89,10 @@ impl Place {
         self.instance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The last line of an output, behind a colon.
+pub(super) fn last_line(said: &str) -> String {
+    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let line: String = line.chars().filter(|c| !c.is_control()).collect();
+    if line.is_empty() { line } else { format!(": {line}") }
+}

@@ -10,6 +10,7 @@ mod addresses;
 mod agents;
 mod applications;
 mod disks;
+mod scripts;
 mod wire;
 mod world;
 
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
 fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
-    let all: Vec<&Story> = [applications::ALL, agents::ALL, addresses::ALL, disks::ALL]
-        .into_iter()
-        .flatten()
-        .collect();
+    let all: Vec<&Story> =
+        [applications::ALL, agents::ALL, scripts::ALL, addresses::ALL, disks::ALL]
+            .into_iter()
+            .flatten()
+            .collect();
     let mut failed = 0;
     for (name, story) in all.into_iter().filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)))
     {

@@ -1,0 +1,210 @@
+//! `generic-script`: one script, or one command per entry point.
+//!
+//! | entry point | when | needed |
+//! |---|---|---|
+//! | `open` | before `online` | no |
+//! | `online` | returns when it serves; what it leaves running stays | yes |
+//! | `looks-alive`, `is-alive` | the light and the thorough check | no |
+//! | `offline` | returns when nothing of it acts | no: what runs is killed |
+//! | `terminate` | after the guard killed everything, for what is no process | no |
+//! | `close` | after `offline` | no |
+//!
+//! A script is called with the name of the entry point. Code 0 means done, or good; [`NONE`] that
+//! there is no such entry point; of a check [`UNKNOWN`] that nothing is known; anything else that
+//! it failed. All of them run in one place under the guard ([`super::place`]), which kills what
+//! they leave at the end of the lease. What a script does besides starting processes the guard
+//! cannot undo: only `terminate` does.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use stead_model::order::OnlineSpec;
+use stead_model::resource::Health;
+use stead_model::resource_type::split_words;
+use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
+
+use super::place::{Place, Ran, last_line};
+use crate::host::users;
+use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType, Settles};
+
+/// Searched for programs, and given to scripts that do not set another.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The code of a script that has no such entry point.
+const NONE: i32 = 3;
+/// The code of a check that could not find out.
+const UNKNOWN: i32 = 75;
+/// The pending timeout bounds what starts and stops, and cancels the call.
+const ACTION_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// A `terminate` after the guard killed everything.
+const TERMINATE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A script.
+#[derive(Debug)]
+pub(super) struct GenericScript {
+    /// Command of each entry point that there may be.
+    commands: BTreeMap<&'static str, Vec<String>>,
+    env: Vec<String>,
+    cwd: String,
+    user: Option<String>,
+    check_limit: Duration,
+    place: Place,
+    /// Whether something was begun that a terminate must end.
+    begun: AtomicU8,
+}
+
+const ENTRY_POINTS: [&str; 7] =
+    ["open", "online", "looks-alive", "is-alive", "offline", "terminate", "close"];
+
+/// How an entry point ended.
+enum Came {
+    Done,
+    /// There is none.
+    None,
+    Failed(i32, String),
+    Broken(String),
+}
+
+impl GenericScript {
+    pub(super) fn open(
+        spec: &OnlineSpec,
+        properties: &Properties,
+        context: Context,
+    ) -> Result<Self, Fault> {
+        let wrong = |name: &str| Fault::Failed(format!("property `{name}` cannot be read"));
+        let words = |name: &str, text: &str| split_words(text).ok_or_else(|| wrong(name));
+        let script = properties.text("script");
+        let mut commands = BTreeMap::new();
+        for point in ENTRY_POINTS {
+            let name = format!("{point}-command");
+            let own = spec.properties.get(&name).map(|text| words(&name, text)).transpose()?;
+            let by_script = || script.map(|script| vec![script.to_owned(), point.to_owned()]);
+            if let Some(command) = own.or_else(by_script) {
+                commands.insert(point, command);
+            }
+        }
+        if !commands.contains_key("online") {
+            return Err(Fault::Failed("neither `script` nor `online-command` is given".into()));
+        }
+        let mut env = vec![PATH.to_owned()];
+        env.extend(words("env", properties.text("env").unwrap_or_default())?);
+        Ok(Self {
+            commands,
+            env,
+            cwd: properties.needed("cwd")?.to_owned(),
+            user: properties.text("user").map(str::to_owned),
+            check_limit: properties.time("check-timeout")?,
+            place: Place::new(context),
+            begun: AtomicU8::new(0),
+        })
+    }
+
+    fn program(&self, claim: &Claim, argv: &[String]) -> Result<ProgramSpec, Fault> {
+        let user = self.user.as_deref().map(users::find).transpose().map_err(Fault::Failed)?;
+        let told = [
+            format!("STEAD_GROUP={}", claim.group),
+            format!("STEAD_RESOURCE={}", claim.resource),
+            format!("STEAD_EPOCH={}", claim.epoch),
+        ];
+        Ok(ProgramSpec {
+            argv: argv.to_vec(),
+            env: self.env.iter().cloned().chain(told).collect(),
+            cwd: self.cwd.clone(),
+            user,
+            name: claim.resource.as_str().to_owned(),
+        })
+    }
+
+    /// Runs an entry point.
+    fn enter(&self, point: &str, call: &Call, limit: Duration) -> Result<Came, Fault> {
+        let Some(argv) = self.commands.get(point) else { return Ok(Came::None) };
+        let program = self.program(&call.claim, argv)?;
+        let settles = if point == "online" { Settles::Yes } else { Settles::No };
+        Ok(match self.place.run(program, settles, (limit, &call.cancel)) {
+            Ran::Code(0, _) => Came::Done,
+            Ran::Code(NONE, _) => Came::None,
+            Ran::Code(code, said) => Came::Failed(code, last_line(&said)),
+            Ran::Broken(why) => Came::Broken(why),
+            Ran::TooLate => Came::Broken(format!("did not end within {} ms", limit.as_millis())),
+            Ran::Cancelled => Came::Broken("was cancelled".into()),
+        })
+    }
+
+    /// Runs an entry point that must not fail.
+    fn must(&self, point: &str, call: &Call, limit: Duration) -> Result<(), Fault> {
+        match self.enter(point, call, limit)? {
+            Came::Done | Came::None => Ok(()),
+            Came::Failed(code, said) => {
+                Err(Fault::Failed(format!("`{point}` ended with code {code}{said}")))
+            }
+            Came::Broken(why) => Err(Fault::Failed(format!("`{point}` {why}"))),
+        }
+    }
+
+    fn check(&self, point: &str, call: &Call) -> Checked {
+        match self.enter(point, call, self.check_limit) {
+            Ok(Came::Done | Came::None) => (Health::Good, String::new()),
+            Ok(Came::Failed(UNKNOWN, said)) => {
+                (Health::Unknown, format!("`{point}` does not know{said}"))
+            }
+            Ok(Came::Failed(code, said)) => {
+                (Health::Bad, format!("`{point}` ended with code {code}{said}"))
+            }
+            Ok(Came::Broken(why)) => (Health::Unknown, format!("`{point}` {why}")),
+            Err(fault) => (Health::Unknown, fault.to_string()),
+        }
+    }
+}
+
+impl ResourceType for GenericScript {
+    fn online(&self, call: &Call) -> Result<(), Fault> {
+        self.place.make(call)?;
+        self.begun.store(1, Ordering::SeqCst);
+        self.must("open", call, ACTION_LIMIT)?;
+        match self.enter("online", call, ACTION_LIMIT)? {
+            Came::None => Err(Fault::Failed("it has no entry point `online`".into())),
+            Came::Done => Ok(()),
+            Came::Failed(code, said) => {
+                Err(Fault::Failed(format!("`online` ended with code {code}{said}")))
+            }
+            Came::Broken(why) => Err(Fault::Failed(format!("`online` {why}"))),
+        }
+    }
+
+    fn adopt(&self, call: &Call, _instance: InstanceId) -> Result<(), Fault> {
+        self.begun.store(1, Ordering::SeqCst);
+        self.place.find(&call.claim)
+    }
+
+    fn offline(&self, call: &Call) -> Result<(), Fault> {
+        self.must("offline", call, ACTION_LIMIT)?;
+        self.must("close", call, ACTION_LIMIT)?;
+        self.place.clear(&call.cancel)?;
+        self.begun.store(0, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn looks_alive(&self, call: &Call) -> Checked {
+        self.check("looks-alive", call)
+    }
+
+    fn is_alive(&self, call: &Call) -> Checked {
+        self.check("is-alive", call)
+    }
+
+    fn acts_beyond(&self) -> bool {
+        true
+    }
+
+    fn ended(&self, call: &Call) -> Result<(), Fault> {
+        if self.begun.load(Ordering::SeqCst) == 0 || !self.commands.contains_key("terminate") {
+            return Ok(());
+        }
+        self.place.make(call)?;
+        let ended = self.must("terminate", call, TERMINATE_LIMIT);
+        self.place.clear(&call.cancel)?;
+        ended.inspect(|()| self.begun.store(0, Ordering::SeqCst))
+    }
+
+    fn close(&self) {}
+}
