@@ -4,6 +4,7 @@
 //! With `--nocapture` the figures that are told and not judged are seen as well.
 #![expect(clippy::unwrap_used, reason = "runs panic as tests do, their parts included")]
 
+mod absence;
 mod active_active;
 mod degraded;
 mod demo;
