@@ -88,7 +88,7 @@ impl Cluster {
             return true;
         }
         let leads = own.leading.is_some() || own.replica.is_leader();
-        let hosts = self.seat.as_ref().is_some_and(|s| s.live().is_some());
+        let hosts = self.hosts_disk();
         !leads && !hosts && (self.is_replaced(now) || now.since(since) >= HEIR_PATIENCE)
     }
 

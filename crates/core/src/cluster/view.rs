@@ -41,7 +41,7 @@ impl Cluster {
     fn quorum_view(&self, now: Time) -> QuorumView {
         let own = self.running();
         let disk = self.seat.as_ref();
-        let hosted_here = disk.is_some_and(|s| s.live().is_some());
+        let hosted_here = self.hosts_disk();
         let fresh = super::startup::silence_max(&self.timing);
         let elsewhere = self.links.disk_host(now, fresh).map(|host| host.node);
         QuorumView {
@@ -78,7 +78,7 @@ impl Cluster {
         }
         let fresh = super::startup::silence_max(&self.timing);
         let seat = self.seat.as_ref();
-        let hosted = seat.is_some_and(|s| s.live().is_some());
+        let hosted = self.hosts_disk();
         if hosted || self.links.disk_host(now, fresh).is_some() {
             return None;
         }
