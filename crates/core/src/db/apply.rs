@@ -171,27 +171,12 @@ impl Db {
                 self.set_key(key, value.as_deref());
                 Ok(())
             }
-            Change::Absence { .. }
-            | Change::NodeLeaves { .. }
-            | Change::NodeReturns { .. }
-            | Change::VoteLent { .. }
-            | Change::VoteReturned { .. } => {
-                self.node_changes(change);
-                Ok(())
-            }
-        }
-    }
-
-    /// What a node is in the cluster; changes of other kinds are none of these.
-    fn node_changes(&mut self, change: &Change) {
-        match change {
-            Change::Absence { node, absent: true } => drop(self.absent.insert(*node, self.at)),
-            Change::Absence { node, absent: false } => drop(self.absent.remove(node)),
-            Change::NodeLeaves { node } => drop(self.left.insert(*node)),
-            Change::NodeReturns { node } => drop(self.left.remove(node)),
-            Change::VoteLent { node } => drop(self.lent.insert(*node)),
-            Change::VoteReturned { node } => drop(self.lent.remove(node)),
-            _ => {}
+            Change::Absence { node, absent: true } => done(self.absent.insert(*node, self.at)),
+            Change::Absence { node, absent: false } => done(self.absent.remove(node)),
+            Change::NodeLeaves { node } => done(self.left.insert(*node)),
+            Change::NodeReturns { node } => done(self.left.remove(node)),
+            Change::VoteLent { node } => done(self.lent.insert(*node)),
+            Change::VoteReturned { node } => done(self.lent.remove(node)),
         }
     }
 
@@ -387,18 +372,17 @@ impl Db {
     /// Keeps whether an administrator put the group where it is: then it does not fail back.
     fn placed(&mut self, group: &GroupId, by: By, change: &Change) {
         let Some(trail) = self.trails.get_mut(group) else { return };
-        match (change, by) {
-            (
-                Change::Release { to: Some(to), .. } | Change::Grant { node: to, .. },
-                By::Request,
-            ) => {
-                trail.put_on = Some(*to);
-            }
-            (Change::Release { .. }, By::Planner) => trail.put_on = None,
-            (Change::Grant { node, .. }, By::Planner) => {
-                trail.put_on = trail.put_on.filter(|put| put == node);
-            }
-            _ => {}
+        if let Change::Release { to, .. } = change {
+            trail.put_on = match by {
+                By::Request => to.or(trail.put_on),
+                By::Planner => None,
+            };
+        }
+        if let Change::Grant { node, .. } = change {
+            trail.put_on = match by {
+                By::Request => Some(*node),
+                By::Planner => trail.put_on.filter(|put| put == node),
+            };
         }
     }
 
@@ -471,6 +455,11 @@ pub fn within_window(group: &Group, at: UtcMillis) -> &[UtcMillis] {
     let first = at.0.saturating_sub(period_ms);
     let gone = group.failovers.iter().take_while(|f| f.0 < first).count();
     &group.failovers[gone..]
+}
+
+/// What cannot fail was carried out, whatever it gave.
+fn done<T>(_was: T) -> Result<(), Skip> {
+    Ok(())
 }
 
 /// Whether an administrator acted on the group: its owner tries again what it had given up.

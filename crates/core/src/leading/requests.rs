@@ -43,9 +43,9 @@ impl Leading {
             return Taken::Waits;
         }
         // Validation needs to know everything that is in the log: it looks at what is applied.
-        let waits_bytes = replica.tail_bytes();
-        let may_join = is_independent(&envelope.request) && waits_bytes < WAITING_BYTES_MAX;
-        if !replica.is_settled() && !may_join {
+        let request = &envelope.request;
+        let may_join = || is_independent(request) && replica.tail_bytes() < WAITING_BYTES_MAX;
+        if !replica.is_settled() && !may_join() {
             return Taken::NotNow;
         }
         // Until an entry of the own term is applied a leader does not know what is committed.

@@ -10,15 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use stead_model::resource::Health;
-use stead_model::resource_type::{signal_number, split_words};
-use stead_model::wire::guard::{Claim, ExitStatus, InstanceId, ProgramSpec, Thing};
+use stead_model::resource_type::signal_number;
+use stead_model::wire::guard::{ExitStatus, InstanceId, Thing};
 
+use super::program::{Manner, words, wrong};
 use crate::host::check::{self, CheckSpec, Verdict};
-use crate::host::users;
 use crate::resource_type::{Call, Cancel, Checked, Context, Fault, Life, Properties, ResourceType};
 
-/// Searched for programs without a slash, and given to applications that do not set another.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A program that is not executed within this time waits for something that hangs.
 const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
 /// A killed program that is not gone within this time waits in the kernel.
@@ -33,9 +31,7 @@ const PAUSE_LONGEST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct GenericApplication {
     argv: Vec<String>,
-    env: Vec<String>,
-    cwd: String,
-    user: Option<String>,
+    manner: Manner,
     stop_signal: i32,
     stop_timeout: Duration,
     check: Option<Vec<String>>,
@@ -45,41 +41,17 @@ pub(super) struct GenericApplication {
 
 impl GenericApplication {
     pub(super) fn open(properties: &Properties, context: Context) -> Result<Self, Fault> {
-        let wrong = |name: &str| Fault::Failed(format!("property `{name}` cannot be read"));
-        let words = |name: &str, text: &str| split_words(text).ok_or_else(|| wrong(name));
         let argv = words("command", properties.needed("command")?)?;
-        let mut env = vec![PATH.to_owned()];
-        env.extend(words("env", properties.text("env").unwrap_or_default())?);
         let check = properties.text("check").map(|text| words("check", text)).transpose()?;
         let stop_signal = properties.needed("stop-signal")?;
         Ok(Self {
             argv,
-            env,
-            cwd: properties.needed("cwd")?.to_owned(),
-            user: properties.text("user").map(str::to_owned),
+            manner: Manner::of(properties)?,
             stop_signal: signal_number(stop_signal).ok_or_else(|| wrong("stop-signal"))?,
             stop_timeout: properties.time("stop-timeout")?,
             check,
             context,
             instance: Mutex::new(None),
-        })
-    }
-
-    /// What the guard shall clone. The application is told what it runs as: its epoch is a fencing
-    /// token that it may hand on.
-    fn spec(&self, claim: &Claim) -> Result<ProgramSpec, Fault> {
-        let user = self.user.as_deref().map(users::find).transpose().map_err(Fault::Failed)?;
-        let told = [
-            format!("STEAD_GROUP={}", claim.group),
-            format!("STEAD_RESOURCE={}", claim.resource),
-            format!("STEAD_EPOCH={}", claim.epoch),
-        ];
-        Ok(ProgramSpec {
-            argv: self.argv.clone(),
-            env: self.env.iter().cloned().chain(told).collect(),
-            cwd: self.cwd.clone(),
-            user,
-            name: claim.resource.as_str().to_owned(),
         })
     }
 
@@ -105,12 +77,11 @@ impl GenericApplication {
     /// Runs the check once, as the user of the application, until it ends, the application does,
     /// or the call is cancelled.
     fn ask(&self, argv: &[String], cancel: &Cancel) -> Verdict {
-        let user = self.user.as_deref().map(users::find).transpose();
-        let user = match user {
+        let user = match self.manner.user() {
             Ok(user) => user,
             Err(why) => return Verdict::Unknown(why),
         };
-        let spec = CheckSpec { argv, env: &self.env, cwd: &self.cwd, user };
+        let spec = CheckSpec { argv, env: &self.manner.env, cwd: &self.manner.cwd, user };
         check::run(&spec, CHECK_LIMIT, || cancel.is_asked() || !self.runs())
     }
 
@@ -137,7 +108,7 @@ impl GenericApplication {
 
 impl ResourceType for GenericApplication {
     fn online(&self, call: &Call) -> Result<(), Fault> {
-        let spec = self.spec(&call.claim)?;
+        let spec = self.manner.spec(&call.claim, &self.argv)?;
         let guard = &self.context.guard;
         let instance = guard.admit(&call.claim, Thing::Program(spec), &call.cancel)?;
         self.hold(instance);

@@ -21,15 +21,12 @@ use std::time::Duration;
 
 use stead_model::order::OnlineSpec;
 use stead_model::resource::Health;
-use stead_model::resource_type::split_words;
-use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
+use stead_model::wire::guard::InstanceId;
 
 use super::place::{Place, Ran, last_line};
-use crate::host::users;
+use super::program::{Manner, words};
 use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType, Settles};
 
-/// Searched for programs, and given to scripts that do not set another.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The code of a script that has no such entry point.
 const NONE: i32 = 3;
 /// The code of a check that could not find out.
@@ -44,9 +41,7 @@ const TERMINATE_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct GenericScript {
     /// Command of each entry point that there may be.
     commands: BTreeMap<&'static str, Vec<String>>,
-    env: Vec<String>,
-    cwd: String,
-    user: Option<String>,
+    manner: Manner,
     check_limit: Duration,
     place: Place,
     /// Whether something was begun that a terminate must end.
@@ -71,8 +66,6 @@ impl GenericScript {
         properties: &Properties,
         context: Context,
     ) -> Result<Self, Fault> {
-        let wrong = |name: &str| Fault::Failed(format!("property `{name}` cannot be read"));
-        let words = |name: &str, text: &str| split_words(text).ok_or_else(|| wrong(name));
         let script = properties.text("script");
         let mut commands = BTreeMap::new();
         for point in ENTRY_POINTS {
@@ -86,39 +79,19 @@ impl GenericScript {
         if !commands.contains_key("online") {
             return Err(Fault::Failed("neither `script` nor `online-command` is given".into()));
         }
-        let mut env = vec![PATH.to_owned()];
-        env.extend(words("env", properties.text("env").unwrap_or_default())?);
         Ok(Self {
             commands,
-            env,
-            cwd: properties.needed("cwd")?.to_owned(),
-            user: properties.text("user").map(str::to_owned),
+            manner: Manner::of(properties)?,
             check_limit: properties.time("check-timeout")?,
             place: Place::new(context),
             begun: AtomicU8::new(0),
         })
     }
 
-    fn program(&self, claim: &Claim, argv: &[String]) -> Result<ProgramSpec, Fault> {
-        let user = self.user.as_deref().map(users::find).transpose().map_err(Fault::Failed)?;
-        let told = [
-            format!("STEAD_GROUP={}", claim.group),
-            format!("STEAD_RESOURCE={}", claim.resource),
-            format!("STEAD_EPOCH={}", claim.epoch),
-        ];
-        Ok(ProgramSpec {
-            argv: argv.to_vec(),
-            env: self.env.iter().cloned().chain(told).collect(),
-            cwd: self.cwd.clone(),
-            user,
-            name: claim.resource.as_str().to_owned(),
-        })
-    }
-
     /// Runs an entry point.
     fn enter(&self, point: &str, call: &Call, limit: Duration) -> Result<Came, Fault> {
         let Some(argv) = self.commands.get(point) else { return Ok(Came::None) };
-        let program = self.program(&call.claim, argv)?;
+        let program = self.manner.spec(&call.claim, argv)?;
         let settles = if point == "online" { Settles::Yes } else { Settles::No };
         Ok(match self.place.run(program, settles, (limit, &call.cancel)) {
             Ran::Code(0, _) => Came::Done,

@@ -7,6 +7,7 @@ mod ip_address;
 mod ocf;
 mod physical_disk;
 mod place;
+mod program;
 
 use std::sync::Arc;
 

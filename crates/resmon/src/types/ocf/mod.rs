@@ -32,14 +32,13 @@ use stead_model::resource_type::PROBE as PROBE_TABLE;
 use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
 
 use super::place::{Place, Ran};
+use super::program::{PATH, told};
 use crate::resource_type::{
     Call, Cancel, Checked, Context, Fault, Properties, ResourceType, Settles,
 };
 
 /// Where agents are.
 const ROOT: &str = "/usr/lib/ocf";
-/// Searched for the programs that agents call.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// `start` and `stop` take as long as the pending timeout gives them, which cancels the call.
 const ACTION_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// The code of an action that an agent does not have.
@@ -128,14 +127,11 @@ impl Ocf {
             format!("OCF_RESKEY_CRM_meta_name={action}"),
             format!("OCF_RESKEY_CRM_meta_timeout={limit}"),
             format!("OCF_RESKEY_CRM_meta_interval={interval}"),
-            format!("STEAD_GROUP={}", claim.group),
-            format!("STEAD_RESOURCE={}", claim.resource),
-            format!("STEAD_EPOCH={}", claim.epoch),
         ];
         let given = self.parameters.iter().map(|(n, v)| format!("OCF_RESKEY_{n}={v}"));
         ProgramSpec {
             argv: vec![self.agent.to_string_lossy().into_owned(), action.to_owned()],
-            env: own.into_iter().chain(given).collect(),
+            env: own.into_iter().chain(told(claim)).chain(given).collect(),
             cwd: "/".into(),
             user: None,
             name: claim.resource.as_str().to_owned(),
