@@ -67,6 +67,12 @@ const PACKAGES: &[Package] = &[
         need: Need::Wanted { without: "they are not tried" },
     },
     Package {
+        name: "kmod",
+        program: "modprobe",
+        reason: "what the agent `ocf:heartbeat:Filesystem` calls",
+        need: Need::Wanted { without: "that agent refuses every start" },
+    },
+    Package {
         name: "pacemaker-resource-agents",
         program: "/usr/lib/ocf/resource.d/pacemaker/Dummy",
         reason: "the agent `ocf:pacemaker:Dummy`",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
+use stead_model::server::VirtualServer;
 use stead_model::view::{ResourceView, SafetyLevel};
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
 use utoipa::ToSchema;
@@ -176,6 +177,9 @@ pub struct Explanation {
     pub epoch: Epoch,
     /// Why it is there.
     pub why: String,
+    /// The virtual servers that it is.
+    #[serde(default)]
+    pub servers: Vec<VirtualServer>,
     /// Safety level: A, B or C.
     pub safety: SafetyLevel,
     /// Why it is that level.

@@ -44,6 +44,7 @@ pub fn example_group(name: &str) -> GroupView {
         failover_limit: 6,
         failovers_until: None,
         retry_at: None,
+        servers: Vec::new(),
         policy: GroupPolicy::default(),
         resources: Vec::new(),
     }

@@ -47,6 +47,7 @@ pub fn group(
         owner: seen.owner,
         epoch: seen.epoch,
         why: seen.why.clone(),
+        servers: seen.servers.clone(),
         safety: seen.safety,
         safety_why: seen.safety_why.clone(),
         placement,

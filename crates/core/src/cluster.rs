@@ -58,6 +58,8 @@ pub struct Start {
 /// One node of a cluster, without the world around it.
 pub struct Cluster {
     config: NodeConfig,
+    /// Names of the nodes and of the cluster.
+    host_names: Vec<String>,
     node: NodeId,
     timing: Timing,
     guard: Incarnation,

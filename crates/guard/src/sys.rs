@@ -10,6 +10,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod hand;
@@ -324,6 +325,22 @@ pub(crate) fn execute(program: &CStr, argv: &[CString], env: &[CString]) -> io::
     // process has one thread, so nobody else's work is cut off.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// From now on this process has a host name of its own.
+pub(crate) fn own_host_name() -> io::Result<()> {
+    unshare(UnshareFlags::NEWUTS)
+}
+
+/// From now on this process has mounts of its own, in the same groups as before.
+pub(crate) fn own_mounts() -> io::Result<()> {
+    unshare(UnshareFlags::NEWNS)
+}
+
+fn unshare(what: UnshareFlags) -> io::Result<()> {
+    // SAFETY: host name and mounts are no descriptors and no memory: nothing of ours is shared or
+    // closed by this. An init has one thread.
+    Ok(unsafe { rustix::thread::unshare_unsafe(what) }?)
 }
 
 /// Sets the timeout of a watchdog; gives the one that it took, in seconds.

@@ -128,6 +128,14 @@ pub const BUILTIN: &[ResourceType] = &[
         ],
     },
     ResourceType {
+        name: NETWORK_NAME,
+        about: "the host name of a virtual server, for its programs and its clients",
+        properties: &[
+            needed(server::NAME, Form::HostName, "the host name, without domain"),
+            optional(server::ZONE, Form::Domain, None, "its domain, as in `example.org`"),
+        ],
+    },
+    ResourceType {
         name: "generic-application",
         about: "a program that runs in the foreground",
         properties: &[

@@ -1,19 +1,52 @@
 //! Virtual servers: the name and addresses under which the programs of a group see their machine.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 /// What a resource stands on, directly or through others: names and addresses of its group.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VirtualServer {
     /// The host name, as `gethostname` gives it.
     pub name: Option<String>,
     /// The domain that makes it a full name.
     pub domain: Option<String>,
     /// The addresses, in the order of their resources' names.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpAddr>,
 }
+
+impl VirtualServer {
+    /// Its name with its domain, if it has both; else its name.
+    #[must_use]
+    pub fn full_name(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        Some(match &self.domain {
+            Some(domain) => format!("{name}.{domain}"),
+            None => name.clone(),
+        })
+    }
+}
+
+impl fmt::Display for VirtualServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let name = self.full_name().unwrap_or_default();
+        write!(f, "{name} ({})", addresses.join(", "))
+    }
+}
+
+/// The variable by which a program is told its virtual host name, and its init which to show.
+pub const NAME_VARIABLE: &str = "STEAD_SERVER_NAME";
+/// The variable with the full name, where there is a domain.
+pub const FULL_NAME_VARIABLE: &str = "STEAD_SERVER_FULL_NAME";
+/// The variable with the addresses of the virtual server, separated by blanks.
+pub const ADDRESSES_VARIABLE: &str = "STEAD_SERVER_ADDRESSES";
+/// The variable with the path of the file that stands for `/etc/hosts`.
+pub const HOSTS_VARIABLE: &str = "STEAD_SERVER_HOSTS";
+/// What a NetBIOS name may have at most; a longer host name is cut there.
+pub const NETBIOS_CHARACTERS_MAX: usize = 15;
 
 /// The port of DNS servers.
 pub const DNS_PORT: u16 = 53;

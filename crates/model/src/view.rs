@@ -11,6 +11,7 @@ use crate::group::{Desired, GroupPolicy, GroupState};
 use crate::ids::{Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
 use crate::profile::Profile;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
+use crate::server::VirtualServer;
 use crate::time::UtcMillis;
 use crate::upkeep::Upkeep;
 
@@ -157,6 +158,9 @@ pub struct GroupView {
     /// When it is tried again, if it was left failed.
     #[serde(default)]
     pub retry_at: Option<UtcMillis>,
+    /// The virtual servers that it is: its network names with the addresses that they stand on.
+    #[serde(default)]
+    pub servers: Vec<VirtualServer>,
     /// Its policy.
     pub policy: GroupPolicy,
     /// Its resources, in the order they come online.

@@ -20,6 +20,7 @@ use stead_model::note::Note;
 use stead_model::order::OnlineSpec;
 use stead_model::resource::Health;
 use stead_model::resource_type::{builtin, parse_time_ms};
+use stead_model::server::VirtualServer;
 use stead_model::wire::guard::{Claim, InstanceId, Refusal};
 use stead_netlink::Mac;
 
@@ -56,6 +57,12 @@ pub trait ResourceType: Send + Sync {
     /// Whether it may act although what the guard runs for it ended: then that end is no proof.
     fn acts_beyond(&self) -> bool {
         false
+    }
+
+    /// It was ordered again with other properties that need no restart, or stands on other
+    /// addresses now.
+    fn ordered_again(&self, spec: &OnlineSpec) {
+        let _ = spec;
     }
 
     /// Something that one of its acts left running ended; a light check follows.
@@ -118,6 +125,8 @@ pub struct Context {
     pub notes: Arc<Notes>,
     /// Where it says what it noticed by itself.
     pub push: Push,
+    /// The virtual server that it stands on or is part of.
+    pub server: Arc<VirtualServer>,
     /// Folder that stands for `/`.
     pub root: PathBuf,
     pub(crate) bell: Arc<crate::bell::Bell>,

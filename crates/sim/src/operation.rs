@@ -8,6 +8,7 @@
 
 use stead_core::Event;
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
+use stead_model::resource_type::{NETWORK_NAME, PHYSICAL_DISK};
 use stead_model::wire::guard::{Claim, InstanceId, MonitorId, Refusal, ThingKind};
 use stead_model::{NodeId, ResourceId};
 
@@ -290,8 +291,8 @@ impl World {
 fn kind(spec: &OnlineSpec) -> ThingKind {
     match spec.kind.as_str() {
         "ip-address" => ThingKind::Address,
-        "dummy" => ThingKind::Mark,
-        stead_model::resource_type::PHYSICAL_DISK => ThingKind::Mount,
+        "dummy" | NETWORK_NAME => ThingKind::Mark,
+        PHYSICAL_DISK => ThingKind::Mount,
         _ => ThingKind::Program,
     }
 }

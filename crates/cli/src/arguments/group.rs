@@ -38,7 +38,11 @@ pub(crate) enum GroupCommand {
         name: String,
     },
     /// Shows all groups
-    List,
+    List {
+        /// Only those that are virtual servers: with a network name and an address
+        #[arg(long)]
+        virtual_servers: bool,
+    },
     /// Brings a group online
     Online {
         /// The group

@@ -31,9 +31,10 @@ pub(super) async fn run(asked: &Asked, command: GroupCommand) -> Result<Exit, Fa
             asked.show(group, render::group);
             Ok(Exit::Ok)
         }
-        GroupCommand::List => {
-            let view = asked.view().await?;
-            asked.show(&view.groups, |_| render::groups(&view));
+        GroupCommand::List { virtual_servers } => {
+            let mut groups = asked.view().await?.groups;
+            groups.retain(|group| !virtual_servers || !group.servers.is_empty());
+            asked.show(&groups, |groups| render::groups(groups.as_slice()));
             Ok(Exit::Ok)
         }
         GroupCommand::Online { name, wait } => bring(asked, &name, Desired::Online, wait).await,

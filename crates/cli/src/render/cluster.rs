@@ -15,7 +15,7 @@ pub(crate) fn status(view: &View) -> String {
     text.push('\n');
     text.push_str(&nodes(view));
     text.push('\n');
-    text.push_str(&groups(view));
+    text.push_str(&groups(&view.groups));
     if view.groups.iter().any(|group| !group.resources.is_empty()) {
         text.push('\n');
         text.push_str(&resources(view));

@@ -2,18 +2,20 @@
 
 use stead_api::contract::{Explanation, Placement, Timeouts};
 
-use super::{Table, facts, records};
+use super::{Table, facts, groups, records};
 
 /// Why a group is where it is.
 pub(crate) fn explanation(told: &Explanation) -> String {
     let owner = told.owner.map_or_else(|| "nobody".to_owned(), |node| node.to_string());
-    let mut text = facts(&[
+    let mut lines = vec![
         ("group", told.group.to_string()),
         ("state", told.state.word().into()),
         ("owner", format!("{owner}, epoch {}", told.epoch)),
         ("why", told.why.clone()),
-        ("safety", format!("{:?}, {}", told.safety, told.safety_why)),
-    ]);
+    ];
+    lines.extend(groups::servers(&told.servers));
+    lines.push(("safety", format!("{:?}, {}", told.safety, told.safety_why)));
+    let mut text = facts(&lines);
     text.push_str(&placement(told));
     text.push_str("\nwhat led to it, as this node recorded it:\n\n");
     text.push_str(&records(&told.chain));

@@ -7,16 +7,20 @@ use stead_model::NodeId;
 use stead_model::group::Desired;
 use stead_model::group_policy::written_time;
 use stead_model::resource::Health;
+use stead_model::server::VirtualServer;
 use stead_model::view::{GroupView, ResourceView, View};
 
 use super::{Table, facts, moment};
 
 /// All groups.
-pub(crate) fn groups(view: &View) -> String {
-    let mut table = Table::new(&["GROUP", "STATE", "WANTED", "OWNER", "EPOCH", "SAFETY", "WHY"]);
-    for group in &view.groups {
+pub(crate) fn groups(groups: &[GroupView]) -> String {
+    let header = ["GROUP", "SERVER", "STATE", "WANTED", "OWNER", "EPOCH", "SAFETY", "WHY"];
+    let mut table = Table::new(&header);
+    for group in groups {
+        let names = group.servers.iter().filter_map(|server| server.name.clone());
         table.row(vec![
             group.group.to_string(),
+            listed(&names.collect::<Vec<_>>()),
             group.state.word().into(),
             wanted(group.desired).into(),
             node(group.owner),
@@ -37,6 +41,7 @@ pub(crate) fn group(group: &GroupView) -> String {
         ("epoch", group.epoch.to_string()),
         ("why", group.why.clone()),
     ];
+    lines.extend(servers(&group.servers));
     lines.extend(group.failed.clone().map(|why| ("failed", why)));
     lines.extend([
         ("safety", format!("{:?}, {}", group.safety, group.safety_why)),
@@ -50,6 +55,11 @@ pub(crate) fn group(group: &GroupView) -> String {
         text.push_str(&members(&group.resources));
     }
     text
+}
+
+/// The virtual servers of a group, a line each.
+pub(super) fn servers(servers: &[VirtualServer]) -> impl Iterator<Item = (&'static str, String)> {
+    servers.iter().map(|server| ("virtual server", server.to_string()))
 }
 
 /// How many failovers count, how many it takes, and when the oldest is forgotten.

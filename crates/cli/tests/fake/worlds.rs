@@ -9,6 +9,7 @@ use std::sync::Arc;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
+use stead_model::server::VirtualServer;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
 use stead_model::{Epoch, GroupId, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
@@ -42,6 +43,7 @@ impl World {
             "two-minorities" => world.serve(&[(1, minority(1)), (2, minority(2))]),
             "trouble" => world.serve(&[(1, trouble())]),
             "set-aside" => world.serve(&[(1, set_aside())]),
+            "virtual-server" => world.serve(&[(1, virtual_server())]),
             "empty" => world.serve(&[(1, without_groups())]),
             "frozen-first" => {
                 world.freeze(1);
@@ -193,6 +195,24 @@ fn healthy(seen_from: u16) -> View {
         applied: LogIndex(13),
         ..View::default()
     }
+}
+
+/// A virtual server as in the textbook, beside a group that is none.
+fn virtual_server() -> View {
+    let mut view = healthy(1);
+    let mut files = stead_api::document::example_group("files");
+    let address = resource("files-address", "ip-address", &[("address", "10.0.0.25/24")]);
+    let given = [("name", "VirtualServer"), ("zone", "nwtraders.example")];
+    let mut name = resource("files-name", "network-name", &given);
+    name.depends_on = vec!["files-address".into()];
+    files.resources = vec![address, name];
+    files.servers = vec![VirtualServer {
+        name: Some("VirtualServer".into()),
+        domain: Some("nwtraders.example".into()),
+        addresses: vec!["10.0.0.25".parse().unwrap()],
+    }];
+    view.groups.insert(0, files);
+    view
 }
 
 /// A group whose resources need each other criss-cross, and all kinds of upkeep.

@@ -414,6 +414,7 @@ impl Cluster {
             timing: &self.timing,
             host: self.node,
             nodes: &nodes,
+            host_names: &self.host_names,
             heard: &heard,
             database_limit_bytes: self.database_limit_bytes,
             beats: &mut beats,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stead_journal::{
     ClusterKey, DATABASE_LIMIT_BYTES, DiskId, Identity, Medium, Opening, Plain, Recovered, Step,
 };
+use stead_model::config::NodeConfig;
 use stead_model::record::Level;
 use stead_model::{OrderId, Span, Time, UtcMillis, VoterId};
 
@@ -85,6 +86,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         leader_seen: None,
         stay: Stay::new(service),
         halted: false,
+        host_names: host_names(&config),
         config,
     };
     let effects = cluster.effects();
@@ -94,6 +96,12 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
 /// Silence of a link after which it counts as dead: three heartbeats and a bit.
 pub(super) fn silence_max(timing: &stead_model::profile::Timing) -> Span {
     timing.heartbeat * 3 + Span(timing.heartbeat.0 / 2)
+}
+
+/// Names that no virtual server may have: another machine answers to them.
+fn host_names(config: &NodeConfig) -> Vec<String> {
+    let nodes = config.nodes.iter().map(|node| node.name.clone());
+    nodes.chain([config.cluster.clone()]).collect()
 }
 
 impl Cluster {

@@ -150,7 +150,8 @@ impl Cluster {
             (entry.id, NodeLive { eligible, stopped: false, report })
         });
         let (at, nodes) = (self.utc_now(now).max(db.at()), nodes.collect());
-        groups::see(&PlanInput { db, at, nodes, planted: self.planted }, group)
+        let (host_names, planted) = (&self.host_names, self.planted);
+        groups::see(&PlanInput { db, at, nodes, host_names, planted }, group)
     }
 
     /// The owner's side: what the database and the lease mean for what runs here.

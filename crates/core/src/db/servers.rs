@@ -32,6 +32,12 @@ pub(crate) fn of(resources: &Resources, id: &ResourceId) -> VirtualServer {
     server
 }
 
+/// The virtual servers of a group, in the order of the resources' names.
+pub(crate) fn of_group(resources: &Resources) -> Vec<VirtualServer> {
+    let names = resources.values().filter(|config| config.kind == NETWORK_NAME);
+    names.map(|config| of(resources, &config.id)).collect()
+}
+
 /// A resource and all that it stands on, in the order of their names.
 fn below<'a>(
     resources: &'a Resources,
@@ -49,12 +55,25 @@ fn below<'a>(
     resources.values().filter(move |config| found.contains(&config.id))
 }
 
-/// Refuses a name that another resource has, and properties that say nothing alone.
-pub(super) fn check(db: &Db, resource: &ResourceConfig) -> Result<(), Reason> {
+/// Refuses a name that another resource, a node or the cluster has, and properties that say nothing
+/// alone.
+pub(super) fn check(
+    db: &Db,
+    resource: &ResourceConfig,
+    host_names: &[String],
+) -> Result<(), Reason> {
     if resource.kind != NETWORK_NAME {
         return Ok(());
     }
     let Some(name) = resource.properties.get(NAME) else { return Ok(()) };
+    let label =
+        |host: &String| host.split('.').next().is_some_and(|l| l.eq_ignore_ascii_case(name));
+    if let Some(host) = host_names.iter().find(|host| label(host)) {
+        let text = format!("resource `{}` cannot have name `{name}`", resource.id);
+        return Err(Reason::new(Code::Conflict, text)
+            .because(format!("a node or the cluster is called `{host}`"))
+            .hint("a virtual server needs a name of its own; choose another `name`"));
+    }
     let same = |other: &&ResourceConfig| {
         let theirs = other.properties.get(NAME).filter(|_| other.kind == NETWORK_NAME);
         other.id != resource.id && theirs.is_some_and(|theirs| theirs.eq_ignore_ascii_case(name))

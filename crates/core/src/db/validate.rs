@@ -96,6 +96,14 @@ pub(crate) fn clear_failures(db: &Db, id: &GroupId) -> Result<Change, Reason> {
     Ok(Change::ClearFailures { group: id.clone() })
 }
 
+/// Who is in the cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Members<'a> {
+    pub(crate) nodes: &'a [NodeId],
+    /// Names of the nodes and of the cluster.
+    pub(crate) host_names: &'a [String],
+}
+
 /// A resource that is created.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewResource<'a> {
@@ -110,7 +118,7 @@ pub(crate) struct NewResource<'a> {
 pub(crate) fn create_resource(
     db: &Db,
     new: NewResource<'_>,
-    nodes: &[NodeId],
+    members: Members<'_>,
 ) -> Result<Change, Reason> {
     let group = group(db, new.group)?;
     check_name("resource", new.id.as_str())?;
@@ -134,10 +142,10 @@ pub(crate) fn create_resource(
     };
     let settings: Settings =
         new.properties.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
-    properties::set_resource(&mut resource, kind, &settings, nodes)?;
+    properties::set_resource(&mut resource, kind, &settings, members.nodes)?;
     check_address(db, &resource)?;
     disks::check(db, new.group, &resource)?;
-    servers::check(db, &resource)?;
+    servers::check(db, &resource, members.host_names)?;
     Ok(Change::CreateResource { group: new.group.clone(), resource })
 }
 
@@ -145,15 +153,15 @@ pub(crate) fn set_resource(
     db: &Db,
     id: &ResourceId,
     settings: &Settings,
-    nodes: &[NodeId],
+    members: Members<'_>,
 ) -> Result<Change, Reason> {
     let (group, present) = resource(db, id)?;
     let mut resource = present.clone();
     let kind = resource_type(&resource.kind)?;
-    properties::set_resource(&mut resource, kind, settings, nodes)?;
+    properties::set_resource(&mut resource, kind, settings, members.nodes)?;
     check_address(db, &resource)?;
     disks::check(db, &group.id, &resource)?;
-    servers::check(db, &resource)?;
+    servers::check(db, &resource, members.host_names)?;
     Ok(Change::SetResource {
         resource: id.clone(),
         properties: resource.properties,
@@ -268,6 +276,11 @@ pub fn check_size(db: &Db, change: &Change, limit_bytes: u64) -> Result<(), Reas
             db.size_bytes()
         ))
         .hint("delete keys, resources or groups that are not needed any more"))
+}
+
+/// Refuses what would bring a network name online without an address.
+pub(crate) fn stands_on_address(group: &Group, id: &ResourceId) -> Result<(), Reason> {
+    servers::check_online(&group.resources, &[id])
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Reason> {

@@ -19,7 +19,7 @@ use stead_model::{GroupId, NodeId, ResourceId};
 use super::PlanInput;
 use super::requests::deletable;
 use crate::db::properties::{self, Settings};
-use crate::db::validate::{self as check, NewResource};
+use crate::db::validate::{self as check, Members, NewResource};
 use crate::db::{Db, size, tree};
 
 /// What makes groups as they are declared.
@@ -77,6 +77,10 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
+    fn members(&self) -> Members<'_> {
+        Members { nodes: &self.nodes, host_names: self.input.host_names }
+    }
+
     fn push(&mut self, change: Change) -> Result<(), Reason> {
         self.draft.db.rehearse(&change).map_err(|skip| {
             Reason::new(Code::Conflict, "it does not fit").because(skip.to_string())
@@ -139,7 +143,7 @@ impl Drawing<'_> {
                 kind: &wanted.kind,
                 properties: &wanted.properties,
             };
-            let change = check::create_resource(db, new, &self.nodes)?;
+            let change = check::create_resource(db, new, self.members())?;
             return self.push(change);
         };
         if home.id != wanted.group {
@@ -157,7 +161,7 @@ impl Drawing<'_> {
         for name in others.chain(COMMON.iter().map(|p| p.name)) {
             settings.entry(name.to_owned()).or_insert(None);
         }
-        let change = check::set_resource(db, &wanted.resource, &settings, &self.nodes)?;
+        let change = check::set_resource(db, &wanted.resource, &settings, self.members())?;
         let Change::SetResource { properties, policy, possible_owners, .. } = &change else {
             return Ok(());
         };
@@ -196,6 +200,9 @@ impl Drawing<'_> {
         let said = wanted.desired == Some(Desired::Online) || (new && wanted.desired.is_none());
         let offline =
             |d: &&ResourceId| home.resources.get(*d).is_some_and(|r| r.desired == Desired::Offline);
+        if said {
+            check::stands_on_address(home, &wanted.resource)?;
+        }
         match present.depends_on.iter().find(offline).filter(|_| said) {
             None => Ok(()),
             Some(below) => Err(Reason::new(Code::Conflict, "it cannot be online")

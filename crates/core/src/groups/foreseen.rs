@@ -42,8 +42,7 @@ fn run_ahead(input: &PlanInput<'_>, mut db: Db) -> Db {
             let report = reports.get(node).or(live.report);
             (*node, NodeLive { report, ..*live })
         });
-        let seen =
-            PlanInput { db: &db, at: input.at, nodes: nodes.collect(), planted: input.planted };
+        let seen = PlanInput { db: &db, nodes: nodes.collect(), ..input.clone() };
         let changes = plan(&seen).changes;
         let fits = changes.iter().filter(|change| db.rehearse(change).is_ok()).count();
         if fits == 0 {

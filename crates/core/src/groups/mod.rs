@@ -58,6 +58,8 @@ pub struct PlanInput<'a> {
     pub at: UtcMillis,
     /// All nodes of the cluster.
     pub nodes: BTreeMap<NodeId, NodeLive<'a>>,
+    /// Names of the nodes and of the cluster: no virtual server may have one of them.
+    pub host_names: &'a [String],
     /// Planted faults.
     pub planted: Planted,
 }

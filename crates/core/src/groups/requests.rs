@@ -12,7 +12,7 @@ use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 use super::placement::{Fit, best, candidates};
 use super::{PlanInput, draft, foresee, placement, upkeep};
 use crate::db::shall_run;
-use crate::db::validate::{self as check, NewResource};
+use crate::db::validate::{self as check, Members, NewResource};
 
 /// What the leader does about a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +53,7 @@ pub fn decide(
     limit_bytes: u64,
 ) -> Result<Decision, Reason> {
     let nodes: Vec<NodeId> = input.nodes.keys().copied().collect();
+    let members = Members { nodes: &nodes, host_names: input.host_names };
     let db = input.db;
     let change = match request {
         Request::CreateGroup { group, policy } => check::create_group(db, group, policy, &nodes)?,
@@ -65,14 +66,14 @@ pub fn decide(
         Request::MoveGroup { group, to } => move_group(input, group, *to)?,
         Request::CreateResource { group, resource, kind, properties } => {
             let new = NewResource { group, id: resource, kind, properties };
-            check::create_resource(db, new, &nodes)?
+            check::create_resource(db, new, members)?
         }
         Request::DeleteResource { resource } => delete_resource(input, resource)?,
         Request::SetResourceDesired { resource, desired } => {
             check::set_resource_desired(db, resource, *desired)?
         }
         Request::SetResource { resource, properties } => {
-            check::set_resource(db, resource, properties, &nodes)?
+            check::set_resource(db, resource, properties, members)?
         }
         Request::SetDependencies { resource, depends_on } => {
             check::set_dependencies(db, resource, depends_on)?

@@ -12,7 +12,7 @@ use super::explain::why;
 use super::plan::retry_at;
 use super::safety;
 use crate::db::apply::within_window;
-use crate::db::{Db, shall_run, tree};
+use crate::db::{Db, servers, shall_run, tree};
 
 /// What a node last said about its groups.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,7 @@ fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMil
         failover_limit: 0,
         failovers_until: counted.first().map(|f| UtcMillis(f.0.saturating_add(period_ms))),
         retry_at: None,
+        servers: servers::of_group(&group.resources),
         policy: group.policy.clone(),
         resources: resources(group, report),
     }

@@ -57,6 +57,8 @@ pub(crate) struct Around<'a> {
     pub(crate) host: NodeId,
     /// All nodes of the configuration.
     pub(crate) nodes: &'a [NodeId],
+    /// Names of the nodes and of the cluster.
+    pub(crate) host_names: &'a [String],
     /// Nodes heard now, the host included.
     pub(crate) heard: &'a [NodeId],
     /// Largest database the quorum disk can hold.
@@ -190,14 +192,15 @@ impl Leading {
     }
 
     /// What the planner looks at.
-    fn input<'a>(&'a self, replica: &'a Replica, around: &Around<'_>) -> PlanInput<'a> {
+    fn input<'a>(&'a self, replica: &'a Replica, around: &Around<'a>) -> PlanInput<'a> {
         let live = takeover::live_nodes(self, replica, around);
         let nodes = live.into_iter().map(|(node, live)| {
             let report = self.reports.get(&node);
             (node, NodeLive { eligible: live.eligible, stopped: live.stopped, report })
         });
         let at = cluster_time(replica, around.utc);
-        PlanInput { db: &replica.db, at, nodes: nodes.collect(), planted: self.planted }
+        let host_names = around.host_names;
+        PlanInput { db: &replica.db, at, nodes: nodes.collect(), host_names, planted: self.planted }
     }
 
     fn plan(&self, replica: &Replica, around: &mut Around<'_>) -> groups::Plan {

@@ -146,6 +146,8 @@ pub struct Machine {
     pub failing: Option<String>,
     /// What it was started with; `None` until it is started or adopted by this service.
     pub running: Option<ResourceConfig>,
+    /// The virtual server that it was told last that it stands on.
+    pub server: VirtualServer,
     /// The properties with which it was online here last: a restart in place is no first start.
     pub served: Option<BTreeMap<String, String>>,
     /// Restarts in place within the window.
@@ -166,6 +168,7 @@ impl Machine {
             detail: None,
             failing: None,
             running: None,
+            server: VirtualServer { name: None, domain: None, addresses: Vec::new() },
             served: None,
             restarts: Vec::new(),
             retry: None,
@@ -246,6 +249,7 @@ impl Machine {
     /// It was ordered to start.
     pub fn started(&mut self, call: Call, config: ResourceConfig, server: VirtualServer) -> Action {
         let first = call.epoch <= config.new_in && self.served.as_ref() != Some(&config.properties);
+        self.server = server.clone();
         let action = Action::Online(OnlineSpec { first, server, ..spec(&config) });
         self.state = State::Starting(Some(call));
         self.health = Health::Unknown;
@@ -256,6 +260,7 @@ impl Machine {
 
     /// A monitor was asked to watch it, in the call's epoch.
     pub fn adopted(&mut self, call: Call, config: ResourceConfig, server: VirtualServer) -> Action {
+        self.server = server.clone();
         let action = Action::Adopt(OnlineSpec { server, ..spec(&config) });
         self.state = State::Online(Watch::Asked(call));
         self.health = Health::Unknown;

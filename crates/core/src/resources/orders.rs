@@ -193,7 +193,8 @@ fn stop(machine: &Machine) -> Stop {
     }
 }
 
-/// A resource that nobody watches, or that is watched under an older epoch or other intervals.
+/// A resource that nobody watches, or that is watched under an older epoch, other intervals, or as
+/// part of another virtual server.
 fn needs_adoption(
     holding: &Holding,
     (id, machine): (&ResourceId, &Machine),
@@ -205,7 +206,9 @@ fn needs_adoption(
             let intervals = |r: &ResourceConfig| {
                 holding.resources.get(id).is_some_and(|config| spec(config) != spec(r))
             };
-            call.epoch != holding.epoch() || machine.running.as_ref().is_some_and(intervals)
+            call.epoch != holding.epoch()
+                || machine.running.as_ref().is_some_and(intervals)
+                || machine.server != servers::of(&holding.resources, id)
         }
     }
 }

@@ -95,7 +95,9 @@ pub(crate) fn ask_with(
 ) -> Result<Decision, Reason> {
     let live = |id| NodeLive { eligible: true, stopped: false, report: reports.get(&id) };
     let nodes = (1..=3).map(|i| (n(i), live(n(i)))).collect();
-    let input = PlanInput { db, at: UtcMillis(0), nodes, planted: Planted::NONE };
+    let host_names = &["alpha".to_owned(), "beta.example.org".to_owned(), "lab".to_owned()];
+    let planted = Planted::NONE;
+    let input = PlanInput { db, at: UtcMillis(0), nodes, host_names, planted };
     decide(request, &input, 10_000)
 }
 

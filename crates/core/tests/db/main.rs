@@ -9,4 +9,6 @@ mod fixture;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod total;

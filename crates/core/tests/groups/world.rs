@@ -156,6 +156,7 @@ impl World {
             db: &self.leader,
             at: self.at,
             nodes: self.nodes.iter().map(|(id, node)| (*id, node.live())).collect(),
+            host_names: &[],
             planted: self.planted,
         }
     }

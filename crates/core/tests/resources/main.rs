@@ -9,6 +9,8 @@ mod probes;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod table;

@@ -21,7 +21,8 @@ use stead_model::wire::codec;
 use stead_model::wire::guard::{Act, Acted, ExitStatus};
 
 use super::output::Output;
-use super::{InitOrder, InitReport, exit_status, launch, tell};
+use super::view::Mounts;
+use super::{InitOrder, InitReport, exit_status, launch, show_server, tell};
 use crate::sys;
 
 /// The end of an act's output that is told with its end.
@@ -46,6 +47,7 @@ pub(super) fn serve(
         pipes: Vec::new(),
         residents: BTreeSet::new(),
         stirred: false,
+        shown: false,
     };
     place.tell(&InitReport::Started);
     sys::give_back_code();
@@ -69,6 +71,8 @@ struct Place {
     residents: BTreeSet<i32>,
     /// Whether one of them ended since the guard was told last.
     stirred: bool,
+    /// Whether programs see their virtual server, if they have one.
+    shown: bool,
 }
 
 struct Running {
@@ -138,6 +142,10 @@ impl Place {
     fn ordered(&mut self, order: InitOrder) {
         match order {
             InitOrder::Act(Act { number, program, settles }) => {
+                if !std::mem::replace(&mut self.shown, true) {
+                    // All acts of a place are of one resource, and see the same.
+                    show_server(&program.env, Mounts::Shared, (&mut self.guard, &mut self.output));
+                }
                 match launch(program, sys::settle_act) {
                     Ok((pid, pipe)) => {
                         let act = Running { number, settles, pipe: Some(pipe), tail: Vec::new() };

@@ -12,6 +12,7 @@
 
 mod agent;
 mod output;
+mod view;
 
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -29,6 +30,7 @@ use stead_model::wire::guard::{Act, Acted, ExitStatus, ProgramSpec};
 
 use crate::sys;
 use output::Output;
+use view::Mounts;
 
 /// What an init is told first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -53,6 +55,8 @@ pub(crate) enum InitReport {
     Acted(Acted),
     /// Something that an act left running ended.
     Stirred,
+    /// The kernel refused something of the virtual server that its programs should see.
+    Hidden(String),
 }
 
 /// What the init of an agent's place is told later.
@@ -107,11 +111,13 @@ impl Init {
             agent::serve((guard, received), signals, output)?;
             return Ok(None);
         }
-        if spec.namespaces {
-            settle_mounts(&mut output);
+        let mounts = if spec.namespaces {
+            settle_mounts(&mut output)
         } else {
             set_child_subreaper(Some(getpid()))?;
-        }
+            Mounts::Shared
+        };
+        show_server(&spec.program.env, mounts, (&mut guard, &mut output));
         match launch(spec.program, sys::settle_program) {
             Ok((program, pipe)) => {
                 tell(&mut guard, &InitReport::Started);
@@ -218,15 +224,25 @@ fn receive_spec(guard: &mut UnixStream) -> io::Result<Option<(InitSpec, Vec<u8>)
 
 /// Mounts made here stay here, and `/proc` shows this namespace. What is refused is told in the
 /// program's output.
-fn settle_mounts(output: &mut Output) {
+fn settle_mounts(output: &mut Output) -> Mounts {
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     if let Err(why) = mount_change("/", slave) {
         output.note(&format!("mounts are shared with the node: {why}"));
-        return;
+        return Mounts::Shared;
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if let Err(why) = mount("proc", "/proc", "proc", flags, None) {
         output.note(&format!("/proc is the node's, not the application's own: {why}"));
+    }
+    Mounts::Own
+}
+
+/// Shows the virtual server to the programs; what is refused is told in their output and to the
+/// guard, and they run all the same.
+fn show_server(env: &[String], mounts: Mounts, (guard, output): (&mut UnixStream, &mut Output)) {
+    for refused in view::show(env, mounts) {
+        output.note(&refused);
+        tell(guard, &InitReport::Hidden(refused));
     }
 }
 

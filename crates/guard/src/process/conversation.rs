@@ -193,6 +193,10 @@ impl GuardProcess {
         for instance in started.collect::<Vec<_>>() {
             self.tell_monitor(&GuardToMonitor::Started { instance });
         }
+        let hidden = self.programs.values_mut().flat_map(Program::take_hidden);
+        for what in hidden.collect::<Vec<_>>() {
+            self.tell_hidden(&what);
+        }
         for (instance, report) in self.of_places() {
             match report {
                 InitReport::Started => self.tell_monitor(&GuardToMonitor::Started { instance }),
@@ -200,9 +204,15 @@ impl GuardProcess {
                     self.tell_monitor(&GuardToMonitor::Acted { instance, acted });
                 }
                 InitReport::Stirred => self.tell_monitor(&GuardToMonitor::Stirred { instance }),
+                InitReport::Hidden(what) => self.tell_hidden(&what),
                 InitReport::Ended(_) => {}
             }
         }
+    }
+
+    fn tell_hidden(&mut self, what: &str) {
+        let text = format!("a virtual server is not seen whole: {what}");
+        self.notice(Notice::warning("server-hidden", text));
     }
 
     /// What the agents' places told, those that have something to tell.

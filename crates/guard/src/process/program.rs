@@ -61,6 +61,8 @@ pub(super) struct Program {
     connection: UnixStream,
     received: Vec<u8>,
     hearing: Hearing,
+    /// What its init said that the kernel refused, until the guard tells it.
+    hidden: Vec<String>,
 }
 
 /// What is left of a program whose init ended.
@@ -174,8 +176,8 @@ impl ProgramHost {
         let cgroup = self.cgroups.as_ref().and_then(|tree| tree.create(&name).ok());
         let (init, place) = self.clone_init(theirs.as_fd(), place)?;
         let hearing = Hearing::Start;
-        let mut program =
-            Program { init, place, cgroup, connection, received: Vec::new(), hearing };
+        let (received, hidden) = (Vec::new(), Vec::new());
+        let mut program = Program { init, place, cgroup, connection, received, hearing, hidden };
         let started = program.settle(&self.log_folder, spec);
         if started.is_err() {
             program.kill();
@@ -227,6 +229,7 @@ impl Program {
             connection: UnixStream::from(parcel.connection.take()?),
             received: parcel.received,
             hearing: parcel.hearing,
+            hidden: Vec::new(),
         })
     }
 
@@ -285,6 +288,7 @@ impl Program {
         while let Some(report) = self.next_report() {
             match report {
                 InitReport::Started | InitReport::Acted(_) | InitReport::Stirred => {}
+                InitReport::Hidden(_) => {}
                 InitReport::Ended(status) => ended = status,
             }
         }
@@ -315,7 +319,13 @@ impl Program {
         if self.hearing != Hearing::Start {
             return false;
         }
-        match self.next_report() {
+        let report = loop {
+            match self.next_report() {
+                Some(InitReport::Hidden(what)) => self.hidden.push(what),
+                other => break other,
+            }
+        };
+        match report {
             Some(InitReport::Started) => {
                 self.hearing = Hearing::End;
                 true
@@ -326,8 +336,15 @@ impl Program {
                 false
             }
             // Acts are those of a place, which is not asked here.
-            Some(InitReport::Acted(_) | InitReport::Stirred) | None => false,
+            Some(InitReport::Acted(_) | InitReport::Stirred | InitReport::Hidden(_)) | None => {
+                false
+            }
         }
+    }
+
+    /// What the kernel refused to show of its virtual server, since the last call.
+    pub(super) fn take_hidden(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.hidden)
     }
 
     /// What the init of an agent's place tells next.

@@ -26,6 +26,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("nginx", include_str!("../../../../examples/nginx.toml")),
     ("postgresql", include_str!("../../../../examples/postgresql.toml")),
     ("redis", include_str!("../../../../examples/redis.toml")),
+    ("virtual-server", include_str!("../../../../examples/virtual-server.toml")),
 ];
 
 /// A group as a file describes it.

@@ -278,9 +278,10 @@ impl Monitor {
             }
             NodeToMonitor::Order(order) => {
                 let resource = order.resource.clone();
-                self.seats.entry(resource.clone()).or_insert_with(|| {
+                let seat = self.seats.entry(resource.clone()).or_insert_with(|| {
                     Seat::new(Slot::new(order.group.clone(), order.resource.clone()))
                 });
+                seat.ordered_again(&order);
                 self.feed(&resource, Input::Order(order));
             }
             NodeToMonitor::ClusterMacs(macs) => {

@@ -22,6 +22,7 @@ pub(super) fn begin(desk: &Desk, order: ResourceOrder, link: NodeLink) {
         nodes: Arc::clone(&desk.nodes),
         notes: Arc::clone(&desk.notes),
         push: Push(Arc::new(|_| {})),
+        server: Arc::new(spec.server.clone()),
         root: desk.root.clone(),
         bell: Arc::clone(&desk.bell),
     };

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::thread::gettid;
-use stead_model::order::{OnlineSpec, ResourceReport};
+use stead_model::order::{Action, OnlineSpec, ResourceOrder, ResourceReport};
 use stead_model::probe::ProbePlan;
 use stead_model::resource::Health;
 use stead_model::wire::guard::Claim;
@@ -87,6 +87,16 @@ impl Seat {
         match &self.opened {
             Some((kind, _)) if kind.acts_beyond() => Input::Failed(how),
             Some(_) | None => Input::Ended(how),
+        }
+    }
+
+    /// What is open was ordered again.
+    pub(super) fn ordered_again(&self, order: &ResourceOrder) {
+        let fits = |claim: &Claim| claim.epoch == order.epoch;
+        if let (Action::Adopt(spec), Some((kind, claim))) = (&order.action, &self.opened)
+            && fits(claim)
+        {
+            kind.ordered_again(spec);
         }
     }
 
@@ -212,6 +222,7 @@ impl Seat {
             nodes: Arc::clone(&desk.nodes),
             notes: Arc::clone(&desk.notes),
             push,
+            server: Arc::new(spec.server.clone()),
             root: desk.root.clone(),
             bell: Arc::clone(&desk.bell),
         };

@@ -46,7 +46,7 @@ impl GenericApplication {
         let stop_signal = properties.needed("stop-signal")?;
         Ok(Self {
             argv,
-            manner: Manner::of(properties)?,
+            manner: Manner::of(properties, &context)?,
             stop_signal: signal_number(stop_signal).ok_or_else(|| wrong("stop-signal"))?,
             stop_timeout: properties.time("stop-timeout")?,
             check,

@@ -81,7 +81,7 @@ impl GenericScript {
         }
         Ok(Self {
             commands,
-            manner: Manner::of(properties)?,
+            manner: Manner::of(properties, &context)?,
             check_limit: properties.time("check-timeout")?,
             place: Place::new(context),
             begun: AtomicU8::new(0),

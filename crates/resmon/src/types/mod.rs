@@ -4,6 +4,7 @@ mod dummy;
 mod generic_application;
 mod generic_script;
 mod ip_address;
+mod network_name;
 mod ocf;
 mod physical_disk;
 mod place;
@@ -12,7 +13,7 @@ mod program;
 use std::sync::Arc;
 
 use stead_model::order::OnlineSpec;
-use stead_model::resource_type::{GENERIC_SCRIPT, PHYSICAL_DISK};
+use stead_model::resource_type::{GENERIC_SCRIPT, NETWORK_NAME, PHYSICAL_DISK};
 
 pub(crate) use generic_application::sentence;
 
@@ -34,6 +35,7 @@ pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>
             Ok(Arc::new(generic_script::GenericScript::open(spec, &properties, context)?))
         }
         PHYSICAL_DISK => Ok(Arc::new(physical_disk::PhysicalDisk::open(&properties, context)?)),
+        NETWORK_NAME => Ok(Arc::new(network_name::NetworkName::open(spec, &properties, context)?)),
         "ip-address" => Ok(Arc::new(ip_address::IpAddress::open(&properties, context)?)),
         agent if stead_model::ocf::agent(agent).is_some() => {
             Ok(Arc::new(ocf::Ocf::open(spec, &properties, context)?))

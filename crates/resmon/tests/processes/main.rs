@@ -10,6 +10,7 @@ mod addresses;
 mod agents;
 mod applications;
 mod disks;
+mod names;
 mod scripts;
 mod wire;
 mod world;
@@ -34,7 +35,7 @@ fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
     let all: Vec<&Story> =
-        [applications::ALL, agents::ALL, scripts::ALL, addresses::ALL, disks::ALL]
+        [applications::ALL, agents::ALL, scripts::ALL, addresses::ALL, disks::ALL, names::ALL]
             .into_iter()
             .flatten()
             .collect();

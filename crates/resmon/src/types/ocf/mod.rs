@@ -32,7 +32,7 @@ use stead_model::resource_type::PROBE as PROBE_TABLE;
 use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
 
 use super::place::{Place, Ran};
-use super::program::{PATH, told};
+use super::program::{PATH, Told};
 use crate::resource_type::{
     Call, Cancel, Checked, Context, Fault, Properties, ResourceType, Settles,
 };
@@ -59,6 +59,7 @@ pub(super) struct Ocf {
     is_alive_ms: u64,
     reach: ocf::Reach,
     context: Context,
+    told: Told,
     place: Place,
     undone: Mutex<Option<InstanceId>>,
     /// Whether an action that changes something was begun.
@@ -98,6 +99,7 @@ impl Ocf {
             is_alive_ms: spec.is_alive_ms,
             reach: ocf::reach(agent, &parameters),
             parameters,
+            told: Told::of(&context),
             place: Place::new(context.clone()),
             context,
             undone: Mutex::new(None),
@@ -131,7 +133,7 @@ impl Ocf {
         let given = self.parameters.iter().map(|(n, v)| format!("OCF_RESKEY_{n}={v}"));
         ProgramSpec {
             argv: vec![self.agent.to_string_lossy().into_owned(), action.to_owned()],
-            env: own.into_iter().chain(told(claim)).chain(given).collect(),
+            env: own.into_iter().chain(self.told.variables(claim)).chain(given).collect(),
             cwd: "/".into(),
             user: None,
             name: claim.resource.as_str().to_owned(),
