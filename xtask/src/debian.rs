@@ -78,6 +78,14 @@ const PACKAGES: &[Package] = &[
         reason: "the agent `ocf:pacemaker:Dummy`",
         need: Need::Wanted { without: "it is not tried" },
     },
+    Package {
+        name: "python3",
+        program: "/usr/bin/python3",
+        reason: "the sample of an external resource type in Python",
+        need: Need::Wanted {
+            without: "that sample, and programs that break the rules, are not tried",
+        },
+    },
 ];
 
 /// While this file is there and says no, Debian's packages do not start what they install.

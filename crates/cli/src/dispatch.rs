@@ -13,6 +13,7 @@ pub(crate) fn process(arguments: &[OsString]) -> Option<ExitCode> {
     match first.to_str()? {
         "guard" => Some(stead_guard::process::run(&texts())),
         "init" => Some(stead_guard::init::run(&texts())),
+        stead_resmon::TYPE_HOST => Some(stead_resmon::type_host(&texts())),
         "monitor" => Some(stead_resmon::monitor::run(&texts())),
         "node" if rest.first().is_some_and(|word| word == "run") => {
             Some(stead_node::run(&texts()[1..]))

@@ -1,7 +1,7 @@
 //! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
-//! `group`, `resource`, `resource_type`, `probe`, `server`, `change`, `order`, `note`,
+//! `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`, `server`, `change`, `order`, `note`,
 //! `declaration`, `request`, `reservation`, `upkeep`, `view`, `record`, `reason`, and `wire`
 //! for what crosses a socket.
 //!
@@ -10,6 +10,7 @@
 pub mod change;
 pub mod config;
 pub mod declaration;
+pub mod external;
 pub mod group;
 pub mod group_policy;
 pub mod ids;

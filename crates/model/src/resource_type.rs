@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use crate::external;
 use crate::group::{Failback, FailoverPreset};
 use crate::ocf;
 use crate::probe::Probe;
@@ -220,6 +221,16 @@ pub const BUILTIN: &[ResourceType] = &[
         ],
     },
     ResourceType {
+        name: external::TABLE,
+        about: "a program that speaks stead's protocol; it has properties of its own, too",
+        properties: &[optional(
+            "check-timeout",
+            Form::Time,
+            Some("60s"),
+            "a check that takes longer is given up, and health is unknown",
+        )],
+    },
+    ResourceType {
         name: "dummy",
         about: "does nothing, for tests and rehearsals",
         properties: &[
@@ -304,14 +315,23 @@ pub const GROUP: &[Property] = &[
 /// The built-in type of that name.
 #[must_use]
 pub fn builtin(name: &str) -> Option<&'static ResourceType> {
-    let table = if ocf::agent(name).is_some() { ocf::TABLE } else { name };
+    let table = match (ocf::agent(name), external::program(name)) {
+        (Some(_), _) => ocf::TABLE,
+        (None, Some(_)) => external::TABLE,
+        (None, None) => name,
+    };
     BUILTIN.iter().find(|t| t.name == table)
 }
 
-/// Whether resources of a type may have properties beside its table: the parameters of an agent.
+/// Whether resources of a type may have a property of that name beside its table: a parameter of an
+/// agent, a property of an external type.
 #[must_use]
-pub fn has_parameters(kind: &ResourceType) -> bool {
-    kind.name == ocf::TABLE
+pub fn is_parameter(kind: &ResourceType, name: &str) -> bool {
+    match kind.name {
+        ocf::TABLE => ocf::is_parameter(name),
+        external::TABLE => external::is_name(name),
+        _ => false,
+    }
 }
 
 /// Whether a type needs no light check: between two thorough ones it is told when to look.
@@ -349,27 +369,7 @@ impl Property {
     /// # Errors
     /// Names the property, the value and the form expected.
     pub fn check(&self, value: &str) -> Result<(), Reason> {
-        let fine = match self.form {
-            Form::Text => !value.is_empty() && !value.chars().any(char::is_control),
-            Form::Path => value.starts_with('/') && !value.contains('\0'),
-            Form::Number => value.parse::<u32>().is_ok(),
-            Form::Time => parse_time_ms(value).is_ok(),
-            Form::Flag => value == "true" || value == "false",
-            Form::AddressPrefix => parse_address(value).is_some(),
-            Form::Signal => signal_number(value).is_some(),
-            Form::Command => split_words(value).is_some_and(|w| !w.is_empty()),
-            Form::Reservation => value == "required" || value == "none",
-            Form::Probe => Probe::parse(value).is_some(),
-            Form::HostName => server::is_host_name(value),
-            Form::Domain => server::is_domain(value),
-            Form::Servers => server::parse_servers(value).is_some(),
-            Form::Restart => value == "restart" || value == "none",
-            Form::Preset => FailoverPreset::parse(value).is_some(),
-            Form::Failback => Failback::parse(value).is_some(),
-            Form::Environment => split_words(value)
-                .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
-        };
-        if fine {
+        if self.form.fits(value) {
             return Ok(());
         }
         Err(Reason::new(Code::Invalid, format!("property `{}` cannot be `{value}`", self.name))
@@ -378,6 +378,31 @@ impl Property {
 }
 
 impl Form {
+    /// Whether a value has this form.
+    #[must_use]
+    pub fn fits(self, value: &str) -> bool {
+        match self {
+            Self::Text => !value.is_empty() && !value.chars().any(char::is_control),
+            Self::Path => value.starts_with('/') && !value.contains('\0'),
+            Self::Number => value.parse::<u32>().is_ok(),
+            Self::Time => parse_time_ms(value).is_ok(),
+            Self::Flag => value == "true" || value == "false",
+            Self::AddressPrefix => parse_address(value).is_some(),
+            Self::Signal => signal_number(value).is_some(),
+            Self::Command => split_words(value).is_some_and(|w| !w.is_empty()),
+            Self::Reservation => value == "required" || value == "none",
+            Self::Probe => Probe::parse(value).is_some(),
+            Self::HostName => server::is_host_name(value),
+            Self::Domain => server::is_domain(value),
+            Self::Servers => server::parse_servers(value).is_some(),
+            Self::Restart => value == "restart" || value == "none",
+            Self::Preset => FailoverPreset::parse(value).is_some(),
+            Self::Failback => Failback::parse(value).is_some(),
+            Self::Environment => split_words(value)
+                .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
+        }
+    }
+
     /// What a value of this form looks like.
     #[must_use]
     pub const fn words(self) -> &'static str {

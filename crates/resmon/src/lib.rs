@@ -5,10 +5,11 @@
 //!
 //! Reading order: [`slot`] decides (pure) what happens to one resource; [`resource_type`] is what
 //! a type must do; [`types`] are the built-in ones; [`monitor`] connects guard, node service and
-//! the threads in which types run, `prober` makes health probes; `host` is
-//! the only place that touches Linux.
+//! the threads in which types run, `prober` makes health probes, `external`
+//! talks with the programs of external types; `host` is the only place that touches Linux.
 
 mod bell;
+mod external;
 mod guard_port;
 mod host;
 pub mod monitor;
@@ -18,4 +19,5 @@ pub mod resource_type;
 pub mod slot;
 pub mod types;
 
+pub use external::stage::{SUBCOMMAND as TYPE_HOST, host as type_host};
 pub use host::descriptor::guard_connection;

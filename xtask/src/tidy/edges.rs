@@ -16,7 +16,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("stead-advise", &["stead-model", "stead-core"]),
     ("stead-guard", &["stead-model", "stead-netlink"]),
     ("stead-netlink", &["stead-model"]),
-    ("stead-resmon", &["stead-model", "stead-netlink"]),
+    ("stead-resmon", &["stead-model", "stead-netlink", "stead-resource-sdk"]),
+    ("stead-resource-sdk", &[]),
     ("stead-api", &["stead-model"]),
     (
         "stead-node",

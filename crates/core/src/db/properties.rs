@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use stead_model::NodeId;
 use stead_model::group::{Failback, GroupPolicy};
 use stead_model::group_policy::{self, FAILOVERS_MAX, PERIOD_S_MAX};
-use stead_model::ocf::is_parameter;
 use stead_model::probe::ProbePlan;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy, RestartAction};
 use stead_model::resource_type::{
-    COMMON, GENERIC_SCRIPT, PROBE, Property, ResourceType, has_parameters, parse_time_ms,
+    COMMON, GENERIC_SCRIPT, PROBE, Property, ResourceType, is_parameter, parse_time_ms,
 };
 
 use crate::groups::failback;
@@ -48,7 +47,7 @@ pub fn set_resource(
             set_typed(&mut resource.properties, property, value.as_deref())?;
         } else if let Some(property) = kind.properties.iter().find(|p| p.name == name) {
             set_typed(&mut resource.properties, property, value.as_deref())?;
-        } else if has_parameters(kind) && is_parameter(name) {
+        } else if is_parameter(kind, name) {
             set_parameter(&mut resource.properties, name, value.as_deref())?;
         } else {
             return Err(unknown(name, kind));
@@ -107,7 +106,7 @@ fn set_typed(
     Ok(())
 }
 
-/// An agent's own parameter: only the agent knows what it may be.
+/// A property that only the agent or the external type knows.
 fn set_parameter(
     properties: &mut BTreeMap<String, String>,
     name: &str,

@@ -4,6 +4,7 @@
 //! only when the device refuses everyone else. Level B needs a hardware watchdog, which is not
 //! built yet.
 
+use stead_model::external;
 use stead_model::group::Group;
 use stead_model::ocf::{self, Reach};
 use stead_model::resource::ResourceConfig;
@@ -29,6 +30,7 @@ fn acts_beyond(resource: &ResourceConfig) -> bool {
     let given = |name: &str| resource.properties.contains_key(name);
     match ocf::agent(&resource.kind) {
         Some(agent) => ocf::reach(agent, &resource.properties) == Reach::Unknown,
+        None if external::program(&resource.kind).is_some() => true,
         None => resource.kind == GENERIC_SCRIPT && (given("script") || given("terminate-command")),
     }
 }
@@ -120,5 +122,12 @@ mod tests {
             why.ends_with("; what `share` changes besides processes only a stop undoes"),
             "{why}"
         );
+        // What an external type changes only its program knows.
+        let mut counter = resource("visits", &[]);
+        counter.kind = "ext:counter".to_owned();
+        group.resources.insert(counter.id.clone(), counter);
+        let (_, why) = super::level(&group);
+        let both = "; what `share`, `visits` change besides processes only a stop undoes";
+        assert!(why.ends_with(both), "{why}");
     }
 }

@@ -86,6 +86,9 @@ fn wrong_resources_are_refused_with_what_is_right() {
         ("ocf:heartbeat", &[], Code::NotFound, "there is no resource type `ocf:heartbeat`"),
         ("ocf:heartbeat:x", &[("not-one", "1")], Code::NotFound, "has no property `not-one`"),
         ("ocf:heartbeat:x", &[("check-level", "x")], Code::Invalid, "must be a whole number"),
+        ("ext:../x", &[], Code::NotFound, "there is no resource type `ext:../x`"),
+        ("ext:x", &[("a_b", "1")], Code::NotFound, "has no property `a_b`"),
+        ("ext:x", &[("check-timeout", "1")], Code::Invalid, "must be a time"),
         ("generic-script", &[], Code::Invalid, "neither property `script` nor `online-command`"),
         ("generic-script", &[("script", "x")], Code::Invalid, "it must be an absolute path"),
     ];

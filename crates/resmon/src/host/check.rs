@@ -75,10 +75,15 @@ fn spawn(spec: &CheckSpec<'_>) -> io::Result<(Child, PipeReader)> {
     if let Some(user) = &spec.user {
         command.uid(user.uid).gid(user.gid);
     }
-    let die_along = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
-    // SAFETY: between fork and exec it makes one system call and allocates nothing.
-    unsafe { command.pre_exec(die_along) };
+    die_along(&mut command);
     Ok((command.spawn()?, output))
+}
+
+/// Has the kernel kill the command when the thread that spawns it ends.
+pub(crate) fn die_along(command: &mut Command) {
+    let ask = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// How the wait for a check ended.

@@ -1,6 +1,7 @@
 //! The built-in resource types: one file each.
 
 mod dummy;
+mod external;
 mod generic_application;
 mod generic_script;
 mod ip_address;
@@ -39,6 +40,9 @@ pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>
         "ip-address" => Ok(Arc::new(ip_address::IpAddress::open(&properties, context)?)),
         agent if stead_model::ocf::agent(agent).is_some() => {
             Ok(Arc::new(ocf::Ocf::open(spec, &properties, context)?))
+        }
+        program if stead_model::external::program(program).is_some() => {
+            Ok(Arc::new(external::External::open(spec, &properties, context)?))
         }
         other => Err(Fault::Failed(format!("this node knows no resource type `{other}`"))),
     }

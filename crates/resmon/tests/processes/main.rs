@@ -10,6 +10,7 @@ mod addresses;
 mod agents;
 mod applications;
 mod disks;
+mod external;
 mod names;
 mod scripts;
 mod wire;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         Some("as-guard") => world::be_guard(&args[1..]),
         Some("as-init") => stead_guard::init::run(&args[1..]),
         Some("as-monitor") => stead_resmon::monitor::run(&args[1..]),
+        Some(stead_resmon::TYPE_HOST) => stead_resmon::type_host(&args[1..]),
+        Some("as-counter") => external::counter::main(),
         Some("as-body") => world::be_body(&args[1]),
         Some(_) | None => tell_stories(&args),
     }
@@ -35,7 +38,15 @@ fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
     let all: Vec<&Story> =
-        [applications::ALL, agents::ALL, scripts::ALL, addresses::ALL, disks::ALL, names::ALL]
+        [
+            applications::ALL,
+            agents::ALL,
+            scripts::ALL,
+            external::ALL,
+            addresses::ALL,
+            disks::ALL,
+            names::ALL,
+        ]
             .into_iter()
             .flatten()
             .collect();

@@ -1,0 +1,34 @@
+//! Resource types that are programs of others: `ext:NAME`, one type per program.
+//!
+//! What properties such a type has only its program knows, on the nodes where it is installed. The
+//! prefix keeps its name apart from the built-in types of this and of later versions.
+
+/// Name of the type in the table, which stands for all of them.
+pub const TABLE: &str = "ext:NAME";
+
+/// The name of the program that a type names, if it is an external one.
+#[must_use]
+pub fn program(kind: &str) -> Option<&str> {
+    kind.strip_prefix("ext:").filter(|name| is_name(name))
+}
+
+/// Whether a property of such a type, a control code, or the type itself may have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&name.len()) && !name.starts_with('-') && name.chars().all(fine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_path() {
+        assert_eq!(program("ext:tcp-counter2"), Some("tcp-counter2"));
+        let long = format!("ext:{}", "x".repeat(64));
+        for bad in ["counter", "ext:", "ext:../x", "ext:.x", "ext:a/b", "ext:-x", "ext:A", &long] {
+            assert_eq!(program(bad), None, "{bad}");
+        }
+    }
+}
