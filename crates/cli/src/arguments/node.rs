@@ -1,6 +1,14 @@
 //! `stead node …`, `stead quorum …` and `stead resource-type …`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use stead_model::probe::Probe;
+use stead_model::resource_type::{Form, parse_time_ms};
+use stead_resmon::kit;
+
+use super::Assignment;
 
 /// What can be done with nodes.
 #[derive(Debug, Subcommand)]
@@ -66,4 +74,25 @@ pub(crate) enum ResourceTypeCommand {
         #[arg(value_name = "TYPE")]
         name: String,
     },
+    /// Tests the program of an external type; exit code 1 if a check fails
+    Test {
+        /// The program
+        program: PathBuf,
+        /// A property of the resource that it shall be; what keeps data gets a place of its own
+        #[arg(long = "property", value_name = "KEY=VALUE")]
+        properties: Vec<Assignment>,
+        /// What works while the resource is online and not else, as in `tcp:8080`
+        #[arg(long, value_name = "PROBE", value_parser = probe)]
+        probe: Option<Probe>,
+        /// Makes only this check
+        #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(kit::names()))]
+        only: Option<String>,
+        /// How long a call may take
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_time_ms)]
+        limit: u64,
+    },
+}
+
+fn probe(text: &str) -> Result<Probe, String> {
+    Probe::parse(text).ok_or_else(|| format!("it must be {}", Form::Probe.words()))
 }

@@ -1,5 +1,7 @@
 //! `stead node …`, `stead quorum …` and `stead resource-type …`.
 
+use std::time::Duration;
+
 use super::Asked;
 use super::upkeep::pause;
 use super::write::{Write, carry_out, missing};
@@ -9,6 +11,7 @@ use crate::reach::find_node;
 use crate::render::{self, TypeEntry};
 use stead_model::request::Request;
 use stead_model::upkeep::Drain;
+use stead_resmon::kit::{self, Trials};
 
 pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let (name, absent) = match command {
@@ -62,11 +65,18 @@ pub(super) async fn resource_type(
     asked: &Asked,
     command: ResourceTypeCommand,
 ) -> Result<Exit, Failure> {
+    if let ResourceTypeCommand::Test { program, properties, probe, only, limit } = command {
+        let properties = properties.into_iter().map(|given| (given.key, given.value)).collect();
+        let call_limit = Duration::from_millis(limit);
+        let patience = Duration::from_secs(10);
+        return test(asked, Trials { program, properties, probe, only, call_limit, patience });
+    }
     let reached = asked.reach().await?;
     let types: Result<Vec<TypeEntry>, _> = reached.client.get("/v1/resource-types").await;
     let types = types.map_err(|error| Failure::of_client("list the resource types", error))?;
     match command {
         ResourceTypeCommand::List => asked.show(&types, |types| render::resource_types(types)),
+        ResourceTypeCommand::Test { .. } => {}
         ResourceTypeCommand::Show { name } => {
             let found = types.iter().find(|entry| entry.name == name);
             let doing = format!("show resource type `{name}`");
@@ -75,4 +85,17 @@ pub(super) async fn resource_type(
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Tests a program on this machine; no node is asked.
+fn test(asked: &Asked, mut trials: Trials) -> Result<Exit, Failure> {
+    let doing = format!("cannot test `{}`", trials.program.display());
+    let failed = |why: String| Failure::new(Exit::Refused, doing.clone()).because(why);
+    trials.program =
+        std::path::absolute(&trials.program).map_err(|error| failed(error.to_string()))?;
+    let report = kit::test(&trials).map_err(|why| {
+        failed(why).hint("`docs/reference/external-types.md` says what a program must do")
+    })?;
+    asked.show(&report, render::tested);
+    Ok(if report.passed() { Exit::Ok } else { Exit::Refused })
 }

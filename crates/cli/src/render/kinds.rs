@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use stead_model::resource_type::{BUILTIN, COMMON, GROUP, PROBE, Property};
 
+use stead_resmon::kit::{Check, Report, Verdict};
+
 use super::{Table, facts};
 
 /// A resource type as a node tells it: it may know more types than this program.
@@ -74,4 +76,38 @@ fn rows(table: &mut Table, properties: &[Property]) {
         let (form, default) = (property.form.words(), property.default.unwrap_or("-"));
         table.row(vec![property.name.into(), default.into(), form.into(), property.about.into()]);
     }
+}
+
+/// What a test of an external type came to.
+pub(crate) fn tested(report: &Report) -> String {
+    let mut text = facts(&[
+        ("type", format!("ext:{} {}", report.name, report.version)),
+        ("program", report.program.display().to_string()),
+    ]);
+    for (title, checks) in [("CHECK", &report.checks), ("CRITERION", &report.criteria)] {
+        if !checks.is_empty() {
+            text.push('\n');
+            text.push_str(&results(title, checks));
+        }
+    }
+    let bad = report.checks.iter().chain(&report.criteria);
+    let bad = bad.filter(|check| check.result == Verdict::Failed).count();
+    let verdict = match bad {
+        0 => "nothing failed".to_owned(),
+        count => format!("{count} failed"),
+    };
+    format!("{text}\n{verdict}\n")
+}
+
+fn results(title: &'static str, checks: &[Check]) -> String {
+    let mut table = Table::new(&[title, "RESULT", "DETAIL"]);
+    for check in checks {
+        let result = match check.result {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "FAILED",
+            Verdict::NotShown => "not shown",
+        };
+        table.row(vec![check.name.into(), result.into(), check.detail.clone()]);
+    }
+    table.text()
 }

@@ -18,7 +18,7 @@ pub(crate) use cluster::status;
 pub(crate) use explained::{explanation, timeouts};
 pub(crate) use foreseen::foreseen;
 pub(crate) use groups::{group, groups, resource, resources, wanted};
-pub(crate) use kinds::{TypeEntry, group_properties, resource_type, resource_types};
+pub(crate) use kinds::{TypeEntry, group_properties, resource_type, resource_types, tested};
 pub(crate) use labs::{demo, lab, labs};
 pub(crate) use nodes::{node, nodes, quorum};
 pub(crate) use records::{record_line, records};

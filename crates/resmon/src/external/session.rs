@@ -187,6 +187,11 @@ impl Session {
         }
     }
 
+    /// Says something that is no order.
+    pub(crate) fn babble(&self, bytes: &[u8]) -> Result<(), String> {
+        self.lock().write(bytes)
+    }
+
     /// Ends the conversation from here, for that reason.
     pub(crate) fn over(&self, why: String) -> End {
         let first = {
@@ -433,7 +438,7 @@ impl Lines {
 }
 
 /// A call as people know it.
-const fn name(ask: &Ask) -> &'static str {
+pub(crate) const fn name(ask: &Ask) -> &'static str {
     match ask {
         Ask::Describe { .. } => "describe",
         Ask::Open(_) => "open",

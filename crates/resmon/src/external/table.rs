@@ -185,9 +185,13 @@ mod tests {
             (fine["port"].as_str(), fine["file"].as_str(), fine.len()),
             ("80", "/srv/count", 2)
         );
+        let missing = settled(&[]).unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "property `port` is missing: type `ext:counter` requires it: where"
+        );
+        assert_eq!(missing.hint.unwrap(), "give `port=` followed by a whole number");
         let told = |given: &[(&str, &str)]| settled(given).unwrap_err().to_string();
-        let missing = told(&[]);
-        assert!(missing.contains("property `port` is missing") && missing.contains("`port=`"));
         assert!(
             told(&[("port", "x")]).contains("property `port` cannot be `x`: it must be a whole")
         );

@@ -15,11 +15,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use stead_model::ResourceId;
-use stead_model::probe::ProbePlan;
+use stead_model::probe::{Probe, ProbePlan};
 use stead_model::resource::Health;
 
 use crate::monitor::STACK_BYTES;
@@ -52,6 +52,28 @@ struct Link {
 enum Order {
     Watch { resource: ResourceId, token: u64, plan: ProbePlan },
     Forget(ResourceId),
+}
+
+/// Makes a probe once and waits for what it sees.
+///
+/// # Errors
+/// It does not work, or could not be made.
+pub(crate) fn once(what: &Probe, limit: Duration) -> Result<(), String> {
+    let seen = match Attempt::begin(what, Instant::now() + limit) {
+        Err(seen) => seen,
+        Ok(mut attempt) => loop {
+            if let Some(seen) = attempt.step(Instant::now()) {
+                break seen;
+            }
+            let mut wanted = [PollFd::from_borrowed_fd(attempt.socket(), attempt.awaits())];
+            // An interrupted wait only means to look earlier.
+            let _ = poll(&mut wanted, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
+        },
+    };
+    match seen {
+        Seen::Works => Ok(()),
+        Seen::Fails(why) | Seen::Hangs(why) | Seen::CannotTell(why) => Err(why),
+    }
 }
 
 impl Prober {

@@ -13,7 +13,7 @@ use crate::host::users;
 use crate::resource_type::{Context, Fault, Properties};
 
 /// Searched for programs without a slash, and given to programs that do not set another.
-pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What all programs of a resource have in common.
 #[derive(Debug)]

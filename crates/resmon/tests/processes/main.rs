@@ -9,6 +9,7 @@
 mod addresses;
 mod agents;
 mod applications;
+mod conformance;
 mod disks;
 mod external;
 mod names;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Some("as-init") => stead_guard::init::run(&args[1..]),
         Some("as-monitor") => stead_resmon::monitor::run(&args[1..]),
         Some(stead_resmon::TYPE_HOST) => stead_resmon::type_host(&args[1..]),
+        Some("as-kit") => conformance::be_kit(&args[1..]),
         Some("as-counter") => external::counter::main(),
         Some("as-body") => world::be_body(&args[1]),
         Some(_) | None => tell_stories(&args),
@@ -37,19 +39,19 @@ fn main() -> ExitCode {
 fn tell_stories(args: &[String]) -> ExitCode {
     let list = args.iter().any(|a| a == "--list");
     let wanted = args.iter().find(|a| !a.starts_with('-'));
-    let all: Vec<&Story> =
-        [
-            applications::ALL,
-            agents::ALL,
-            scripts::ALL,
-            external::ALL,
-            addresses::ALL,
-            disks::ALL,
-            names::ALL,
-        ]
-            .into_iter()
-            .flatten()
-            .collect();
+    let all: Vec<&Story> = [
+        applications::ALL,
+        agents::ALL,
+        scripts::ALL,
+        external::ALL,
+        conformance::ALL,
+        addresses::ALL,
+        disks::ALL,
+        names::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let mut failed = 0;
     for (name, story) in all.into_iter().filter(|(name, _)| wanted.is_none_or(|w| name.contains(w)))
     {
