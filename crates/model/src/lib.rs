@@ -1,9 +1,9 @@
 //! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
-//! `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`, `server`, `change`, `order`, `note`,
-//! `declaration`, `request`, `reservation`, `upkeep`, `view`, `record`, `reason`, and `wire`
-//! for what crosses a socket.
+//! `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`, `server`, `change`, `order`,
+//! `note`, `declaration`, `request`, `reservation`, `upkeep`, `view`, `record`, `reason`, and
+//! `wire` for what crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 

@@ -1,8 +1,8 @@
 //! A conversation with the program of an external type.
 //!
 //! One thread reads what the program says, for as long as the conversation lasts; whoever calls
-//! waits at the bell. A program that breaks the rules ends its conversation for good: [`End::Broken`]
-//! and [`Heard::Broken`] name how. Rules: messages are lines of JSON of at most
+//! waits at the bell. A program that breaks the rules ends its conversation for good:
+//! [`End::Broken`] and [`Heard::Broken`] name how. Rules: messages are lines of JSON of at most
 //! [`FRAME_BYTES_MAX`], not more than [`MESSAGES_MAX`] a second, each answer belongs to a call that
 //! was made, orders are read, and the output stays open.
 //!

@@ -6,7 +6,7 @@
 //! | offline | `offline`, `close`; then whatever is left in the place is killed |
 //! | looks-alive, is-alive | the same |
 //! | adopt | goes on talking with the one that runs; `is-alive` |
-//! | terminate | the guard kills all of it; a type that acts beyond processes is started anew for `terminate` |
+//! | terminate | the guard kills all; `terminate` in a new place, if it acts beyond processes |
 //!
 //! The program and all it starts live in one place under the guard ([`super::place`]) and end with
 //! the lease. A program that ends by itself, breaks the rules of the protocol or says `broke` has
@@ -24,7 +24,7 @@ use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
 use stead_resource_sdk::protocol::{self, Ask, Checked as Found, Description, Opening};
 
 use super::place::{Place, Ran, last_line};
-use super::program::{PATH, told};
+use super::program::{PATH, Told};
 use crate::external::session::{End, Heard, Past, Session, Tell};
 use crate::external::stage::Pipes;
 use crate::external::{SHORT_LIMIT, catalogue, described, sentence, table, why};
@@ -46,6 +46,7 @@ pub(super) struct External {
     spec: OnlineSpec,
     check_limit: Duration,
     context: Context,
+    told: Told,
     place: Place,
     session: Mutex<Option<Arc<Session>>>,
     /// One of the constants below.
@@ -71,6 +72,7 @@ impl External {
             name: name.to_owned(),
             spec: spec.clone(),
             check_limit: properties.time("check-timeout")?,
+            told: Told::of(&context),
             place: Place::new(context.clone()),
             context,
             session: Mutex::default(),
@@ -102,7 +104,7 @@ impl External {
         pipes.make().map_err(no_pipes)?;
         let act = ProgramSpec {
             argv: pipes.command(&program).map_err(no_pipes)?,
-            env: std::iter::once(PATH.to_owned()).chain(told(&call.claim)).collect(),
+            env: [vec![PATH.to_owned()], self.told.variables(&call.claim)].concat(),
             cwd: "/".into(),
             user: None,
             name: call.claim.resource.as_str().to_owned(),

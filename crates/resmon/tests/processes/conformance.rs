@@ -132,7 +132,8 @@ for line in sys.stdin:
     if call == "control":
         say(say="failed", id=o["id"], text="no code"); continue
     if call == "online" and not alive():
-        child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        null = subprocess.DEVNULL
+        child = subprocess.Popen(["sleep", "600"], stdin=null, stdout=null)
     if call in ("offline", "terminate"): end()
     if "alive" in call: r = {"health": "good" if alive() else "bad"}
     #CALL
@@ -160,7 +161,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     (
         "#CALL",
         "if call == 'online':\n        if os.path.exists(LOCK): sys.exit(9)\n        \
-         open(LOCK, 'w').close()\n    if call == 'offline' and os.path.exists(LOCK): os.remove(LOCK)",
+         open(LOCK, 'w').close()\n    \
+         if call == 'offline' and os.path.exists(LOCK): os.remove(LOCK)",
         "killed",
         "after it was killed while GoingOnline",
     ),

@@ -170,7 +170,8 @@ fn a_program_that_fails_by_itself_is_told_at_once() {
         def breaks():\n    while not __import__('os').path.exists('BREAK'): time.sleep(0.01)\n    \
         say(say='broke', text='the listener died')\n\
         for line in sys.stdin:\n    o = json.loads(line)\n    r = None\n    \
-        if o['call'] == 'describe': r = {'protocol': 1, 'name': 'frail', 'version': '1', 'about': 'x'}\n    \
+        if o['call'] == 'describe': r = \
+        {'protocol': 1, 'name': 'frail', 'version': '1', 'about': 'x'}\n    \
         if o['call'] == 'online': threading.Thread(target=breaks, daemon=True).start()\n    \
         say(say='done', id=o['id'], result=r)\n";
     let mark = world.path("break");
@@ -292,7 +293,8 @@ fn rude(deed: &str) -> String {
         "#!/usr/bin/python3\nimport json, os, sys, time\n\
         def say(**m): print(json.dumps(m), flush=True)\n\
         for line in sys.stdin:\n    o = json.loads(line)\n    r = None\n    \
-        if o['call'] == 'describe': r = {{'protocol': 1, 'name': 'rude', 'version': '1', 'about': 'x'}}\n    \
+        if o['call'] == 'describe': r = \
+        {{'protocol': 1, 'name': 'rude', 'version': '1', 'about': 'x'}}\n    \
         if o['call'] == 'online':\n        {deed}\n    \
         say(say='done', id=o['id'], result=r)\n"
     )
@@ -364,9 +366,11 @@ fn what_acts_beyond_processes_is_terminated_by_its_program() {
     let mark = world.path("mark");
     let program = "#!/usr/bin/python3\nimport json, os, sys\n\
         for line in sys.stdin:\n    o = json.loads(line)\n    r = None\n    \
-        if o['call'] == 'describe': r = {'protocol': 1, 'name': 'marker', 'version': '1', 'about': 'x', 'beyond': True}\n    \
+        if o['call'] == 'describe': r = \
+        {'protocol': 1, 'name': 'marker', 'version': '1', 'about': 'x', 'beyond': True}\n    \
         if o['call'] == 'online': open('MARK', 'w').close()\n    \
-        if o['call'] in ('offline', 'terminate') and os.path.exists('MARK'): os.remove('MARK')\n    \
+        if o['call'] in ('offline', 'terminate') and os.path.exists('MARK'): \
+        os.remove('MARK')\n    \
         if 'alive' in o['call']: r = {'health': 'good'}\n    \
         print(json.dumps({'say': 'done', 'id': o['id'], 'result': r}), flush=True)\n";
     install(&world, "marker", &program.replace("MARK", mark.to_str().unwrap()));
