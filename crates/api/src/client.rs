@@ -142,13 +142,15 @@ impl Client {
         self.answer(asked.body(Full::new(body))).await
     }
 
-    /// What it would change and cause if groups were made as they are declared.
+    /// What it would change and cause if groups were made as they are declared: the answer to a
+    /// [`Request::Foresee`], forced or not.
     ///
     /// # Errors
     /// There is no answer, or the declaration would be refused.
-    pub async fn foresee(&self, wanted: &Declaration) -> Result<Foreseen, ClientError> {
-        let asked = self.builder(Method::POST, "/v1/plan");
-        self.answer(asked.body(Full::new(body(wanted).to_string().into()))).await
+    pub async fn foresee(&self, request: &Request) -> Result<Foreseen, ClientError> {
+        let (method, path, body) = spelled(request);
+        let asked = self.builder(method, &path);
+        self.answer(asked.body(Full::new(body.to_string().into()))).await
     }
 
     /// Groups as they are, or those named, as what can be applied again.
@@ -360,6 +362,10 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::Apply { wanted } => (Method::POST, "/v1/apply".into(), body(wanted)),
         Request::Upkeep { upkeep } => (Method::POST, "/v1/upkeep".into(), body(upkeep)),
         Request::Foresee { wanted } => (Method::POST, "/v1/plan".into(), body(wanted)),
+        Request::Force { request } => {
+            let (method, path, body) = spelled(request);
+            (method, format!("{path}?force=true"), body)
+        }
     }
 }
 

@@ -123,10 +123,13 @@ pub enum NodeChange {
 }
 
 /// A change was committed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Done {
     /// Index of the entry: a node whose `applied` is at least this has the change.
     pub index: LogIndex,
+    /// What else whoever asked should know, such as possible owners that could not be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// A request was refused or failed.

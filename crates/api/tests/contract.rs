@@ -200,7 +200,7 @@ fn a_plan_is_a_question_and_an_export_can_be_applied() {
     let node = Node::new();
     served(&node, async |path| {
         let client = Client::new(&path);
-        let told = client.foresee(&declaration()).await.unwrap();
+        let told = client.foresee(&Request::Foresee { wanted: declaration() }).await.unwrap();
         assert_eq!(told, Foreseen::default());
         let asked = node.asked.lock().unwrap().pop().unwrap();
         assert_eq!(asked.request, Request::Foresee { wanted: declaration() });

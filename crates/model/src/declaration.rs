@@ -71,6 +71,8 @@ pub struct Foreseen {
     pub differences: Vec<Difference>,
     /// What would be started, stopped and moved then, if nothing else happens.
     pub consequences: Vec<Consequence>,
+    /// What else whoever asks should know, such as possible owners that could not be asked.
+    pub notices: Vec<String>,
 }
 
 /// One thing that would differ.

@@ -3,7 +3,7 @@
 //! These types cross the seam (effects and events of the core) and the process boundary (wire
 //! frames of monitor and guard) unchanged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,40 @@ pub enum Action {
     /// Look whether a stranger has what the resource would need here. It starts nothing, and the
     /// resource may run elsewhere; answered by [`Outcome::Free`] or [`Outcome::Taken`].
     Probe(OnlineSpec),
+    /// Look whether the resource could run here, before it is made so. It starts nothing and
+    /// touches no resource of that name; answered by [`Outcome::Fitness`].
+    Fit(Box<Wanted>),
+}
+
+/// A resource as somebody wants it, to be judged by a possible owner.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Wanted {
+    /// What it would be.
+    pub spec: OnlineSpec,
+    /// Where disks of the cluster are mounted, some by now and some later: what lies below is no
+    /// matter of this node.
+    pub mounts: BTreeSet<String>,
+}
+
+/// Whether a resource could run on a node, as far as that node can tell.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fitness {
+    /// Nothing speaks against it.
+    Fit,
+    /// It could not: a sentence for each thing that is missing, with the property that names it.
+    Unfit(Vec<String>),
+    /// That could not be found out: one sentence why.
+    Unsure(String),
+    /// It could, and somebody should know something: sentences.
+    Noted(Vec<String>),
+}
+
+impl Fitness {
+    /// Unfit if something is missing.
+    #[must_use]
+    pub fn lacking(missing: Vec<String>) -> Self {
+        if missing.is_empty() { Self::Fit } else { Self::Unfit(missing) }
+    }
 }
 
 /// All the monitor needs to run a resource.
@@ -103,6 +137,8 @@ pub enum Outcome {
     Free,
     /// A probe: a stranger has it; one sentence that names it.
     Taken(String),
+    /// Whether it could run here.
+    Fitness(Fitness),
 }
 
 /// An order to the guard.
@@ -190,6 +226,7 @@ impl fmt::Display for ResourceOrder {
             Action::Terminate => "terminate",
             Action::Adopt(_) => "adopt",
             Action::Probe(_) => "probe",
+            Action::Fit(_) => "fit",
         };
         let Self { order, group, resource, epoch, lease, .. } = self;
         write!(f, "{order} {verb} {group}/{resource} {epoch} {lease}")

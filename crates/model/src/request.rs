@@ -150,6 +150,12 @@ pub enum Request {
         /// What.
         upkeep: Upkeep,
     },
+    /// Do it although a possible owner lacks something that a resource needs there: no
+    /// owner is asked.
+    Force {
+        /// What.
+        request: Box<Self>,
+    },
 }
 
 /// The answer to a request.
@@ -164,4 +170,11 @@ pub enum Answer {
     Refused(Reason),
     /// What would be changed and caused; nothing changed.
     Foreseen(Foreseen),
+    /// As [`Answer::Done`], and whoever asked should know something.
+    Noted {
+        /// The index.
+        index: LogIndex,
+        /// Sentences.
+        notices: Vec<String>,
+    },
 }

@@ -338,7 +338,8 @@ const fn is_last(outcome: &Outcome) -> bool {
         | Outcome::StopFailed(_)
         | Outcome::Refused(_)
         | Outcome::Free
-        | Outcome::Taken(_) => true,
+        | Outcome::Taken(_)
+        | Outcome::Fitness(_) => true,
         Outcome::Health(..) | Outcome::Notice(_) => false,
     }
 }

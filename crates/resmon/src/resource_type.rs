@@ -10,14 +10,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use stead_model::ResourceId;
 use stead_model::note::Note;
-use stead_model::order::OnlineSpec;
+use stead_model::order::{Fitness, OnlineSpec};
 use stead_model::resource::Health;
 use stead_model::resource_type::{builtin, parse_time_ms};
 use stead_model::server::VirtualServer;
@@ -84,9 +84,29 @@ pub trait ResourceType: Send + Sync {
         None
     }
 
+    /// Looks whether it could run here, before it is made so: what is missing is a sentence each,
+    /// with the property that names it. Nothing is started and nothing is changed, and what lies
+    /// below `apart` is not looked at. By default nothing is needed.
+    fn fitness(&self, apart: &Apart) -> Fitness {
+        let _ = apart;
+        Fitness::Fit
+    }
+
     /// From now on it begins nothing any more; ends its own threads. After this returned, what
     /// the guard runs for it is ended.
     fn close(&self);
+}
+
+/// Where disks of the cluster are mounted on their owners: whatever is there comes with them.
+#[derive(Clone, Default, Debug)]
+pub struct Apart(pub BTreeSet<PathBuf>);
+
+impl Apart {
+    /// Whether a path is on such a disk.
+    #[must_use]
+    pub fn holds(&self, path: &Path) -> bool {
+        self.0.iter().any(|mount| path.starts_with(mount))
+    }
 }
 
 /// What a check found, with a detail for people.

@@ -72,6 +72,14 @@ fn set_up(plan: &Plan, rng: &mut Rng) -> VecDeque<Request> {
     script
 }
 
+/// The request without a question to the possible owners of a resource.
+pub(crate) fn forced(request: Request) -> Request {
+    match matches!(request, Request::CreateResource { .. }) {
+        true => Request::Force { request: Box::new(request) },
+        false => request,
+    }
+}
+
 /// Name of resource `at` of group `index`.
 fn resource_name(index: usize, at: usize) -> ResourceId {
     ResourceId::from(format!("g{}r{}", index + 1, at + 1).as_str())
@@ -112,6 +120,7 @@ impl Clients {
     /// The administrators of a plan: the first sets everything up.
     #[must_use]
     pub fn new(plan: &Plan, rng: &Rng) -> Self {
+        let asks = rng.fork(9).below(16) == 0;
         let mut rng = rng.fork(4);
         let names: Vec<(usize, usize)> = (plan.clients.groups.iter().enumerate())
             .flat_map(|(g, shape)| (0..shape.len()).map(move |r| (g, r)))
@@ -126,7 +135,10 @@ impl Clients {
                 turn: 0,
             })
             .collect();
-        clients[0].script = set_up(plan, &mut rng);
+        let script = set_up(plan, &mut rng);
+        // In some worlds the possible owners are asked whether it fits, in the midst of all else.
+        let all = script.into_iter().map(|request| if asks { request } else { forced(request) });
+        clients[0].script = all.collect();
         let groups = 1..=plan.clients.groups.len();
         Self {
             clients,
@@ -304,8 +316,13 @@ impl World {
             return;
         }
         let (request, set_up) = (open.envelope.request.clone(), open.set_up);
+        if let Answer::Noted { notices, .. } = &answer
+            && self.script.is_some()
+        {
+            self.trace.milestone(self.now, || format!("noted: {}", notices.join("; ")));
+        }
         match answer {
-            Answer::Done { index } => {
+            Answer::Done { index } | Answer::Noted { index, .. } => {
                 self.tally.acknowledged += 1;
                 self.trace.mix(index.0);
                 self.trace.line(self.now, || format!("client told {id} is done at {index}"));

@@ -7,7 +7,7 @@
 //! ```
 
 use stead_core::Event;
-use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
+use stead_model::order::{Action, Fitness, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
 use stead_model::resource_type::{NETWORK_NAME, PHYSICAL_DISK};
 use stead_model::wire::guard::{Claim, InstanceId, MonitorId, Refusal, ThingKind};
 use stead_model::{NodeId, ResourceId};
@@ -60,8 +60,8 @@ impl World {
             return;
         }
         self.trace.line(self.now, || format!("{} monitor <- {order}", address.0));
-        if matches!(order.action, Action::Probe(_)) {
-            self.report(address.0, service, &order, Outcome::Free);
+        if let Some(outcome) = self.looked(address.0, &order) {
+            self.report(address.0, service, &order, outcome);
             return;
         }
         let resource = order.resource.clone();
@@ -75,6 +75,20 @@ impl World {
         }
         runner.queue.push_back((service, order));
         self.begin_next(address, &resource);
+    }
+
+    /// What a look finds, which touches no resource and is answered at once.
+    fn looked(&self, node: NodeId, order: &ResourceOrder) -> Option<Outcome> {
+        match &order.action {
+            Action::Probe(_) => Some(Outcome::Free),
+            Action::Fit(_) => {
+                Some(Outcome::Fitness(match self.unfit.contains(&(node, order.resource.clone())) {
+                    true => Fitness::Unfit(vec!["it lacks what it needs".into()]),
+                    false => Fitness::Fit,
+                }))
+            }
+            Action::Online(_) | Action::Offline | Action::Terminate | Action::Adopt(_) => None,
+        }
     }
 
     fn begin_next(&mut self, address: Address, resource: &ResourceId) {
@@ -102,7 +116,7 @@ impl World {
             (Action::Offline, Some(_)) => (Phase::Stopping, habits.stop_max_ns),
             (Action::Terminate, _) | (Action::Offline, None) => (Phase::Stopping, little),
             // Answered when it was read.
-            (Action::Probe(_), _) => (Phase::Idle, 0),
+            (Action::Probe(_) | Action::Fit(_), _) => (Phase::Idle, 0),
         };
         self.go_on(address, (phase, done), most);
         if let Some(runner) = self.runner(address, resource) {
@@ -215,7 +229,8 @@ impl World {
                 Outcome::Offline
             }
             (Action::Offline | Action::Terminate, None) => Outcome::Offline,
-            (Action::Probe(_), _) => Outcome::Free,
+            // Answered when it was read.
+            (Action::Probe(_) | Action::Fit(_), _) => Outcome::Free,
         };
         if let Some(runner) = self.runner(address, resource) {
             runner.instance = if outcome == Outcome::Online { running } else { None };

@@ -92,6 +92,8 @@ pub struct World {
     pub recoveries: Vec<Recovery>,
     /// Resources whose next start hangs, by a script.
     pub hangs_next: BTreeSet<ResourceId>,
+    /// Nodes that lack what a resource needs, as their monitors say when they are asked.
+    pub unfit: BTreeSet<(NodeId, ResourceId)>,
     /// Where and when a guard last killed something of a resource.
     pub killed_last: BTreeMap<ResourceId, (NodeId, Instant)>,
     /// Whether the quorum disk lost something for good.
@@ -153,6 +155,7 @@ impl World {
             leaving: BTreeSet::new(),
             disk_damaged: false,
             hangs_next: BTreeSet::new(),
+            unfit: BTreeSet::new(),
             killed_last: BTreeMap::new(),
             phase: Phase::Faults,
             planted,

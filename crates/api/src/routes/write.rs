@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use serde::Deserialize;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
@@ -10,7 +11,7 @@ use stead_model::upkeep::Upkeep;
 use utoipa::OpenApi;
 
 use super::Shared;
-use super::asked::{Asker, Body, group_id, node_id, resource_id};
+use super::asked::{Asker, Body, Options, group_id, node_id, resource_id};
 use crate::contract::{
     Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, NodeChange, Problem,
     PropertyChanges,
@@ -51,9 +52,27 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
 async fn ask(backend: &Shared, asker: Asker, request: Request) -> Written {
     let envelope = Envelope { id: asker.id, who: asker.who, request };
     match backend.request(envelope).await {
-        Answer::Done { index } => Ok(Json(Done { index })),
+        Answer::Done { index } => Ok(Json(Done { index, notices: Vec::new() })),
+        Answer::Noted { index, notices } => Ok(Json(Done { index, notices })),
         Answer::Refused(reason) => Err(Refusal(reason)),
         Answer::Foreseen(_) => Err(misfit()),
+    }
+}
+
+/// How a change of resources is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Insisted {
+    /// Do it although a possible owner lacks something that a resource needs: nobody is asked.
+    force: bool,
+}
+
+impl Insisted {
+    fn on(&self, request: Request) -> Request {
+        match self.force {
+            true => Request::Force { request: Box::new(request) },
+            false => request,
+        }
     }
 }
 
@@ -64,13 +83,15 @@ fn misfit() -> Refusal {
 /// Makes groups as they are declared, all of them or nothing. A resource of such a group that is
 /// not declared is deleted.
 #[utoipa::path(post, path = "/v1/apply", request_body = Declaration,
+    params(("force" = Option<bool>, Query, description = "ask no possible owner")),
     responses((status = 200, body = Done), (status = "default", body = Problem)))]
 pub(super) async fn apply(
     State(backend): State<Shared>,
     asker: Asker,
+    Options(insisted): Options<Insisted>,
     Body(wanted): Body<Declaration>,
 ) -> Written {
-    ask(&backend, asker, Request::Apply { wanted }).await
+    ask(&backend, asker, insisted.on(Request::Apply { wanted })).await
 }
 
 /// Pauses, drains or resumes a node, pins a group, puts a group or resource in maintenance, or
@@ -87,18 +108,20 @@ pub(super) async fn upkeep(
 
 /// What `apply` would change, and which starts, stops and moves it would cause; nothing changes.
 #[utoipa::path(post, path = "/v1/plan", request_body = Declaration,
+    params(("force" = Option<bool>, Query, description = "ask no possible owner")),
     responses((status = 200, body = Foreseen), (status = "default", body = Problem)))]
 pub(super) async fn plan(
     State(backend): State<Shared>,
     asker: Asker,
+    Options(insisted): Options<Insisted>,
     Body(wanted): Body<Declaration>,
 ) -> Result<Json<Foreseen>, Refusal> {
-    let request = Request::Foresee { wanted };
+    let request = insisted.on(Request::Foresee { wanted });
     let envelope = Envelope { id: asker.id, who: asker.who, request };
     match backend.request(envelope).await {
         Answer::Foreseen(foreseen) => Ok(Json(foreseen)),
         Answer::Refused(reason) => Err(Refusal(reason)),
-        Answer::Done { .. } => Err(misfit()),
+        Answer::Done { .. } | Answer::Noted { .. } => Err(misfit()),
     }
 }
 
@@ -190,10 +213,12 @@ pub(super) async fn move_group(
 
 /// Creates a resource in a group.
 #[utoipa::path(post, path = "/v1/resources", request_body = NewResource,
+    params(("force" = Option<bool>, Query, description = "ask no possible owner")),
     responses((status = 200, body = Done), (status = "default", body = Problem)))]
 pub(super) async fn create_resource(
     State(backend): State<Shared>,
     asker: Asker,
+    Options(insisted): Options<Insisted>,
     Body(new): Body<NewResource>,
 ) -> Written {
     let request = Request::CreateResource {
@@ -202,21 +227,24 @@ pub(super) async fn create_resource(
         kind: new.kind,
         properties: new.properties,
     };
-    ask(&backend, asker, request).await
+    ask(&backend, asker, insisted.on(request)).await
 }
 
 /// Changes properties of a resource.
-#[utoipa::path(patch, path = "/v1/resources/{resource}", params(("resource" = String, Path)),
+#[utoipa::path(patch, path = "/v1/resources/{resource}",
+    params(("resource" = String, Path),
+        ("force" = Option<bool>, Query, description = "ask no possible owner")),
     request_body = PropertyChanges,
     responses((status = 200, body = Done), (status = "default", body = Problem)))]
 pub(super) async fn set_resource(
     State(backend): State<Shared>,
     Path(resource): Path<String>,
     asker: Asker,
+    Options(insisted): Options<Insisted>,
     Body(PropertyChanges { properties }): Body<PropertyChanges>,
 ) -> Written {
     let resource = resource_id(&resource)?;
-    ask(&backend, asker, Request::SetResource { resource, properties }).await
+    ask(&backend, asker, insisted.on(Request::SetResource { resource, properties })).await
 }
 
 /// Deletes a resource on which no other depends.

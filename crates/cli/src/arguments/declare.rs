@@ -15,6 +15,9 @@ pub(crate) struct ApplyArguments {
     /// Waits until its groups are as declared, showing the steps
     #[arg(long, conflicts_with = "plan")]
     pub(crate) wait: bool,
+    /// Also if a possible owner lacks something that a resource needs there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Arguments of `export`.

@@ -20,6 +20,9 @@ pub(crate) enum ResourceCommand {
         /// Properties; `stead resource-type show TYPE` explains them
         #[arg(value_name = "KEY=VALUE")]
         properties: Vec<Assignment>,
+        /// Also if a possible owner lacks something that it needs there
+        #[arg(long)]
+        force: bool,
     },
     /// Deletes a resource
     Delete {
@@ -68,6 +71,9 @@ pub(crate) enum ResourceCommand {
         /// Properties of its type and common ones
         #[arg(value_name = "KEY=VALUE", required = true)]
         properties: Vec<Assignment>,
+        /// Also if a possible owner lacks something that it needs there
+        #[arg(long)]
+        force: bool,
     },
     /// Resets properties of a resource to their defaults
     Unset {

@@ -13,7 +13,7 @@ use stead_model::request::Request;
 use stead_model::view::View;
 
 use super::Asked;
-use super::write::{NODE_LISTS, numbered};
+use super::write::{NODE_LISTS, insisted, noted, numbered};
 use crate::arguments::{ApplyArguments, ExportArguments};
 use crate::failure::{Exit, Failure};
 use crate::reach::Reached;
@@ -30,7 +30,7 @@ struct Applied<'a> {
 }
 
 pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Exit, Failure> {
-    let ApplyArguments { file: path, plan, wait } = arguments;
+    let ApplyArguments { file: path, plan, wait, force } = arguments;
     let doing = match plan {
         true => format!("plan `{}`", path.display()),
         false => format!("apply `{}`", path.display()),
@@ -39,17 +39,24 @@ pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Ex
     let wanted = read.map_err(|reason| Failure::refused(&doing, reason))?;
     let reached = asked.reach().await?;
     let wanted = with_numbers(&reached.view, wanted);
-    let foreseen = reached.client.foresee(&wanted).await;
+    let insist = |request| insisted(force, request);
+    let foresee = insist(Request::Foresee { wanted: wanted.clone() });
+    let foreseen = reached.client.foresee(&foresee).await;
     let foreseen = foreseen.map_err(|error| Failure::of_client(&doing, error))?;
     if plan {
         asked.show(&foreseen, render::foreseen);
+        if !asked.json {
+            noted(&foreseen.notices);
+        }
         return Ok(Exit::Ok);
     }
     if !asked.json {
         screen::data(&render::foreseen(&foreseen));
+        noted(&foreseen.notices);
     }
     let nothing = foreseen.differences.is_empty();
-    let index = if nothing { None } else { Some(commit(&doing, &reached, &wanted).await?) };
+    let apply = insist(Request::Apply { wanted: wanted.clone() });
+    let index = if nothing { None } else { Some(commit(&doing, &reached, &apply).await?) };
     if asked.json {
         screen::json(&Applied { index, foreseen: &foreseen });
     } else if let Some(index) = index {
@@ -61,9 +68,8 @@ pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Ex
     Ok(Exit::Ok)
 }
 
-async fn commit(doing: &str, reached: &Reached, wanted: &Declaration) -> Result<LogIndex, Failure> {
-    let request = Request::Apply { wanted: wanted.clone() };
-    let answer = reached.client.request(&request).await;
+async fn commit(doing: &str, reached: &Reached, request: &Request) -> Result<LogIndex, Failure> {
+    let answer = reached.client.request(request).await;
     Ok(answer.map_err(|error| Failure::of_client(doing, error))?.index)
 }
 

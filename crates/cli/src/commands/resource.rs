@@ -17,8 +17,8 @@ use crate::{render, screen};
 
 pub(super) async fn run(asked: &Asked, command: ResourceCommand) -> Result<Exit, Failure> {
     match command {
-        ResourceCommand::Create { name, kind, group, properties } => {
-            create(asked, New { name, kind, group, properties }).await
+        ResourceCommand::Create { name, kind, group, properties, force } => {
+            create(asked, New { name, kind, group, properties, force }).await
         }
         ResourceCommand::Delete { name } => {
             let doing = format!("delete resource `{name}`");
@@ -49,7 +49,9 @@ pub(super) async fn run(asked: &Asked, command: ResourceCommand) -> Result<Exit,
         ResourceCommand::Maintain { name, term } => {
             upkeep::maintain(asked, What::Resource(&name), &term).await
         }
-        ResourceCommand::Set { name, properties } => set(asked, &name, properties).await,
+        ResourceCommand::Set { name, properties, force } => {
+            set(asked, &name, (properties, force)).await
+        }
         ResourceCommand::Unset { name, keys } => {
             let doing = format!("change resource `{name}`");
             let resource = write::resource_id(&doing, &name)?;
@@ -68,6 +70,7 @@ struct New {
     kind: String,
     group: String,
     properties: Vec<Assignment>,
+    force: bool,
 }
 
 async fn create(asked: &Asked, new: New) -> Result<Exit, Failure> {
@@ -77,6 +80,7 @@ async fn create(asked: &Asked, new: New) -> Result<Exit, Failure> {
     let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
     let properties = write::properties(&reached.view, &doing, new.properties)?;
     let request = Request::CreateResource { group, resource, kind: new.kind, properties };
+    let request = write::insisted(new.force, request);
     write::carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 
@@ -100,12 +104,17 @@ async fn bring(asked: &Asked, name: &str, desired: Desired, wait: bool) -> Resul
     write::carry_out(asked, reached, Write { doing, request, goal }).await
 }
 
-async fn set(asked: &Asked, name: &str, typed: Vec<Assignment>) -> Result<Exit, Failure> {
+async fn set(
+    asked: &Asked,
+    name: &str,
+    (typed, force): (Vec<Assignment>, bool),
+) -> Result<Exit, Failure> {
     let doing = format!("change resource `{name}`");
     let resource = write::resource_id(&doing, name)?;
     let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
     let set = write::properties(&reached.view, &doing, typed)?;
     let request = Request::SetResource { resource, properties: write::changes(set) };
+    let request = write::insisted(force, request);
     write::carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 

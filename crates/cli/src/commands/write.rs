@@ -42,11 +42,27 @@ pub(super) async fn carry_out(
         screen::json(&done);
     } else {
         screen::talk(&format!("committed as entry {}", done.index));
+        noted(&done.notices);
     }
     if let Some(goal) = goal {
         waiting::wait(&asked.place()?, reached, &goal, done.index).await?;
     }
     Ok(Exit::Ok)
+}
+
+/// What else whoever asked should know.
+pub(super) fn noted(notices: &[String]) {
+    for notice in notices {
+        screen::talk(&format!("note: {notice}"));
+    }
+}
+
+/// The request, with what a person insisted on.
+pub(super) fn insisted(force: bool, request: Request) -> Request {
+    match force {
+        true => Request::Force { request: Box::new(request) },
+        false => request,
+    }
 }
 
 /// The group of that name, as the asked node knows it.

@@ -120,7 +120,7 @@ fn foreseen(request: &Request) -> Foreseen {
         from: None,
         why: "their properties change, or those of what they stand on".into(),
     }];
-    Foreseen { differences, consequences }
+    Foreseen { differences, consequences, notices: Vec::new() }
 }
 
 /// What a leader says of group `web` with its second node down.

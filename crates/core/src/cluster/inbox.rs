@@ -169,6 +169,15 @@ impl Cluster {
                     self.wanted.extend(own.holdings.probe(asked, group));
                 }
             }
+            PeerMessage::FitQuestion { id, wanted, mounts } => {
+                let asked = crate::resources::Asked { by: from, request: id };
+                self.with_holdings(|h| h.fit(asked, wanted, &mounts));
+            }
+            PeerMessage::FitAnswer { id, answer } => {
+                self.with_leader(now, |leading, _, around| {
+                    leading.fitted(from, (id, answer), around);
+                });
+            }
             // Executors hand them from monitor to monitor.
             PeerMessage::Note(_) => {}
             PeerMessage::ProbeAnswer { id, taken } => {

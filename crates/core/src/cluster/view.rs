@@ -16,7 +16,7 @@ use crate::effect::Channel;
 use crate::groups::{self, Answering, NodeLive, PlanInput};
 use crate::leading::Mail;
 use crate::quorum::Seat;
-use crate::resources::{Found, Note, Output};
+use crate::resources::{Found, Judged, Note, Output};
 
 impl Cluster {
     /// What this node knows of the cluster, for API and command line.
@@ -186,6 +186,10 @@ impl Cluster {
             }
             Output::Probed(Found { asked, taken }) => {
                 let message = PeerMessage::ProbeAnswer { id: asked.request, taken };
+                self.mail(Mail { to: asked.by, channel: Channel::Stream, message });
+            }
+            Output::Judged(Judged { asked, answer }) => {
+                let message = PeerMessage::FitAnswer { id: asked.request, answer };
                 self.mail(Mail { to: asked.by, channel: Channel::Stream, message });
             }
             Output::SelfFence(why) => {

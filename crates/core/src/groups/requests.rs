@@ -22,7 +22,12 @@ pub enum Decision {
     /// Propose these changes as one entry, all or nothing.
     ProposeAll(Vec<Change>),
     /// Nothing is to be changed; what would be.
-    Tell(Foreseen),
+    Tell {
+        /// In words for people.
+        foreseen: Foreseen,
+        /// The changes that [`Decision::ProposeAll`] would make.
+        changes: Vec<Change>,
+    },
     /// Ask the owner to rehearse a failure; the database does not change.
     Rehearse {
         /// The owner.
@@ -41,6 +46,18 @@ pub enum Decision {
         /// Whether it votes.
         votes: bool,
     },
+}
+
+impl Decision {
+    /// The changes of the database that it makes, or tells of.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::Propose(change) => std::slice::from_ref(change),
+            Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
+            Self::Rehearse { .. } | Self::Vote { .. } => &[],
+        }
+    }
 }
 
 /// Decides about a request. `limit_bytes` is the largest database allowed.
@@ -88,9 +105,11 @@ pub fn decide(
         Request::Apply { wanted } => {
             return draft(wanted, input, limit_bytes).map(|d| Decision::ProposeAll(d.changes));
         }
+        Request::Force { request } => return decide(request, input, limit_bytes),
         Request::Foresee { wanted } => {
             let draft = draft(wanted, input, limit_bytes)?;
-            return Ok(Decision::Tell(foresee(input, &draft.db)));
+            let foreseen = foresee(input, &draft.db);
+            return Ok(Decision::Tell { foreseen, changes: draft.changes });
         }
     };
     check::check_size(db, &change, limit_bytes)?;

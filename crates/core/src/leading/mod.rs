@@ -3,6 +3,7 @@
 //! It grants leases, takes reports and requests, watches who is silent, and plans. It decides
 //! nothing that it does not propose; what it proposes counts when it is applied.
 
+mod fitting;
 pub(crate) mod leaving;
 mod probing;
 mod requests;
@@ -31,9 +32,11 @@ pub(crate) struct Leading {
     granter: Granter,
     reports: BTreeMap<NodeId, Report>,
     /// Requests whose entry is proposed, with the nodes that wait for the answer.
-    requests: BTreeMap<RequestId, Vec<NodeId>>,
+    requests: BTreeMap<RequestId, fitting::Waiting>,
     /// Planned moves whose target looks first.
     probing: BTreeMap<RequestId, probing::Probing>,
+    /// Requests whose resources the possible owners look at first.
+    fitting: BTreeMap<RequestId, fitting::Fitting>,
     /// Last index proposed by the planner: the next plan waits until it is applied.
     planned: LogIndex,
     handed_over: bool,
@@ -77,6 +80,14 @@ pub(crate) struct Note {
     pub(crate) text: String,
 }
 
+impl Note {
+    /// A possible owner did not say whether what this entry makes could run there.
+    fn unchecked(entry: &Entry, notice: &str) -> Self {
+        let what = entry.changes.first().map(ToString::to_string).unwrap_or_default();
+        Self { code: "owner-unchecked", text: format!("{what}: {notice}") }
+    }
+}
+
 impl Leading {
     pub(crate) fn new(elected: Elected, planted: Planted) -> Self {
         Self {
@@ -84,6 +95,7 @@ impl Leading {
             reports: BTreeMap::new(),
             requests: BTreeMap::new(),
             probing: BTreeMap::new(),
+            fitting: BTreeMap::new(),
             planned: LogIndex(0),
             handed_over: false,
             planted,
@@ -152,7 +164,8 @@ impl Leading {
         let round = self.granter.deadline(timing.heartbeat * 2);
         let takeover = takeover::next(self, replica, timing, now);
         let probed = self.probing.values().map(|p| p.until).min();
-        round.into_iter().chain(takeover).chain(probed).min()
+        let fitted = self.fitting.values().map(|f| f.until).min();
+        round.into_iter().chain(takeover).chain(probed).chain(fitted).min()
     }
 
     /// Everything a leader does of its own accord: plan, change lease lengths, hand over.
@@ -168,6 +181,10 @@ impl Leading {
             return;
         }
         self.move_on(replica, around);
+        if !replica.is_settled() {
+            return;
+        }
+        self.fit_on(replica, around);
         if !replica.is_settled() {
             return;
         }
@@ -246,9 +263,16 @@ impl Leading {
     /// An entry was applied: whoever asked for it is answered (I-ACK).
     pub(crate) fn applied(&mut self, entry: &Entry, replica: &Replica, around: &mut Around<'_>) {
         let Some(id) = entry.request else { return };
-        let Some(proposed) = self.requests.remove(&id) else { return };
-        for to in proposed {
-            send_answer(around, to, id, replica.db.answer(id));
+        let Some(fitting::Waiting { askers, notices }) = self.requests.remove(&id) else { return };
+        let answer = match replica.db.answer(id) {
+            Some(Answer::Done { index }) if !notices.is_empty() => {
+                around.notes.extend(notices.iter().map(|notice| Note::unchecked(entry, notice)));
+                Some(Answer::Noted { index, notices })
+            }
+            answer => answer,
+        };
+        for to in askers {
+            send_answer(around, to, id, answer.clone());
         }
     }
 }

@@ -11,6 +11,7 @@ use stead_model::request::{Answer, Envelope};
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{GroupId, NodeId, RequestId, Span, Time};
 
+use super::fitting::Waiting;
 use super::{Around, Leading, Mail, send_answer};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
@@ -37,7 +38,7 @@ pub(super) fn planned_move(decision: &Decision) -> Option<(&GroupId, NodeId)> {
         Decision::Propose(Change::Release { group, to: Some(to), .. }) => Some((group, *to)),
         Decision::Propose(_)
         | Decision::ProposeAll(_)
-        | Decision::Tell(_)
+        | Decision::Tell { .. }
         | Decision::Rehearse { .. }
         | Decision::Vote { .. } => None,
     }
@@ -102,7 +103,8 @@ impl Leading {
                 Ok(decision) => {
                     match self.carry_out(replica, &probing.envelope, decision, around) {
                         Ok(true) => {
-                            self.requests.insert(id, probing.askers);
+                            let (askers, notices) = (probing.askers, Vec::new());
+                            self.requests.insert(id, Waiting { askers, notices });
                             return;
                         }
                         Ok(false) => None,

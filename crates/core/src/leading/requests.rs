@@ -2,11 +2,13 @@
 
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use stead_model::change::Entry;
+use stead_model::declaration::Foreseen;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{NodeId, VoterId};
 
+use super::fitting::Waiting;
 use super::{Around, Leading, Mail, cluster_time, probing};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
@@ -33,13 +35,13 @@ impl Leading {
         if let Some(answer) = replica.db.answer(envelope.id) {
             return Taken::Answered(answer);
         }
-        if let Some(askers) = self.requests.get_mut(&envelope.id) {
-            if !askers.contains(&from) {
-                askers.push(from);
+        if let Some(waiting) = self.requests.get_mut(&envelope.id) {
+            if !waiting.askers.contains(&from) {
+                waiting.askers.push(from);
             }
             return Taken::Waits;
         }
-        if self.is_probing(envelope.id, from) {
+        if self.is_probing(envelope.id, from) || self.is_fitting(envelope.id, from) {
             return Taken::Waits;
         }
         // Validation needs to know everything that is in the log: it looks at what is applied.
@@ -56,7 +58,10 @@ impl Leading {
             Ok(decision) => decision,
             Err(reason) => return Taken::Answered(Answer::Refused(reason)),
         };
-        if let Some(answer) = answered_at_once(replica, &decision) {
+        if self.fit(replica, (from, envelope), &decision, around) {
+            return Taken::Waits;
+        }
+        if let Some(answer) = answered_at_once(replica, &decision, &[]) {
             return Taken::Answered(answer);
         }
         if let Some(planned) = probing::planned_move(&decision) {
@@ -65,7 +70,8 @@ impl Leading {
         }
         match self.carry_out(replica, envelope, decision, around) {
             Ok(true) => {
-                self.requests.insert(envelope.id, vec![from]);
+                let waiting = Waiting { askers: vec![from], notices: Vec::new() };
+                self.requests.insert(envelope.id, waiting);
                 Taken::Waits
             }
             Ok(false) => Taken::NotNow,
@@ -99,7 +105,7 @@ impl Leading {
         match decision {
             Decision::Propose(change) => entry.changes.push(change),
             Decision::ProposeAll(changes) => entry.changes = changes,
-            Decision::Tell(_) => return Ok(false),
+            Decision::Tell { .. } => return Ok(false),
             Decision::Rehearse { node: to, group, resource, epoch } => {
                 let message = PeerMessage::FailResource { group, resource, epoch };
                 around.mail.push(Mail { to, channel: Channel::Stream, message });
@@ -114,9 +120,16 @@ impl Leading {
 }
 
 /// What needs no entry: a question, or groups that are as they are declared.
-fn answered_at_once(replica: &Replica, decision: &Decision) -> Option<Answer> {
+pub(super) fn answered_at_once(
+    replica: &Replica,
+    decision: &Decision,
+    notices: &[String],
+) -> Option<Answer> {
     match decision {
-        Decision::Tell(foreseen) => Some(Answer::Foreseen(foreseen.clone())),
+        Decision::Tell { foreseen, .. } => {
+            let notices = notices.to_vec();
+            Some(Answer::Foreseen(Foreseen { notices, ..foreseen.clone() }))
+        }
         Decision::ProposeAll(changes) if changes.is_empty() => {
             Some(Answer::Done { index: replica.applied() })
         }

@@ -22,7 +22,7 @@ impl Machine {
             Outcome::Health(health, text) => self.said_health(health, text),
             Outcome::Notice(text) => Happened::Notice(text),
             // The answer to a probe, which is no call to this resource.
-            Outcome::Free | Outcome::Taken(_) => Happened::Nothing,
+            Outcome::Free | Outcome::Taken(_) | Outcome::Fitness(_) => Happened::Nothing,
         }
     }
 

@@ -20,6 +20,7 @@
 //! Not here: who owns a group (`groups`), the lease (`lease`), how a type works (crate `resmon`).
 
 pub mod answers;
+pub mod fitness;
 pub mod gate;
 pub mod holding;
 pub mod machine;
@@ -29,11 +30,12 @@ pub mod probes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::group::Group;
-use stead_model::order::{Action, GuardStatus, Outcome, ResourceOrder, ResourceReport};
+use stead_model::order::{Action, GuardStatus, Outcome, ResourceOrder, ResourceReport, Wanted};
 use stead_model::record::Level;
-use stead_model::wire::peer::GroupReport;
+use stead_model::wire::peer::{FitAnswer, GroupReport, WantedResource};
 use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, NodeId, OrderId, ResourceId, Time};
 
+pub use fitness::{Judged, Looks};
 pub use gate::Gate;
 pub use holding::Holding;
 pub use probes::{Asked, Found, Probes};
@@ -57,6 +59,8 @@ pub enum Output {
     ReportChanged,
     /// A probe is answered.
     Probed(Found),
+    /// Something is to be said about resources that somebody wants.
+    Judged(Judged),
 }
 
 /// A record without its number, time and cause.
@@ -103,6 +107,7 @@ pub struct Holdings {
     seen: Option<LogIndex>,
     reported: Vec<GroupReport>,
     probes: Probes,
+    looks: Looks,
     out: Vec<Output>,
 }
 
@@ -128,6 +133,7 @@ impl Holdings {
             seen: None,
             reported: Vec::new(),
             probes: Probes::default(),
+            looks: Looks::default(),
             out: Vec::new(),
         };
         holdings.reported = holdings.report(Time(0));
@@ -159,6 +165,9 @@ impl Holdings {
     pub fn reported(&mut self, now: Time, report: ResourceReport) -> Vec<Output> {
         if matches!(report.outcome, Outcome::Free | Outcome::Taken(_)) {
             return self.probes.reported(&report).map(Output::Probed).into_iter().collect();
+        }
+        if let Outcome::Fitness(fitness) = &report.outcome {
+            return self.looks.reported(&report, fitness).map(Output::Judged).into_iter().collect();
         }
         if let Some(holding) = self.groups.get_mut(&report.group) {
             holding.reported(now, report, &mut self.out);
@@ -234,6 +243,30 @@ impl Holdings {
             }
         }
         out.extend(self.probes.begin(asked, orders).map(Output::Probed));
+        out
+    }
+
+    /// Looks whether resources that somebody wants could run here.
+    pub fn fit(
+        &mut self,
+        asked: Asked,
+        wanted: Vec<WantedResource>,
+        mounts: &BTreeSet<String>,
+    ) -> Vec<Output> {
+        let Some(lease) = self.gate.open() else {
+            let why = "no order can be given there now".to_owned();
+            return vec![Output::Judged(Judged { asked, answer: FitAnswer::Unable(why) })];
+        };
+        let mut orders = BTreeSet::new();
+        let order = |WantedResource { group, resource, spec }| {
+            self.order_last = self.order_last.next();
+            orders.insert(self.order_last);
+            let action = Action::Fit(Box::new(Wanted { spec, mounts: mounts.clone() }));
+            let (order, epoch) = (self.order_last, Epoch(0));
+            Output::Order(ResourceOrder { order, group, resource, epoch, lease, action })
+        };
+        let out = wanted.into_iter().map(order).collect();
+        self.looks.begin(asked, orders);
         out
     }
 

@@ -67,7 +67,7 @@ impl Probes {
             | Outcome::Failed(_)
             | Outcome::StopFailed(_)
             | Outcome::Refused(_) => None,
-            Outcome::Health(..) | Outcome::Notice(_) => return None,
+            Outcome::Health(..) | Outcome::Notice(_) | Outcome::Fitness(_) => return None,
         };
         probe.orders.remove(&report.order);
         if taken.is_none() && !probe.orders.is_empty() {

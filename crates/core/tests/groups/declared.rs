@@ -53,7 +53,7 @@ fn declared(groups: &[(&str, &[Given<'_>])]) -> Declaration {
 
 fn foreseen(world: &mut World, wanted: &Declaration) -> Foreseen {
     match world.try_ask(Request::Foresee { wanted: wanted.clone() }).unwrap() {
-        Decision::Tell(foreseen) => foreseen,
+        Decision::Tell { foreseen, .. } => foreseen,
         other => panic!("{other:?}"),
     }
 }

@@ -13,7 +13,9 @@ use stead_core::planted::Planted;
 use stead_core::resources::{Beginning, Holdings, Note, Output};
 use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, Group, GroupPolicy};
-use stead_model::order::{Action, Admitted, GuardStatus, Outcome, ResourceOrder, ResourceReport};
+use stead_model::order::{
+    Action, Admitted, Fitness, GuardStatus, Outcome, ResourceOrder, ResourceReport,
+};
 use stead_model::reason::Reason;
 use stead_model::request::Request;
 use stead_model::resource::ResourceState;
@@ -132,7 +134,7 @@ impl World {
                 let now = self.now;
                 self.with_holdings(*node, |h| h.fail(now, (group, *epoch), resource));
             }
-            Decision::Vote { .. } | Decision::Tell(_) => {}
+            Decision::Vote { .. } | Decision::Tell { .. } => {}
         }
         Ok(decision)
     }
@@ -416,7 +418,7 @@ impl World {
                 }
                 Output::Record(note) => node.notes.push(note),
                 Output::SelfFence(why) => node.fences.push(why),
-                Output::Probed(_) => {}
+                Output::Probed(_) | Output::Judged(_) => {}
                 Output::ReportChanged => {
                     node.report_number += 1;
                     node.reports.push_back(Report {
@@ -487,7 +489,7 @@ fn check_order(holdings: &Holdings, order: &ResourceOrder) {
             assert!(above.next().is_none(), "I-DEP: {order} before what depends on it is down");
         }
         Action::Adopt(_) => assert!(online(&order.resource)),
-        Action::Probe(_) => {}
+        Action::Probe(_) | Action::Fit(_) => {}
     }
 }
 
@@ -586,6 +588,7 @@ impl Guard {
                 Outcome::Offline
             }
             Action::Probe(_) => Outcome::Free,
+            Action::Fit(_) => Outcome::Fitness(Fitness::Fit),
         }
     }
 }

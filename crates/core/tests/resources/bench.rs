@@ -7,7 +7,9 @@ use stead_core::planted::Planted;
 use stead_core::resources::{Asked, Beginning, Found, Holdings, Note, Output};
 use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, GroupPolicy};
-use stead_model::order::{Action, Admitted, GuardStatus, Outcome, ResourceOrder, ResourceReport};
+use stead_model::order::{
+    Action, Admitted, Fitness, GuardStatus, Outcome, ResourceOrder, ResourceReport,
+};
 use stead_model::resource::{ResourceConfig, ResourcePolicy, ResourceState};
 use stead_model::wire::peer::{GroupReport, Standing};
 use stead_model::{
@@ -254,7 +256,7 @@ impl Bench {
                 Output::Record(note) => self.notes.push(note),
                 Output::SelfFence(_) => self.fences += 1,
                 Output::Probed(found) => self.found.push(found),
-                Output::ReportChanged => {}
+                Output::ReportChanged | Output::Judged(_) => {}
             }
         }
     }
@@ -288,6 +290,7 @@ pub(crate) fn verb(action: &Action) -> &'static str {
         Action::Terminate => "terminate",
         Action::Adopt(_) => "adopt",
         Action::Probe(_) => "probe",
+        Action::Fit(_) => "fit",
     }
 }
 
@@ -296,6 +299,7 @@ pub(crate) fn done(action: &Action) -> Outcome {
         Action::Online(_) | Action::Adopt(_) => Outcome::Online,
         Action::Offline | Action::Terminate => Outcome::Offline,
         Action::Probe(_) => Outcome::Free,
+        Action::Fit(_) => Outcome::Fitness(Fitness::Fit),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What nodes say to each other.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::ids::{
     Term, VoterId,
 };
 use crate::note::Note;
+use crate::order::{Fitness, OnlineSpec};
 use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
 use crate::time::Span;
@@ -85,6 +87,48 @@ pub enum PeerMessage {
     },
     /// From monitor to monitor; the cores have no part in it.
     Note(Note),
+    /// Before the leader commits resources it asks their possible owners whether they could run
+    /// there.
+    FitQuestion {
+        /// The request that wants them.
+        id: RequestId,
+        /// The resources.
+        wanted: Vec<WantedResource>,
+        /// Where disks of the cluster are mounted; see [`Wanted`](crate::order::Wanted).
+        mounts: BTreeSet<String>,
+    },
+    /// A possible owner has looked at one of them.
+    FitAnswer {
+        /// The request that wants them.
+        id: RequestId,
+        /// What it says.
+        answer: FitAnswer,
+    },
+}
+
+/// A resource that a possible owner shall judge.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WantedResource {
+    /// Its group.
+    pub group: GroupId,
+    /// Its name.
+    pub resource: ResourceId,
+    /// What it would be.
+    pub spec: OnlineSpec,
+}
+
+/// What a possible owner says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FitAnswer {
+    /// It cannot look at any of them now: one sentence why.
+    Unable(String),
+    /// It looked.
+    Looked {
+        /// A resource about which something is to be said.
+        misfit: Option<(ResourceId, Fitness)>,
+        /// How many it still looks at.
+        left: u32,
+    },
 }
 
 /// A sign of life.
@@ -252,6 +296,10 @@ impl fmt::Display for PeerMessage {
             Self::Probe { id, group } => write!(f, "probe for {group} {id}"),
             Self::ProbeAnswer { id, taken } => write!(f, "probed {id} {taken:?}"),
             Self::Note(note) => write!(f, "{note}"),
+            Self::FitQuestion { id, wanted, .. } => {
+                write!(f, "do {} resources fit {id}", wanted.len())
+            }
+            Self::FitAnswer { id, answer } => write!(f, "fit {id} {answer:?}"),
         }
     }
 }

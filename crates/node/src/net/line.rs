@@ -197,6 +197,8 @@ fn size(message: &PeerMessage) -> usize {
         PeerMessage::Forward(_) => 4096,
         PeerMessage::Bundle(messages) => messages.iter().map(size).sum(),
         PeerMessage::Note(note) => note.bytes.len() + 256,
+        PeerMessage::FitQuestion { wanted, .. } => wanted.len() * 1024 + 256,
+        PeerMessage::FitAnswer { .. } => 1024,
         PeerMessage::Heartbeat(_)
         | PeerMessage::LeaseQuestion(_)
         | PeerMessage::LeaseAnswer(_)

@@ -8,6 +8,7 @@
 //! The main thread decides nothing itself ([`crate::slot`] does) and waits for nobody: it never
 //! writes to a socket that might be full and never calls a type.
 
+mod inspector;
 mod node_port;
 mod output;
 mod probe;
@@ -35,6 +36,7 @@ use crate::prober::{Found, Prober};
 use crate::resource_type::Pushed;
 use crate::slot::{CallNumber, Input, Returned, Slot};
 use crate::types;
+use inspector::Inspector;
 use node_port::{NodeEvent, NodeLink};
 use seat::{Desk, Seat};
 
@@ -82,6 +84,7 @@ pub(crate) enum Heard {
 struct Monitor {
     seats: BTreeMap<ResourceId, Seat>,
     desk: Desk,
+    inspector: Inspector,
     heard: Receiver<Heard>,
     node: Option<NodeLink>,
     service: Option<Incarnation>,
@@ -116,7 +119,8 @@ fn start(root: PathBuf) -> io::Result<Monitor> {
     let prober = Prober::new(Arc::new(move |it| drop(found.send(Heard::Probed(it)))));
     let desk = Desk { guard, nodes, notes, root, bell, sender, prober };
     let inventory = Inventory::Awaited(None);
-    Ok(Monitor { seats: BTreeMap::new(), desk, heard, node: None, service: None, inventory })
+    let (seats, inspector) = (BTreeMap::new(), Inspector::default());
+    Ok(Monitor { seats, desk, inspector, heard, node: None, service: None, inventory })
 }
 
 impl Monitor {
@@ -274,6 +278,11 @@ impl Monitor {
             NodeToMonitor::Order(order) if matches!(order.action, Action::Probe(_)) => {
                 if let Some(link) = &self.node {
                     probe::begin(&self.desk, order, link.clone());
+                }
+            }
+            NodeToMonitor::Order(order) if matches!(order.action, Action::Fit(_)) => {
+                if let Some(link) = &self.node {
+                    self.inspector.take(&self.desk, order, link.clone());
                 }
             }
             NodeToMonitor::Order(order) => {

@@ -3,29 +3,19 @@
 //! The resource runs elsewhere and is not started by this, so no seat is touched and the guard is
 //! not asked. Whatever keeps a type from looking is no reason to hold the move up.
 
-use std::sync::Arc;
-
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceReport};
 use stead_model::wire::monitor::MonitorToNode;
 
 use super::node_port::NodeLink;
 use super::seat::{Desk, Troubled, in_thread};
-use crate::resource_type::{Context, Push};
+use crate::resource_type::Context;
 use crate::types;
 
 /// Looks in a thread of its own and answers the order.
 pub(super) fn begin(desk: &Desk, order: ResourceOrder, link: NodeLink) {
     let ResourceOrder { order, group, resource, epoch, action, .. } = order;
     let Action::Probe(spec) = action else { return };
-    let context = Context {
-        guard: Arc::clone(&desk.guard),
-        nodes: Arc::clone(&desk.nodes),
-        notes: Arc::clone(&desk.notes),
-        push: Push(Arc::new(|_| {})),
-        server: Arc::new(spec.server.clone()),
-        root: desk.root.clone(),
-        bell: Arc::clone(&desk.bell),
-    };
+    let context = desk.apart(&spec);
     let tell = move |outcome| {
         let (group, resource) = (group.clone(), resource.clone());
         let report = ResourceReport { order, group, resource, epoch, outcome };

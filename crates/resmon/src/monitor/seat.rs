@@ -41,6 +41,22 @@ pub(super) struct Desk {
     pub(super) prober: Prober,
 }
 
+impl Desk {
+    /// For a type that is opened to look at something, without a seat: nobody hears what it says
+    /// by itself.
+    pub(super) fn apart(&self, spec: &OnlineSpec) -> Context {
+        Context {
+            guard: Arc::clone(&self.guard),
+            nodes: Arc::clone(&self.nodes),
+            notes: Arc::clone(&self.notes),
+            push: Push(Arc::new(|_| {})),
+            server: Arc::new(spec.server.clone()),
+            root: self.root.clone(),
+            bell: Arc::clone(&self.bell),
+        }
+    }
+}
+
 /// One resource.
 pub(super) struct Seat {
     pub(super) slot: Slot,

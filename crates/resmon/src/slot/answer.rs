@@ -23,7 +23,7 @@ impl Slot {
                 self.terminate(now, Outcome::Offline, out);
             }
             // Starts and stops nothing: it is carried out beside the slots.
-            Action::Probe(_) => {}
+            Action::Probe(_) | Action::Fit(_) => {}
         }
     }
 
@@ -68,7 +68,9 @@ impl Slot {
         let (verb, spec) = match order.action {
             Action::Online(spec) => (Verb::Online(who, spec.clone()), spec),
             Action::Adopt(spec) => (Verb::Adopt(who, spec.clone()), spec),
-            Action::Offline | Action::Terminate | Action::Probe(_) => return,
+            Action::Offline | Action::Terminate | Action::Probe(_) | Action::Fit(_) => {
+                return;
+            }
         };
         let call = self.call(verb, out);
         let until = now + Span::from_millis(spec.pending_timeout_ms);
@@ -151,7 +153,8 @@ impl Slot {
             | Outcome::StopFailed(_)
             | Outcome::Refused(_)
             | Outcome::Free
-            | Outcome::Taken(_) => true,
+            | Outcome::Taken(_)
+            | Outcome::Fitness(_) => true,
         };
         let report = self.written(order, outcome);
         if answers {

@@ -72,6 +72,7 @@ fn words(out: &[Output]) -> String {
                 Outcome::Notice(text) => format!("notice: {text}"),
                 Outcome::Free => "free".into(),
                 Outcome::Taken(by) => format!("taken: {by}"),
+                Outcome::Fitness(fitness) => format!("{fitness:?}"),
             };
             format!("{} {} {outcome}", report.order, report.epoch)
         }

@@ -9,13 +9,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use stead_model::order::Fitness;
 use stead_model::resource::Health;
 use stead_model::resource_type::signal_number;
 use stead_model::wire::guard::{ExitStatus, InstanceId, Thing};
 
+use super::installed;
 use super::program::{Manner, words, wrong};
 use crate::host::check::{self, CheckSpec, Verdict};
-use crate::resource_type::{Call, Cancel, Checked, Context, Fault, Life, Properties, ResourceType};
+use crate::resource_type::{
+    Apart, Call, Cancel, Checked, Context, Fault, Life, Properties, ResourceType,
+};
 
 /// A program that is not executed within this time waits for something that hangs.
 const EXECUTE_LIMIT: Duration = Duration::from_secs(60);
@@ -161,6 +165,15 @@ impl ResourceType for GenericApplication {
             Verdict::Unknown(why) => (Health::Unknown, why),
             Verdict::GivenUp => (Health::Unknown, "the check was given up".into()),
         }
+    }
+
+    fn fitness(&self, apart: &Apart) -> Fitness {
+        let mut missing = installed::manner(&self.manner, apart);
+        let commands = [("command", Some(&self.argv)), ("check", self.check.as_ref())];
+        missing.extend(commands.into_iter().filter_map(|(property, argv)| {
+            installed::command(property, argv?, &self.manner, apart)
+        }));
+        Fitness::lacking(missing)
     }
 
     fn close(&self) {}

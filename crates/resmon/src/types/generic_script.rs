@@ -15,17 +15,20 @@
 //! they leave at the end of the lease. What a script does besides starting processes the guard
 //! cannot undo: only `terminate` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use stead_model::order::OnlineSpec;
+use stead_model::order::{Fitness, OnlineSpec};
 use stead_model::resource::Health;
 use stead_model::wire::guard::InstanceId;
 
+use super::installed;
 use super::place::{Place, Ran, last_line};
 use super::program::{Manner, words};
-use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType, Settles};
+use crate::resource_type::{
+    Apart, Call, Checked, Context, Fault, Properties, ResourceType, Settles,
+};
 
 /// The code of a script that has no such entry point.
 const NONE: i32 = 3;
@@ -41,6 +44,8 @@ const TERMINATE_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct GenericScript {
     /// Command of each entry point that there may be.
     commands: BTreeMap<&'static str, Vec<String>>,
+    /// Those that have no command of their own.
+    of_script: BTreeSet<&'static str>,
     manner: Manner,
     check_limit: Duration,
     place: Place,
@@ -67,11 +72,14 @@ impl GenericScript {
         context: Context,
     ) -> Result<Self, Fault> {
         let script = properties.text("script");
-        let mut commands = BTreeMap::new();
+        let (mut commands, mut of_script) = (BTreeMap::new(), BTreeSet::new());
         for point in ENTRY_POINTS {
             let name = format!("{point}-command");
             let own = spec.properties.get(&name).map(|text| words(&name, text)).transpose()?;
             let by_script = || script.map(|script| vec![script.to_owned(), point.to_owned()]);
+            if own.is_none() {
+                of_script.insert(point);
+            }
             if let Some(command) = own.or_else(by_script) {
                 commands.insert(point, command);
             }
@@ -81,6 +89,7 @@ impl GenericScript {
         }
         Ok(Self {
             commands,
+            of_script,
             manner: Manner::of(properties, &context)?,
             check_limit: properties.time("check-timeout")?,
             place: Place::new(context),
@@ -177,6 +186,19 @@ impl ResourceType for GenericScript {
         let ended = self.must("terminate", call, TERMINATE_LIMIT);
         self.place.clear(&call.cancel)?;
         ended.inspect(|()| self.begun.store(0, Ordering::SeqCst))
+    }
+
+    fn fitness(&self, apart: &Apart) -> Fitness {
+        let mut missing = installed::manner(&self.manner, apart);
+        let mut seen = BTreeSet::new();
+        for (point, argv) in &self.commands {
+            let own = format!("{point}-command");
+            let property = if self.of_script.contains(point) { "script" } else { &own };
+            if seen.insert(argv.first()) {
+                missing.extend(installed::command(property, argv, &self.manner, apart));
+            }
+        }
+        Fitness::lacking(missing)
     }
 
     fn close(&self) {}

@@ -4,6 +4,7 @@ mod dummy;
 mod external;
 mod generic_application;
 mod generic_script;
+mod installed;
 mod ip_address;
 mod network_name;
 mod ocf;

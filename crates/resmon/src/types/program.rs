@@ -46,6 +46,12 @@ impl Manner {
         self.user.as_deref().map(users::find).transpose()
     }
 
+    /// The folders in which a program without a slash is looked for.
+    pub(super) fn search(&self) -> impl Iterator<Item = &str> {
+        let path = self.env.iter().rev().find_map(|pair| pair.strip_prefix("PATH="));
+        path.unwrap_or_default().split(':').filter(|folder| !folder.is_empty())
+    }
+
     /// What the guard shall clone.
     pub(super) fn spec(&self, claim: &Claim, argv: &[String]) -> Result<ProgramSpec, Fault> {
         let user = self.user().map_err(Fault::Failed)?;

@@ -12,6 +12,7 @@ mod applications;
 mod conformance;
 mod disks;
 mod external;
+mod fitness;
 mod names;
 mod scripts;
 mod wire;
@@ -48,6 +49,7 @@ fn tell_stories(args: &[String]) -> ExitCode {
         addresses::ALL,
         disks::ALL,
         names::ALL,
+        fitness::ALL,
     ]
     .into_iter()
     .flatten()

@@ -101,7 +101,7 @@ impl Dep {
             }
             Action::Adopt(_) if self.known(node, resource) == Known::Online => {}
             Action::Adopt(_) => self.set(node, resource, Known::Coming),
-            Action::Probe(_) => {}
+            Action::Probe(_) | Action::Fit(_) => {}
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Dep {
                 self.set(node, resource, Known::Down);
             }
             Outcome::StopFailed(_) | Outcome::Health(..) | Outcome::Notice(_) => {}
-            Outcome::Free | Outcome::Taken(_) => {}
+            Outcome::Free | Outcome::Taken(_) | Outcome::Fitness(_) => {}
         }
     }
 }

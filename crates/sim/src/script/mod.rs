@@ -29,6 +29,7 @@ pub use parse::{ParseError, parse};
 
 use crate::agenda::{Happening, Outside};
 use crate::checkers::Promise;
+use crate::clients;
 use crate::clock::Instant;
 use crate::swarm::Plan;
 use crate::world::{Phase, World};
@@ -119,11 +120,13 @@ pub enum Verb {
     MonitorGoesOn(Who),
     /// `hang RESOURCE`: its next start hangs in the monitor.
     Hang(ResourceId),
+    /// `unfit RESOURCE on WHO`: that node lacks what it needs.
+    Unfit(ResourceId, Who),
     /// `fail RESOURCE`: it ends by itself.
     Fail(ResourceId),
     /// `move GROUP to WHO`
     Move(GroupId, Who),
-    /// `ask REQUEST`: online, offline, set, vote, clear-failures.
+    /// `ask REQUEST`: online, offline, set, vote, clear-failures, create, force create.
     Ask(Request),
     /// `vote WHO on|off`
     Vote(Who, bool),
@@ -158,7 +161,9 @@ impl World {
     pub fn script_goes_on(&mut self) {
         if self.now == 0 {
             let requests = self.script.as_ref().map(|s| s.set_up.clone()).unwrap_or_default();
-            requests.into_iter().for_each(|request| self.script_asks(request));
+            // Every node is still starting: nobody is asked whether it all fits.
+            let requests = requests.into_iter().map(clients::forced);
+            requests.for_each(|request| self.script_asks(request));
         }
         while let Some(line) = self.due_line() {
             self.trace.mix(line.number as u64);

@@ -124,6 +124,20 @@ fn bring_online(script: &mut Script) {
     script.lines.extend(groups.into_iter().map(online));
 }
 
+/// A resource without dependencies.
+fn created(
+    resource: &str,
+    kind: &str,
+    group: &str,
+    properties: &[&str],
+) -> Result<Request, String> {
+    let mut requests = create(resource, kind, group, properties)?;
+    if requests.len() > 1 {
+        return Err("dependencies are for resources of the set-up".into());
+    }
+    requests.pop().ok_or_else(|| "nothing is created".into())
+}
+
 fn create(resource: &str, kind: &str, group: &str, rest: &[&str]) -> Result<Vec<Request>, String> {
     let mut properties: BTreeMap<String, String> = BTreeMap::new();
     match kind {
@@ -201,6 +215,14 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["monitor-stops", node] => Verb::MonitorStops(who(node)),
         ["monitor-goes-on", node] => Verb::MonitorGoesOn(who(node)),
         ["hang", resource] => Verb::Hang(ResourceId::from(*resource)),
+        ["unfit", resource, "on", node] => Verb::Unfit(ResourceId::from(*resource), who(node)),
+        ["create", resource, kind, "in", group, rest @ ..] => {
+            Verb::Ask(created(resource, kind, group, rest)?)
+        }
+        ["force", "create", resource, kind, "in", group, rest @ ..] => {
+            let request = Box::new(created(resource, kind, group, rest)?);
+            Verb::Ask(Request::Force { request })
+        }
         ["fail", resource] => Verb::Fail(ResourceId::from(*resource)),
         ["move", name, "to", node] => Verb::Move(group(name), who(node)),
         ["leave", node] => Verb::Leave(who(node)),

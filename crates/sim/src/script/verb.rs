@@ -38,6 +38,10 @@ impl World {
             Verb::MonitorStops(who) => drop(self.monitor_stops(self.who(who)?)),
             Verb::MonitorGoesOn(who) => self.recover(Recovery::MonitorGoesOn(self.who(who)?)),
             Verb::Hang(resource) => drop(self.hangs_next.insert(resource.clone())),
+            Verb::Unfit(resource, who) => {
+                let node = self.who(who)?;
+                self.unfit.insert((node, resource.clone()));
+            }
             Verb::Fail(resource) => {
                 let act = self.acts.iter().find(|act| act.resource == *resource);
                 let act = act.ok_or_else(|| format!("{resource} does not run"))?;

@@ -12,6 +12,7 @@ mod tickle;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use stead_model::order::Fitness;
 use stead_model::resource::Health;
 use stead_model::resource_type::parse_address;
 use stead_model::wire::guard::{AddressUndo, InstanceId, Thing};
@@ -21,7 +22,7 @@ use stead_netlink::{
 };
 
 use crate::host::interface;
-use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType};
+use crate::resource_type::{Apart, Call, Checked, Context, Fault, Properties, ResourceType};
 use keeper::{Clients, Keeper, Whose};
 use tickle::{Sharing, Waiting};
 
@@ -209,6 +210,18 @@ impl ResourceType for IpAddress {
     }
 
     /// The owner that is to leave answers, too: it is a node of the cluster.
+    fn fitness(&self, _apart: &Apart) -> Fitness {
+        let route = match Route::open() {
+            Ok(route) => route,
+            Err(error) => return Fitness::Unsure(error.to_string()),
+        };
+        let property = if self.interface.is_some() { "interface" } else { "address" };
+        let chosen =
+            interface::choose(&route, self.address, self.prefix, self.interface.as_deref());
+        let missing = chosen.err().map(|why| format!("`{property}`: {why}"));
+        Fitness::lacking(missing.into_iter().collect())
+    }
+
     fn probe(&self) -> Option<String> {
         let route = Route::open().ok()?;
         let wire = self.choose(&route).ok()?;

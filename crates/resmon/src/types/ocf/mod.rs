@@ -26,15 +26,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stead_model::ocf::{self, is_parameter};
-use stead_model::order::OnlineSpec;
+use stead_model::order::{Fitness, OnlineSpec};
 use stead_model::resource::Health;
 use stead_model::resource_type::PROBE as PROBE_TABLE;
 use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
 
+use super::installed;
 use super::place::{Place, Ran};
 use super::program::{PATH, Told};
 use crate::resource_type::{
-    Call, Cancel, Checked, Context, Fault, Properties, ResourceType, Settles,
+    Apart, Call, Cancel, Checked, Context, Fault, Properties, ResourceType, Settles,
 };
 
 /// Where agents are.
@@ -327,6 +328,11 @@ impl ResourceType for Ocf {
                 ocf::Reach::Address(_) | ocf::Reach::FileSystem { .. } | ocf::Reach::Unknown,
             ) => Err(why),
         }
+    }
+
+    fn fitness(&self, _apart: &Apart) -> Fitness {
+        let missing = installed::program("type", &self.agent, &Apart::default());
+        Fitness::lacking(missing.into_iter().collect())
     }
 
     fn close(&self) {}

@@ -28,6 +28,7 @@ use std::thread;
 use std::time::Duration;
 
 use stead_model::config::NodeConfig;
+use stead_model::order::Fitness;
 use stead_model::reservation::Owner;
 use stead_model::resource::Health;
 use stead_model::resource_type::{DISK, RESERVATION};
@@ -36,7 +37,7 @@ use stead_model::wire::guard::{Claim, InstanceId, MountUndo, Thing};
 use crate::monitor::STACK_BYTES;
 use crate::reservation::lab::LabDisk;
 use crate::reservation::{self, ReservationError, Reservations};
-use crate::resource_type::{Call, Checked, Context, Fault, Properties, ResourceType};
+use crate::resource_type::{Apart, Call, Checked, Context, Fault, Properties, ResourceType};
 use device::Device;
 use file_system::Kind;
 use unmount::Force;
@@ -368,6 +369,13 @@ impl ResourceType for PhysicalDisk {
 
     fn is_alive(&self, call: &Call) -> Checked {
         self.check(call)
+    }
+
+    fn fitness(&self, _apart: &Apart) -> Fitness {
+        let Settings { disk, partition, .. } = &self.settings;
+        let found = Device::find(disk, *partition);
+        let missing = found.err().map(|why| format!("`{DISK}`: {why}"));
+        Fitness::lacking(missing.into_iter().collect())
     }
 
     fn close(&self) {
