@@ -44,13 +44,14 @@ pub(crate) enum Verdict {
 /// Runs a check to its end, for at most `limit`.
 pub(crate) fn run(spec: &CheckSpec<'_>, limit: Duration, given_up: impl Fn() -> bool) -> Verdict {
     let name = spec.argv.first().map_or("", String::as_str);
-    let begun = spawn(spec).and_then(|(child, output)| {
-        let watched = Watched { child, output, tail: Vec::new() };
+    let begun = spawn(spec, Errors::Kept).and_then(|(child, output)| {
+        let watched = Watched { child, output, tail: Vec::new(), keep: TAIL_BYTES };
         watched.until_its_end(Instant::now() + limit, given_up)
     });
     match begun {
         Ok(End::Exited(status, _)) if status.success() => Verdict::Works,
         Ok(End::Exited(status, tail)) => {
+            let tail = last_line(&tail);
             let said = if tail.is_empty() { String::new() } else { format!(": {tail}") };
             Verdict::Fails(format!("check `{name}` ended with {status}{said}"))
         }
@@ -62,14 +63,51 @@ pub(crate) fn run(spec: &CheckSpec<'_>, limit: Duration, given_up: impl Fn() -> 
     }
 }
 
-fn spawn(spec: &CheckSpec<'_>) -> io::Result<(Child, PipeReader)> {
+/// Runs a command to its end for what it prints, for at most `limit` and at most `bytes_max`.
+///
+/// # Errors
+/// One sentence without a subject: it cannot be run, did not end in time, failed, or printed too
+/// much.
+pub(crate) fn output(
+    spec: &CheckSpec<'_>,
+    limit: Duration,
+    bytes_max: usize,
+) -> Result<String, String> {
+    let begun = spawn(spec, Errors::Dropped).and_then(|(child, output)| {
+        let watched = Watched { child, output, tail: Vec::new(), keep: bytes_max + 1 };
+        watched.until_its_end(Instant::now() + limit, || false)
+    });
+    match begun {
+        Ok(End::Exited(status, _)) if !status.success() => Err(format!("ended with {status}")),
+        Ok(End::Exited(_, text)) if text.len() > bytes_max => {
+            Err(format!("printed more than {bytes_max} bytes"))
+        }
+        Ok(End::Exited(_, text)) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Ok(End::TooLate | End::GivenUp) => Err(format!("did not end within {} s", limit.as_secs())),
+        Err(why) => Err(format!("cannot be run: {why}")),
+    }
+}
+
+/// What becomes of what a command writes to its error output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Errors {
+    /// It is output like the other.
+    Kept,
+    Dropped,
+}
+
+fn spawn(spec: &CheckSpec<'_>, errors: Errors) -> io::Result<(Child, PipeReader)> {
     let Some((program, arguments)) = spec.argv.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let (output, input) = io::pipe()?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(spec.cwd).process_group(0);
-    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    let errors = match errors {
+        Errors::Kept => input.try_clone()?.into(),
+        Errors::Dropped => Stdio::null(),
+    };
+    command.stdin(Stdio::null()).stdout(input).stderr(errors);
     let pairs = spec.env.iter().filter_map(|pair| pair.split_once('='));
     command.env_clear().envs(pairs);
     if let Some(user) = &spec.user {
@@ -88,7 +126,8 @@ pub(crate) fn die_along(command: &mut Command) {
 
 /// How the wait for a check ended.
 enum End {
-    Exited(ExitStatus, String),
+    /// With the end of what it printed.
+    Exited(ExitStatus, Vec<u8>),
     TooLate,
     GivenUp,
 }
@@ -98,6 +137,8 @@ struct Watched {
     child: Child,
     output: PipeReader,
     tail: Vec<u8>,
+    /// How much of what it prints is kept, from the end.
+    keep: usize,
 }
 
 impl Watched {
@@ -117,7 +158,7 @@ impl Watched {
             self.read();
             if ended {
                 let status = self.child.wait()?;
-                return Ok(End::Exited(status, last_line(&self.tail)));
+                return Ok(End::Exited(status, std::mem::take(&mut self.tail)));
             }
             if given_up() {
                 return Ok(End::GivenUp);
@@ -135,7 +176,7 @@ impl Watched {
             && got > 0
         {
             self.tail.extend_from_slice(&chunk[..got]);
-            let beyond = self.tail.len().saturating_sub(TAIL_BYTES);
+            let beyond = self.tail.len().saturating_sub(self.keep);
             self.tail.drain(..beyond);
         }
     }
@@ -197,6 +238,21 @@ mod tests {
         assert_eq!(hung, Verdict::Unknown("check `/bin/sh` did not end within 0 s".into()));
         assert_eq!(run_shell("sleep 600", LONG, true), Verdict::GivenUp);
         assert!(!mark.exists(), "what the check started went on");
+    }
+
+    #[test]
+    fn what_a_command_prints_is_bounded() {
+        let says = |script: &str, limit| {
+            let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+            let env = ["PATH=/usr/bin:/bin".to_owned()];
+            output(&CheckSpec { argv: &argv, env: &env, cwd: "/", user: None }, limit, 10)
+        };
+        assert_eq!(says("echo aside >&2; printf 0123456789", LONG), Ok("0123456789".into()));
+        let told = |script, limit| says(script, limit).unwrap_err();
+        assert_eq!(told("echo 0123456789", LONG), "printed more than 10 bytes");
+        assert_eq!(told("echo 1; exit 5", LONG), "ended with exit status: 5");
+        let short = Duration::from_millis(100);
+        assert_eq!(told("(sleep 600) & sleep 600", short), "did not end within 0 s");
     }
 
     #[test]

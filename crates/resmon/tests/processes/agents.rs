@@ -38,7 +38,7 @@ pub(crate) const ALL: &[Story] = stories![
 ];
 
 /// Whether the agent is installed; told where it is not.
-fn installed(agent: &str) -> bool {
+pub(crate) fn installed(agent: &str) -> bool {
     let there = Path::new("/usr/lib/ocf/resource.d").join(agent).is_file();
     if !there {
         println!("  not tried: no agent {agent} (Debian's resource-agents)");

@@ -1,10 +1,14 @@
 //! A monitor says what a resource would lack on its node, before the resource is made.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use stead_model::order::{Action, Fitness, Outcome, Wanted};
 
 use crate::Story;
+use crate::agents::installed;
 use crate::world::{World, spec};
 
 macro_rules! stories {
@@ -15,6 +19,8 @@ pub(crate) const ALL: &[Story] = stories![
     what_is_missing_is_named_with_its_property,
     what_comes_with_a_disk_is_not_looked_for,
     hundreds_are_looked_at,
+    an_agent_says_what_it_takes,
+    a_broken_agent_is_not_judged,
 ];
 
 fn wanted(kind: &str, properties: &[(&str, &str)], mounts: &[&str]) -> Action {
@@ -101,4 +107,81 @@ fn hundreds_are_looked_at() {
         }
     }
     assert_eq!(missing, 100);
+}
+
+/// Agents that are read here as they are: Debian's.
+fn an_agent_says_what_it_takes() {
+    let mut world = World::start();
+    let mut ask = |kind: &str, properties: &[_]| world.ask("new", wanted(kind, properties, &[]));
+    if installed("heartbeat/IPaddr2") {
+        assert_eq!(
+            ask("ocf:heartbeat:IPaddr2", &[("cidr_netmsk", "24"), ("arp_count", "few")]),
+            unfit(&[
+                "`arp_count`: it must be a whole number, not `few`",
+                "`cidr_netmsk`: the agent has no such parameter; did you mean `cidr_netmask`?",
+                "`ip` is missing, the agent requires it: IPv4 or IPv6 address",
+            ])
+        );
+        assert_eq!(ask("ocf:heartbeat:IPaddr2", &[("ip", "10.9.0.5")]), FIT);
+    }
+    if installed("pacemaker/Dummy") {
+        let level = unfit(&["`check-level`: the agent checks at 0"]);
+        assert_eq!(ask("ocf:pacemaker:Dummy", &[("check-level", "30")]), level);
+        assert_eq!(ask("ocf:pacemaker:Dummy", &[("fake", "yes")]), FIT);
+        let mut short = spec("ocf:pacemaker:Dummy", &[]);
+        short.pending_timeout_ms = 5_000;
+        let mounts = BTreeSet::new();
+        let told = world.ask("new", Action::Fit(Box::new(Wanted { spec: short, mounts })));
+        let Outcome::Fitness(Fitness::Noted(told)) = told else { panic!("{told:?}") };
+        assert_eq!(told[0], "`pending-timeout` is 5 s; the agent wants 20 s for `start`");
+    }
+    let known: &[(&str, &[(&str, &str)])] = &[
+        ("heartbeat/Filesystem", &[("device", "/dev/x"), ("directory", "/x"), ("fstype", "ext4")]),
+        ("heartbeat/pgsql", &[]),
+        ("heartbeat/nginx", &[]),
+    ];
+    for (agent, properties) in known.iter().filter(|(agent, _)| installed(agent)) {
+        let kind = format!("ocf:{}", agent.replace('/', ":"));
+        let told = world.ask("new", wanted(&kind, properties, &[]));
+        let fits = matches!(&told, Outcome::Fitness(Fitness::Fit | Fitness::Noted(_)));
+        assert!(fits, "{kind}: {told:?}");
+    }
+}
+
+/// What an agent says of itself may hang, be garbage or fail: that is named, and no reason to
+/// refuse it.
+fn a_broken_agent_is_not_judged() {
+    if !rustix::process::geteuid().is_root() {
+        println!("  not tried: agents are made in /usr/lib/ocf, which needs root");
+        return;
+    }
+    let provider = format!("stead-test-{}", std::process::id());
+    let folder = Path::new("/usr/lib/ocf/resource.d").join(&provider);
+    fs::create_dir_all(&folder).unwrap();
+    let gone = Gone(folder.clone());
+    let mut world = World::start();
+    for (name, script, why) in [
+        ("garbage", "echo '<resource-agent><para'", "cannot be read"),
+        ("fails", "echo half; exit 1", "ended with exit status: 1"),
+        ("floods", "while :; do echo 0123456789012345678901234567890123456789; done", ""),
+        ("hangs", "trap '' TERM; sleep 600 & wait", "did not end within 5 s"),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let kind = format!("ocf:{provider}:{name}");
+        let told = world.ask("new", wanted(&kind, &[], &[]));
+        let Outcome::Fitness(Fitness::Unsure(told)) = told else { panic!("{name}: {told:?}") };
+        assert!(told.contains(why), "{name}: {told}");
+    }
+    drop(gone);
+}
+
+/// A folder that goes with its story.
+struct Gone(PathBuf);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

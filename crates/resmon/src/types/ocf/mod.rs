@@ -17,6 +17,9 @@
 //! ([`undo`]). Everything else of that kind only `stop` takes away: a stop that fails is a resource
 //! that could not be stopped, never an offline one.
 
+mod judge;
+mod metadata;
+mod table;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -331,8 +334,21 @@ impl ResourceType for Ocf {
     }
 
     fn fitness(&self, _apart: &Apart) -> Fitness {
-        let missing = installed::program("type", &self.agent, &Apart::default());
-        Fitness::lacking(missing.into_iter().collect())
+        if let Some(missing) = installed::program("type", &self.agent, &Apart::default()) {
+            return Fitness::Unfit(vec![missing]);
+        }
+        let agent = ocf::Agent { provider: &self.provider, name: &self.name };
+        let table = match metadata::of(agent) {
+            Ok(table) => table,
+            Err(why) => return Fitness::Unsure(why),
+        };
+        let misfits = judge::misfits(&table, &self.parameters, &self.check_level);
+        let check_ms = u64::try_from(self.check_limit.as_millis()).unwrap_or(u64::MAX);
+        let remarks = judge::remarks(&table, self.pending_ms, check_ms);
+        match misfits.is_empty() && !remarks.is_empty() {
+            true => Fitness::Noted(remarks),
+            false => Fitness::lacking(misfits),
+        }
     }
 
     fn close(&self) {}
