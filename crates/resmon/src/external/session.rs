@@ -139,7 +139,8 @@ impl Session {
         {
             return end;
         }
-        let id = match self.lock().send(ask, what) {
+        let sent = self.lock().send(ask, what);
+        let id = match sent {
             Ok(id) => id,
             Err(End::Broken(why)) => return self.over(why),
             Err(end) => return end,
@@ -450,5 +451,65 @@ pub(crate) const fn name(ask: &Ask) -> &'static str {
         Ask::Control { .. } => "control",
         Ask::Close => "close",
         Ask::Cancel => "cancel",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A conversation, the ends of its program, and what it tells.
+    fn conversation() -> (Arc<Session>, io::PipeReader, io::PipeWriter, mpsc::Receiver<Heard>) {
+        let (orders, own_orders) = io::pipe().unwrap();
+        let (own_said, said) = io::pipe().unwrap();
+        let (sender, told) = mpsc::channel();
+        let tell: Tell = Box::new(move |heard| drop(sender.send(heard)));
+        let ends = (own_orders.into(), own_said.into());
+        let session = Session::begin(ends, Past::None, Arc::default(), tell).unwrap();
+        (session, orders, said, told)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_program_that_is_gone_is_told_and_nobody_waits_for_it() {
+        let (session, orders, said, told) = conversation();
+        drop(orders);
+        let cancel = Cancel::new(Arc::default());
+        let broken = End::Broken("its program closed its input, or ended".into());
+        assert_eq!(session.call(Ask::Online, LONG, &cancel), broken);
+        assert_eq!(session.call(Ask::Offline, LONG, &cancel), broken);
+        let why = "its program closed its input, or ended".to_owned();
+        assert_eq!(told.recv_timeout(LONG), Ok(Heard::Broken(why)));
+        drop(said);
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_holds_the_next_one_back_until_it_is_answered() {
+        let (session, mut heard_from, mut said, _told) = conversation();
+        let cancel = Cancel::new(Arc::default());
+        let late = session.call(Ask::Online, Duration::from_millis(1), &cancel);
+        assert!(
+            matches!(&late, End::Late(why) if why.contains("`online` within 1 ms")),
+            "{late:?}"
+        );
+        let busy = session.call(Ask::IsAlive, Duration::from_millis(1), &cancel);
+        assert_eq!(busy, End::Late("its program is still busy with `online`".into()));
+        let mut heard = vec![0; 4096];
+        let got = heard_from.read(&mut heard).unwrap();
+        let lines = String::from_utf8(heard[..got].to_vec()).unwrap();
+        let orders: Vec<Order> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let asks: Vec<&Ask> = orders.iter().map(|order| &order.ask).collect();
+        assert_eq!(asks, [&Ask::Online, &Ask::Cancel]);
+        let id = orders[0].id;
+        said.write_all(&protocol::line(&Said::Failed { id, text: "cancelled".into() })).unwrap();
+        let next = thread::spawn(move || session.call(Ask::Offline, LONG, &cancel));
+        let got = heard_from.read(&mut heard).unwrap();
+        let order: Order = serde_json::from_slice(&heard[..got]).unwrap();
+        let result = Value::Null;
+        said.write_all(&protocol::line(&Said::Done { id: order.id, result })).unwrap();
+        assert_eq!(next.join().unwrap(), End::Done(Value::Null));
     }
 }
