@@ -5,12 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use stead_model::external::Installed;
 use stead_model::reason::Reason;
 use stead_model::request::{Answer, Envelope};
 use stead_model::view::View;
 use stead_model::{GroupId, RequestId, ResourceId};
 
-use crate::contract::{Events, Explanation, Logs, Timeouts};
+use crate::contract::{Control, Controlled, Events, Explanation, Logs, Timeouts};
 
 /// A value that comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +38,23 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         resource: &'a ResourceId,
         lines: usize,
     ) -> Later<'a, Result<Logs, Reason>>;
+
+    /// What external types are installed on this node.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>>;
+
+    /// Asks something of the type's own of a resource that runs on this node, for `who`.
+    ///
+    /// # Errors
+    /// It does not run here, or its type cannot do that.
+    fn control<'a>(
+        &'a self,
+        who: &'a str,
+        resource: &'a ResourceId,
+        control: Control,
+    ) -> Later<'a, Result<Controlled, Reason>>;
 
     /// Why a group is where it is.
     ///

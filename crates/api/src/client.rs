@@ -26,8 +26,8 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::contract::{
-    Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewResource, NodeChange, Problem,
-    PropertyChanges, REQUEST_ID_HEADER, Timeouts,
+    Control, Controlled, Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewResource,
+    NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Timeouts,
 };
 
 /// Largest answer taken.
@@ -151,6 +151,20 @@ impl Client {
         let (method, path, body) = spelled(request);
         let asked = self.builder(method, &path);
         self.answer(asked.body(Full::new(body.to_string().into()))).await
+    }
+
+    /// Asks something of the type's own of a resource that runs on the node.
+    ///
+    /// # Errors
+    /// There is no answer, or it was refused.
+    pub async fn control(
+        &self,
+        resource: &str,
+        control: &Control,
+    ) -> Result<Controlled, ClientError> {
+        let path = format!("/v1/resources/{}/control", escaped(resource));
+        let asked = self.builder(Method::POST, &path);
+        self.answer(asked.body(Full::new(body(control).to_string().into()))).await
     }
 
     /// Groups as they are, or those named, as what can be applied again.

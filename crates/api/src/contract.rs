@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use stead_model::external::{Installed, OwnProperty};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
+use stead_model::resource_type::{Property, ResourceType, builtin};
 use stead_model::server::VirtualServer;
 use stead_model::view::{ResourceView, SafetyLevel};
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
@@ -165,6 +167,65 @@ pub struct ResourceEntry {
 pub struct Logs {
     /// The last lines, oldest first.
     pub lines: Vec<String>,
+}
+
+/// A resource type that a node knows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ResourceType)]
+pub struct KnownType {
+    /// Its name, as in `ip-address` or `ext:counter`.
+    pub name: String,
+    /// One sentence; of an external type that cannot be used, why.
+    pub about: String,
+    /// Its properties.
+    pub properties: Vec<OwnProperty>,
+    /// Control codes, with what they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<(String, String)>,
+}
+
+/// Something of a type's own that is asked of a resource.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// One of the codes of its type.
+    pub code: String,
+    /// What goes with it. Default: nothing.
+    #[serde(default)]
+    pub text: String,
+}
+
+/// What a control code answered.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Controlled {
+    /// The text.
+    pub text: String,
+}
+
+impl From<&ResourceType> for KnownType {
+    fn from(kind: &ResourceType) -> Self {
+        let own = |property: &Property| OwnProperty {
+            name: property.name.to_owned(),
+            about: property.about.to_owned(),
+            form: property.form,
+            required: property.required,
+            default: property.default.map(str::to_owned),
+        };
+        Self {
+            name: kind.name.to_owned(),
+            about: kind.about.to_owned(),
+            properties: kind.properties.iter().map(own).collect(),
+            controls: Vec::new(),
+        }
+    }
+}
+
+impl From<Installed> for KnownType {
+    /// With the properties that stead gives every external type.
+    fn from(Installed { name, about, properties, controls }: Installed) -> Self {
+        let common = builtin(&name).map(|kind| Self::from(kind).properties).unwrap_or_default();
+        Self { name, about, properties: [properties, common].concat(), controls }
+    }
 }
 
 /// Why a group is where it is and in its state.

@@ -10,9 +10,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use stead_api::contract::{Events, Explanation, Logs, Placement, ResourceEntry, Timeouts};
+use stead_api::contract::{
+    Control, Controlled, Events, Explanation, KnownType, Logs, Placement, ResourceEntry, Timeouts,
+};
 use stead_api::{Backend, Client, ClientError, Later, explain, file};
 use stead_model::declaration::{Declaration, Foreseen};
+use stead_model::external::Installed;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
@@ -115,6 +118,24 @@ impl Backend for Node {
 
     fn logs<'a>(&'a self, _: &'a ResourceId, lines: usize) -> Later<'a, Result<Logs, Reason>> {
         Box::pin(async move { Ok(Logs { lines: vec![format!("of {lines}")] }) })
+    }
+
+    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
+        let about = "counts".to_owned();
+        let name = "ext:counter".to_owned();
+        let controls = vec![("count".to_owned(), "how many".to_owned())];
+        let properties = Vec::new();
+        Box::pin(async { Ok(vec![Installed { name, about, properties, controls }]) })
+    }
+
+    fn control<'a>(
+        &'a self,
+        _: &'a str,
+        resource: &'a ResourceId,
+        Control { code, text }: Control,
+    ) -> Later<'a, Result<Controlled, Reason>> {
+        let text = format!("{resource}: {code} {text}");
+        Box::pin(async { Ok(Controlled { text }) })
     }
 
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
@@ -255,6 +276,14 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
         assert_eq!(logs.lines, ["of 3"]);
         let all: Vec<ResourceEntry> = client.get("/v1/resources").await.unwrap();
         assert!(all.is_empty());
+        let known: KnownType = client.get("/v1/resource-types/ext:counter").await.unwrap();
+        assert_eq!((known.about.as_str(), known.controls.len()), ("counts", 1));
+        assert_eq!(known.properties[0].name, "check-timeout", "stead gives it to all of them");
+        let known: Vec<KnownType> = client.get("/v1/resource-types").await.unwrap();
+        assert!(known.iter().any(|kind| kind.name == "ip-address"));
+        assert_eq!(known.last().unwrap().name, "ext:counter");
+        let control = Control { code: "set".into(), text: "7".into() };
+        assert_eq!(client.control("visits", &control).await.unwrap().text, "visits: set 7");
         let document: serde_json::Value = client.get("/v1/openapi.json").await.unwrap();
         assert!(document["paths"]["/v1/status"]["get"].is_object());
         for (path, code) in [
@@ -265,6 +294,7 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
             ("/v1/events?limit=x", Code::Invalid),
             ("/v1/events?typo=1", Code::Invalid),
             ("/v1/resource-types/none", Code::NotFound),
+            ("/v1/resource-types/ext:none", Code::NotFound),
         ] {
             match client.get::<serde_json::Value>(path).await {
                 Err(ClientError::Refused(reason)) => assert_eq!(reason.code, code, "{path}"),

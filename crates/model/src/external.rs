@@ -3,8 +3,41 @@
 //! What properties such a type has only its program knows, on the nodes where it is installed. The
 //! prefix keeps its name apart from the built-in types of this and of later versions.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::resource_type::Form;
+
 /// Name of the type in the table, which stands for all of them.
 pub const TABLE: &str = "ext:NAME";
+
+/// An external type that is installed on a node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Installed {
+    /// Name of the type, as in `ext:counter`.
+    pub name: String,
+    /// One sentence with its version; or why it cannot be used.
+    pub about: String,
+    /// Its properties.
+    pub properties: Vec<OwnProperty>,
+    /// Its control codes, with what they do.
+    pub controls: Vec<(String, String)>,
+}
+
+/// A property that a type says it has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OwnProperty {
+    /// Its name.
+    pub name: String,
+    /// What it means.
+    pub about: String,
+    /// Its form.
+    pub form: Form,
+    /// Whether it must be given.
+    pub required: bool,
+    /// The default, if it need not be given.
+    pub default: Option<String>,
+}
 
 /// The name of the program that a type names, if it is an external one.
 #[must_use]

@@ -3,7 +3,7 @@
 //! What a type *does* lives in crate `resmon`; the table is here so that the leader can refuse a
 //! wrong property before anything is committed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::external;
 use crate::group::{Failback, FailoverPreset};
@@ -39,7 +39,7 @@ pub struct Property {
 }
 
 /// The form of a property's value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
     /// Any text without control characters.

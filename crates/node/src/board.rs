@@ -8,16 +8,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use stead_api::contract::{Events, Explanation, Fit, Logs, Place, Placement, Timeouts};
+use stead_api::contract::{
+    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Timeouts,
+};
 use stead_api::{Backend, Later, explain};
 use stead_core::{Event, groups};
+use stead_model::external::Installed;
 use stead_model::reason::{Code, Reason};
+use stead_model::record::Level;
 use stead_model::request::{Answer, Envelope};
 use stead_model::view::View;
+use stead_model::wire::monitor::Question;
 use stead_model::{GroupId, RequestId, ResourceId};
 use tokio::sync::oneshot;
 
-use crate::inbox::{ExplainWish, Inbox, Item, LogWish};
+use crate::inbox::{ExplainWish, Inbox, Item, LogWish, QuestionWish};
 use crate::records::Records;
 
 /// Requests under way at once; more are refused.
@@ -26,6 +31,8 @@ const REQUESTS_MAX: usize = 1000;
 const LINE_BYTES: usize = 200;
 /// A monitor that works answers at once.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(5);
+/// Programs of others are given more time; the API gives up a little later.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(25);
 /// Most output asked for.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
@@ -71,6 +78,17 @@ impl Board {
         for asker in waiting.into_iter().flatten() {
             // Who asked may have gone.
             let _ = asker.send(answer.clone());
+        }
+    }
+
+    /// Asks the programs of external types.
+    async fn question(&self, question: Question) -> Result<Vec<u8>, String> {
+        let (answer, receiver) = oneshot::channel();
+        self.inbox.push(Item::Question(QuestionWish { question, answer }));
+        match tokio::time::timeout(QUESTION_PATIENCE, receiver).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err("the node service is ending".into()),
+            Err(_) => Err("there is no answer in time".into()),
         }
     }
 
@@ -154,6 +172,34 @@ impl Backend for Board {
                 .because(why)
                 .hint("ask the node that owns its group, with `--node`")),
             }
+        })
+    }
+
+    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
+        Box::pin(async move {
+            let none = || Reason::new(Code::Conflict, "cannot tell what types are installed here");
+            let json = self.question(Question::Types).await.map_err(|why| none().because(why))?;
+            serde_json::from_slice(&json).map_err(|error| none().because(error.to_string()))
+        })
+    }
+
+    fn control<'a>(
+        &'a self,
+        who: &'a str,
+        resource: &'a ResourceId,
+        Control { code, text }: Control,
+    ) -> Later<'a, Result<Controlled, Reason>> {
+        Box::pin(async move {
+            let what = format!("`{}` of resource `{resource}`", code.escape_debug());
+            self.records.note(Level::Info, "control", &format!("{who} asks {what}"));
+            let resource = resource.clone();
+            let asked = self.question(Question::Control { resource, code, text }).await;
+            let answer = asked.map_err(|why| {
+                Reason::new(Code::Conflict, format!("cannot ask {what}"))
+                    .because(why)
+                    .hint("`stead resource-type show TYPE` shows the control codes of a type")
+            })?;
+            Ok(Controlled { text: String::from_utf8_lossy(&answer).into_owned() })
         })
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 use stead_core::Event;
 use stead_model::note::Note;
+use stead_model::wire::monitor::Question;
 use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
 
@@ -22,6 +23,8 @@ pub(crate) enum Item {
     Note(Note),
     /// Somebody wants the output of a resource's program.
     Logs(LogWish),
+    /// Somebody asks the programs of external types.
+    Question(QuestionWish),
     /// Somebody wants to know where a group may run.
     Explain(ExplainWish),
     /// The service shall end in order.
@@ -38,6 +41,15 @@ pub(crate) struct LogWish {
     /// At most this many bytes from the end.
     pub(crate) bytes_max: u32,
     /// Where the output goes, or why there is none.
+    pub(crate) answer: oneshot::Sender<Result<Vec<u8>, String>>,
+}
+
+/// A question to the programs of external types.
+#[derive(Debug)]
+pub(crate) struct QuestionWish {
+    /// What.
+    pub(crate) question: Question,
+    /// Where the answer goes, or why there is none.
     pub(crate) answer: oneshot::Sender<Result<Vec<u8>, String>>,
 }
 

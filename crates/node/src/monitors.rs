@@ -22,7 +22,7 @@ use stead_model::{Incarnation, NodeId, OrderId, ResourceId, Span, Time};
 use tokio::sync::oneshot;
 
 use crate::frames::{FrameLink, LinkError};
-use crate::inbox::LogWish;
+use crate::inbox::{LogWish, QuestionWish};
 
 /// Pause between two attempts to connect.
 const PAUSE: Span = Span::from_millis(100);
@@ -157,14 +157,29 @@ impl Monitor {
     /// Asks for the output of a resource's program.
     pub(crate) fn logs(&mut self, wish: LogWish, now: Time) {
         let LogWish { resource, bytes_max, answer } = wish;
+        if let Some(request) = self.wish(answer) {
+            self.send(&NodeToMonitor::Logs { request, resource, bytes_max }, now);
+        }
+    }
+
+    /// Asks the programs of external types.
+    pub(crate) fn question(&mut self, wish: QuestionWish, now: Time) {
+        let QuestionWish { question, answer } = wish;
+        if let Some(request) = self.wish(answer) {
+            self.send(&NodeToMonitor::Ask { request, question }, now);
+        }
+    }
+
+    /// Number of a request whose answer goes there; none if nobody would answer.
+    fn wish(&mut self, answer: oneshot::Sender<Result<Vec<u8>, String>>) -> Option<u64> {
         if !matches!(self.state, State::Ready(_)) {
             let _ = answer.send(Err("the resource monitor does not answer".into()));
-            return;
+            return None;
         }
         self.logs.retain(|_, answer| !answer.is_closed());
         self.wishes += 1;
         self.logs.insert(self.wishes, answer);
-        self.send(&NodeToMonitor::Logs { request: self.wishes, resource, bytes_max }, now);
+        Some(self.wishes)
     }
 
     /// A node says which MAC addresses its interfaces have.

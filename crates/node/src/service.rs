@@ -251,6 +251,10 @@ impl Service {
                     self.monitor.logs(wish, clock::now());
                     self.want_monitor_room()?;
                 }
+                Item::Question(wish) => {
+                    self.monitor.question(wish, clock::now());
+                    self.want_monitor_room()?;
+                }
                 Item::Macs(node, macs) => {
                     self.monitor.macs(node, macs, clock::now());
                     self.want_monitor_room()?;

@@ -68,6 +68,15 @@ pub trait ResourceType: Send + Sync {
     /// Something that one of its acts left running ended; a light check follows.
     fn stirred(&self) {}
 
+    /// Something of the type's own, asked by an administrator.
+    ///
+    /// # Errors
+    /// There is no such code, or it did not work.
+    fn control(&self, call: &Call, code: &str, text: &str) -> Result<String, Fault> {
+        let _ = (call, text);
+        Err(Fault::Failed(format!("its type has no control code `{code}`")))
+    }
+
     /// All that the guard ran for it was ended; tells whether it may still act all the same.
     ///
     /// # Errors

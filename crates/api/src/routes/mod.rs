@@ -71,6 +71,7 @@ fn writes() -> Router<Shared> {
         .route("/v1/resources/{resource}/online", post(write::resource_online))
         .route("/v1/resources/{resource}/offline", post(write::resource_offline))
         .route("/v1/resources/{resource}/fail", post(write::fail_resource))
+        .route("/v1/resources/{resource}/control", post(write::control_resource))
         .route("/v1/resources/{resource}/dependencies", put(write::set_dependencies))
         .route("/v1/apply", post(write::apply))
         .route("/v1/upkeep", post(write::upkeep))

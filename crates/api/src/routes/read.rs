@@ -8,14 +8,17 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use stead_model::declaration::Declaration;
+use stead_model::external;
 use stead_model::reason::{Code, Reason};
-use stead_model::resource_type::{self, ResourceType};
+use stead_model::resource_type::{BUILTIN, builtin};
 use stead_model::view::{GroupView, NodeView, QuorumView, View};
 use utoipa::OpenApi;
 
 use super::Shared;
 use super::asked::{Options, group_id, node_id, resource_id};
-use crate::contract::{Attention, Events, Explanation, Logs, Problem, ResourceEntry, Timeouts};
+use crate::contract::{
+    Attention, Events, Explanation, KnownType, Logs, Problem, ResourceEntry, Timeouts,
+};
 use crate::status::Refusal;
 use crate::stream;
 
@@ -146,18 +149,29 @@ pub(super) async fn quorum(State(backend): State<Shared>) -> Json<QuorumView> {
     Json(backend.view().quorum.clone())
 }
 
-/// All resource types with their properties.
+/// All resource types with their properties; external ones where they are installed on this node.
 #[utoipa::path(get, path = "/v1/resource-types",
-    responses((status = 200, body = Vec<ResourceType>)))]
-pub(super) async fn resource_types() -> Json<&'static [ResourceType]> {
-    Json(resource_type::BUILTIN)
+    responses((status = 200, body = Vec<KnownType>)))]
+pub(super) async fn resource_types(State(backend): State<Shared>) -> Json<Vec<KnownType>> {
+    // Where nobody can tell what is installed, the others are no less known.
+    let installed = backend.external_types().await.unwrap_or_default();
+    let all = BUILTIN.iter().map(KnownType::from);
+    Json(all.chain(installed.into_iter().map(KnownType::from)).collect())
 }
 
 /// One resource type.
 #[utoipa::path(get, path = "/v1/resource-types/{type}", params(("type" = String, Path)),
-    responses((status = 200, body = ResourceType), (status = "default", body = Problem)))]
-pub(super) async fn resource_type(Path(kind): Path<String>) -> Read<&'static ResourceType> {
-    resource_type::builtin(&kind).map(Json).ok_or_else(|| missing("resource type", &kind))
+    responses((status = 200, body = KnownType), (status = "default", body = Problem)))]
+pub(super) async fn resource_type(
+    State(backend): State<Shared>,
+    Path(kind): Path<String>,
+) -> Read<KnownType> {
+    if external::program(&kind).is_none() {
+        let found = builtin(&kind).map(KnownType::from);
+        return found.map(Json).ok_or_else(|| missing("resource type", &kind));
+    }
+    let found = backend.external_types().await?.into_iter().find(|one| one.name == kind);
+    found.map(|one| Json(one.into())).ok_or_else(|| missing("resource type", &kind))
 }
 
 /// Which records are wanted.

@@ -13,8 +13,8 @@ use utoipa::OpenApi;
 use super::Shared;
 use super::asked::{Asker, Body, Options, group_id, node_id, resource_id};
 use crate::contract::{
-    Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, NodeChange, Problem,
-    PropertyChanges,
+    Control, Controlled, Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, NodeChange,
+    Problem, PropertyChanges,
 };
 use crate::status::Refusal;
 
@@ -37,6 +37,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         resource_online,
         resource_offline,
         fail_resource,
+        control_resource,
         set_dependencies,
         set_key,
         delete_key,
@@ -294,6 +295,20 @@ pub(super) async fn fail_resource(
     asker: Asker,
 ) -> Written {
     ask(&backend, asker, Request::FailResource { resource: resource_id(&resource)? }).await
+}
+
+/// Asks something of the type's own of a resource that is online on this node.
+#[utoipa::path(post, path = "/v1/resources/{resource}/control",
+    params(("resource" = String, Path)), request_body = Control,
+    responses((status = 200, body = Controlled), (status = "default", body = Problem)))]
+pub(super) async fn control_resource(
+    State(backend): State<Shared>,
+    Path(resource): Path<String>,
+    asker: Asker,
+    Body(control): Body<Control>,
+) -> Result<Json<Controlled>, Refusal> {
+    let resource = resource_id(&resource)?;
+    Ok(Json(backend.control(&asker.who, &resource, control).await?))
 }
 
 /// Replaces the dependencies of a resource.

@@ -91,6 +91,16 @@ pub(crate) enum ResourceCommand {
         #[arg(long, value_name = "COUNT", default_value_t = 100)]
         lines: usize,
     },
+    /// Asks something of its type's own of a resource, on the node that owns it, or on `--node`
+    Control {
+        /// The resource
+        name: String,
+        /// A control code of its type; `stead resource-type show TYPE` shows all
+        code: String,
+        /// What goes with it
+        #[arg(default_value = "")]
+        text: String,
+    },
     /// Makes a resource depend on another of its group
     Depend {
         /// The resource

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stead_api::contract::{Logs, ResourceEntry};
+use stead_api::contract::{Control, Logs, ResourceEntry};
 use stead_model::group::Desired;
 use stead_model::request::Request;
 use stead_model::view::{GroupView, ResourceView, View};
@@ -12,6 +12,7 @@ use super::write::{self, Write};
 use super::{Asked, reach};
 use crate::arguments::{Assignment, ResourceCommand};
 use crate::failure::{Exit, Failure};
+use crate::reach::Reached;
 use crate::waiting::Goal;
 use crate::{render, screen};
 
@@ -59,6 +60,9 @@ pub(super) async fn run(asked: &Asked, command: ResourceCommand) -> Result<Exit,
             write::ask(asked, doing, request).await
         }
         ResourceCommand::Logs { name, lines } => logs(asked, &name, lines).await,
+        ResourceCommand::Control { name, code, text } => {
+            control(asked, &name, Control { code, text }).await
+        }
         ResourceCommand::Depend { name, on } => depend(asked, &name, &on, Dependency::Begins).await,
         ResourceCommand::Undepend { name, on } => depend(asked, &name, &on, Dependency::Ends).await,
     }
@@ -121,17 +125,36 @@ async fn set(
 /// The outputs are where the resource runs: without `--node` that node is asked.
 async fn logs(asked: &Asked, name: &str, lines: usize) -> Result<Exit, Failure> {
     let doing = format!("show what resource `{name}` wrote");
-    let mut reached = asked.reach().await?;
-    let (group, _) = write::resource(&reached.view, &doing, name)?;
-    if let (None, Some(owner)) = (&asked.node, group.owner)
-        && owner != reached.view.node
-    {
-        reached = reach(&asked.place()?, Some(&owner.to_string())).await?;
-    }
+    let reached = reach_owner(asked, &doing, name).await?;
     let path = format!("/v1/resources/{name}/logs?lines={lines}");
     let logs: Logs = reached.client.get(&path).await.map_err(|e| Failure::of_client(&doing, e))?;
     asked.show(&logs, |logs| logs.lines.iter().map(|line| format!("{line}\n")).collect());
     Ok(Exit::Ok)
+}
+
+/// Control codes go where the resource runs, too.
+async fn control(asked: &Asked, name: &str, control: Control) -> Result<Exit, Failure> {
+    let doing = format!("ask `{}` of resource `{name}`", control.code);
+    let reached = reach_owner(asked, &doing, name).await?;
+    let told = reached.client.control(name, &control).await;
+    let told = told.map_err(|e| Failure::of_client(&doing, e))?;
+    asked.show(&told, |told| match told.text.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", told.text),
+    });
+    Ok(Exit::Ok)
+}
+
+/// The node that owns a resource, unless another one is meant.
+async fn reach_owner(asked: &Asked, doing: &str, name: &str) -> Result<Reached, Failure> {
+    let reached = asked.reach().await?;
+    let (group, _) = write::resource(&reached.view, doing, name)?;
+    match (&asked.node, group.owner) {
+        (None, Some(owner)) if owner != reached.view.node => {
+            reach(&asked.place()?, Some(&owner.to_string())).await
+        }
+        (Some(_) | None, _) => Ok(reached),
+    }
 }
 
 /// What becomes of a dependency.

@@ -13,6 +13,8 @@ pub(crate) struct TypeEntry {
     pub(crate) name: String,
     pub(crate) about: String,
     pub(crate) properties: Vec<PropertyEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) controls: Vec<(String, String)>,
 }
 
 /// One of its properties.
@@ -61,6 +63,14 @@ pub(crate) fn resource_type(entry: &TypeEntry) -> String {
     rows(&mut table, PROBE);
     text.push('\n');
     text.push_str(&table.text());
+    if !entry.controls.is_empty() {
+        let mut table = Table::new(&["CONTROL", "MEANING"]);
+        for (code, about) in &entry.controls {
+            table.row(vec![code.clone(), about.clone()]);
+        }
+        text.push('\n');
+        text.push_str(&table.text());
+    }
     text
 }
 

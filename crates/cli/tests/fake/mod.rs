@@ -6,15 +6,19 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use stead_api::contract::{Events, Explanation, Fit, Logs, Place, Placement, Timeouts};
+use stead_api::contract::{
+    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Timeouts,
+};
 use stead_api::{Backend, Later, explain};
 use stead_model::declaration::{Consequence, DeclaredResource, Deed, Difference, Foreseen, Turn};
+use stead_model::external::{Installed, OwnProperty};
 use stead_model::group::{Desired, GroupState};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::resource::ResourceState;
+use stead_model::resource_type::Form;
 use stead_model::view::View;
 use stead_model::{CauseId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 use tokio::sync::{oneshot, watch};
@@ -215,6 +219,41 @@ impl Backend for FakeNode {
         let all = [format!("`{resource}` starts on {node}"), "listening on port 80".into()];
         let lines = all[all.len().saturating_sub(lines)..].to_vec();
         Box::pin(async { Ok(Logs { lines }) })
+    }
+
+    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
+        let port = OwnProperty {
+            name: "port".into(),
+            about: "TCP port".into(),
+            form: Form::Number,
+            required: true,
+            default: None,
+        };
+        let counter = Installed {
+            name: "ext:counter".into(),
+            about: "counts its visitors (version 1.0)".into(),
+            properties: vec![port],
+            controls: vec![("count".into(), "how many came".into())],
+        };
+        Box::pin(async { Ok(vec![counter]) })
+    }
+
+    fn control<'a>(
+        &'a self,
+        _: &'a str,
+        resource: &'a ResourceId,
+        Control { code, text }: Control,
+    ) -> Later<'a, Result<Controlled, Reason>> {
+        let node = self.now().node;
+        Box::pin(async move {
+            match code.as_str() {
+                "count" => Ok(Controlled { text: format!("{text}7 at {node}") }),
+                _ => {
+                    Err(Reason::new(Code::Conflict, format!("resource `{resource}` cannot do it"))
+                        .because(format!("there is no control code `{code}`")))
+                }
+            }
+        })
     }
 
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {

@@ -42,6 +42,30 @@ pub enum NodeToMonitor {
     },
     /// A note of another node's monitor.
     Note(Note),
+    /// Asks for something that the programs of external types say; answered by
+    /// [`MonitorToNode::Logs`].
+    Ask {
+        /// Comes back with the answer.
+        request: u64,
+        /// What.
+        question: Question,
+    },
+}
+
+/// What may be asked of the programs of external types.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Question {
+    /// What types are installed here: a list of `external::Installed` as JSON.
+    Types,
+    /// Something of a type's own, of a resource that is online here: its answer as it is.
+    Control {
+        /// The resource.
+        resource: ResourceId,
+        /// One of the codes of its type.
+        code: String,
+        /// What goes with it.
+        text: String,
+    },
 }
 
 /// From the monitor to the node service.
@@ -56,7 +80,7 @@ pub enum MonitorToNode {
     Report(ResourceReport),
     /// It works.
     Pong,
-    /// The output asked for.
+    /// The output or the answer that was asked for.
     Logs {
         /// The request.
         request: u64,

@@ -3,9 +3,12 @@
 //! A file `NAME` in `/etc/stead/types`, else in `/usr/lib/stead/types`, is the type `ext:NAME`. It
 //! is run as whoever runs stead, so nobody else may be able to change it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use stead_model::external::is_name;
 
 /// For what the administrator of a node adds.
 const LOCAL: &str = "etc/stead/types";
@@ -31,6 +34,13 @@ pub(crate) fn find(root: &Path, name: &str) -> Result<PathBuf, String> {
         local.display(),
         packaged.display()
     ))
+}
+
+/// The names of all types that are installed here.
+pub(crate) fn names(root: &Path) -> BTreeSet<String> {
+    let entries = folders(root).into_iter().filter_map(|folder| fs::read_dir(folder).ok());
+    let names = entries.flatten().flatten().filter_map(|e| e.file_name().into_string().ok());
+    names.filter(|name| is_name(name)).collect()
 }
 
 fn folders(root: &Path) -> [PathBuf; 2] {
@@ -69,8 +79,12 @@ mod tests {
             fs::write(folder.join(name), "").unwrap();
             fs::set_permissions(folder.join(name), fs::Permissions::from_mode(mode)).unwrap();
         }
+        fs::write(folder.join("README.md"), "").unwrap();
         assert_eq!(find(root.path(), "fine").unwrap(), folder.join("fine"));
         assert!(find(root.path(), "data").unwrap_err().ends_with("is not executable"));
         assert!(find(root.path(), "open").unwrap_err().contains("may be changed by others"));
+        let names = names(root.path());
+        assert!(["data", "fine", "open"].iter().all(|name| names.contains(*name)), "{names:?}");
+        assert!(!names.contains("README.md"));
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! `types/external` is such a type as a resource; here is what it is made of. [`catalogue`] finds
 //! programs, [`session`] talks with one, [`table`] judges descriptions and properties, [`stage`]
-//! puts one into a place under the guard, [`companion`] runs one without.
+//! puts one into a place under the guard, [`companion`] runs one without, and by
+//! that [`inspection`] hears what is installed.
 //!
 //! Nothing that a program does may hurt the monitor: every call has a time limit, messages have a
 //! size and a rate, and what breaks the rules is named.
 
 pub(crate) mod catalogue;
 pub(crate) mod companion;
+pub(crate) mod inspection;
 pub(crate) mod session;
 pub(crate) mod stage;
 pub(crate) mod table;

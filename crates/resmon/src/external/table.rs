@@ -128,7 +128,7 @@ pub(crate) fn settle(
 }
 
 /// The same form in our own tables.
-const fn form(form: Form) -> resource_type::Form {
+pub(crate) const fn form(form: Form) -> resource_type::Form {
     match form {
         Form::Text => resource_type::Form::Text,
         Form::Path => resource_type::Form::Path,

@@ -12,6 +12,7 @@ mod inspector;
 mod node_port;
 mod output;
 mod probe;
+mod question;
 mod seat;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use stead_model::note::Note;
 use stead_model::order::Action;
-use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, VERSION};
+use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, Question, VERSION};
 use stead_model::{Epoch, Incarnation, ResourceId};
 use stead_netlink::Mac;
 
@@ -297,6 +298,15 @@ impl Monitor {
                 self.desk.nodes.tell(macs.into_iter().map(Mac));
             }
             NodeToMonitor::Note(note) => self.desk.notes.take(note),
+            NodeToMonitor::Ask { request, question } => {
+                let seat = match &question {
+                    Question::Types => None,
+                    Question::Control { resource, .. } => self.seats.get(resource),
+                };
+                if let Some(link) = &self.node {
+                    question::begin(&self.desk, seat, (request, question), link.clone());
+                }
+            }
             NodeToMonitor::Ping => self.tell_node(MonitorToNode::Pong),
             NodeToMonitor::Logs { request, resource, bytes_max } => {
                 if let Some(link) = &self.node {

@@ -98,6 +98,13 @@ impl Seat {
         self.opened.as_ref().map(|(_, claim)| claim.epoch)
     }
 
+    /// The type that is open, and a call beside those that the slot makes.
+    pub(super) fn open_call(&self, desk: &Desk) -> Option<(Arc<dyn ResourceType>, Call)> {
+        let (kind, claim) = self.opened.clone()?;
+        let cancel = Cancel::new(Arc::clone(&desk.bell));
+        Some((kind, Call { first: false, claim, cancel }))
+    }
+
     /// What the end of something that the guard ran for it means.
     pub(super) fn end_means(&self, how: String) -> Input {
         match &self.opened {

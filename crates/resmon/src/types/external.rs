@@ -21,7 +21,9 @@ use stead_model::external::program;
 use stead_model::order::OnlineSpec;
 use stead_model::resource::Health;
 use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
-use stead_resource_sdk::protocol::{self, Ask, Checked as Found, Description, Opening};
+use stead_resource_sdk::protocol::{
+    self, Ask, Checked as Found, Description, Opening, Told as Answer,
+};
 
 use super::place::{Place, Ran, last_line};
 use super::program::{PATH, Told};
@@ -36,6 +38,8 @@ use crate::resource_type::{
 const ACTION_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// A `terminate` after the guard killed everything.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(60);
+/// A control code that takes longer is given up; who asked waits for it.
+const CONTROL_LIMIT: Duration = Duration::from_secs(20);
 /// Progress is told no oftener than this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -235,6 +239,15 @@ impl ResourceType for External {
 
     fn is_alive(&self, call: &Call) -> Checked {
         self.check(Ask::IsAlive, call)
+    }
+
+    fn control(&self, call: &Call, code: &str, text: &str) -> Result<String, Fault> {
+        let Some(session) = self.held().clone() else {
+            return Err(Fault::Failed("there is no conversation with its program".into()));
+        };
+        let ask = Ask::Control { code: code.to_owned(), text: text.to_owned() };
+        let answer = session.ask::<Answer>(ask, CONTROL_LIMIT, &call.cancel);
+        answer.map(|told| told.text).map_err(|end| Fault::Failed(why(end, &self.name)))
     }
 
     fn acts_beyond(&self) -> bool {

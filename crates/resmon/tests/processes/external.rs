@@ -9,8 +9,10 @@ use std::path::Path;
 
 use rustix::process::Signal;
 use stead_model::Span;
+use stead_model::external::Installed;
 use stead_model::order::{Action, OnlineSpec, Outcome};
 use stead_model::resource::Health;
+use stead_model::wire::monitor::Question;
 
 use crate::Story;
 use crate::world::{World, now, send_signal, spec};
@@ -34,6 +36,8 @@ pub(crate) const ALL: &[Story] = stories![
     programs_that_break_the_rules_are_named,
     a_program_that_hangs_is_ended,
     what_acts_beyond_processes_is_terminated_by_its_program,
+    what_is_installed_is_told,
+    control_codes_reach_the_program,
 ];
 
 /// Debian's Python, which the guard's programs find.
@@ -385,4 +389,60 @@ fn what_acts_beyond_processes_is_terminated_by_its_program() {
     install(&world, "marker", &program.replace("MARK", mark.to_str().unwrap()));
     assert_eq!(world.ask("m", Action::Terminate), Outcome::Offline);
     assert!(!mark.exists());
+}
+
+/// the table of a type is shown where it is installed, and why one cannot be used.
+fn what_is_installed_is_told() {
+    if !has_python() {
+        return;
+    }
+    let mut world = World::start();
+    install_python(&world);
+    install(&world, "odd", &rude("pass"));
+    install(&world, "silent", "#!/bin/sh\nexit 1\n");
+    let told = world.question(Question::Types).unwrap();
+    let all: Vec<Installed> = serde_json::from_str(&told).unwrap();
+    let of = |name: &str| all.iter().find(|one| one.name == name).unwrap();
+    let counter = of("ext:counter");
+    assert_eq!(counter.about, "counts its visitors (version 1.0)");
+    let names: Vec<&str> = counter.properties.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["port", "file", "delay-ms"]);
+    assert!(counter.properties[0].required);
+    assert_eq!(counter.controls[0].0, "count");
+    assert!(of("ext:odd").about.contains("it calls itself `rude`"), "{}", of("ext:odd").about);
+    assert!(of("ext:silent").about.contains("ended"), "{}", of("ext:silent").about);
+}
+
+/// control codes.
+fn control_codes_reach_the_program() {
+    if !has_python() {
+        return;
+    }
+    let mut world = World::start();
+    install_python(&world);
+    let port = free_port();
+    let ask = |code: &str, text: &str| Question::Control {
+        resource: "c".into(),
+        code: code.into(),
+        text: text.into(),
+    };
+    let nowhere = world.question(ask("count", "")).unwrap_err();
+    assert_eq!(nowhere, "it does not run on this node");
+    let spec = counting(&world, port, &[]);
+    let order = world.order("c", Action::Online(spec));
+    assert_eq!(world.answer(order), Outcome::Online);
+    assert_eq!(world.question(ask("set", "41")), Ok(String::new()));
+    assert_eq!(visit(port), Some(42));
+    assert_eq!(world.question(ask("count", "")), Ok("42".into()));
+    let unknown = world.question(ask("fly", "")).unwrap_err();
+    assert_eq!(unknown, "resource type `ext:counter`: there is no control code `fly`");
+    let dummy = world.ask("d", Action::Online(crate::world::spec("dummy", &[])));
+    assert_eq!(dummy, Outcome::Online);
+    let question = Question::Control { resource: "d".into(), code: "x".into(), text: "".into() };
+    let none = world.question(question).unwrap_err();
+    assert_eq!(none, "its type has no control code `x`");
+    // The sample rehearses a failure by a code of its own.
+    let _ = world.question(ask("break", ""));
+    let Outcome::Failed(why) = world.answer(order) else { panic!("it did not fail") };
+    assert!(why.starts_with("the server ended"), "{why}");
 }

@@ -22,7 +22,7 @@ use stead_model::order::{
 use stead_model::server::VirtualServer;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{GuardToNode, NodeToGuard};
-use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor};
+use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, Question};
 use stead_model::wire::{guard, monitor};
 use stead_model::{Epoch, Incarnation, LeaseNumber, OrderId, Span, Time};
 use tempfile::TempDir;
@@ -211,6 +211,16 @@ impl World {
         loop {
             if let MonitorToNode::Logs { output, .. } = self.to_monitor.next() {
                 return String::from_utf8(output.unwrap()).unwrap();
+            }
+        }
+    }
+
+    /// Asks the programs of external types.
+    pub(crate) fn question(&mut self, question: Question) -> Result<String, String> {
+        self.to_monitor.send(&NodeToMonitor::Ask { request: 9, question });
+        loop {
+            if let MonitorToNode::Logs { request: 9, output } = self.to_monitor.next() {
+                return output.map(|bytes| String::from_utf8(bytes).unwrap());
             }
         }
     }
