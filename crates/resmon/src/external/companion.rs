@@ -1,9 +1,9 @@
 //! Runs the program of an external type without a place under the guard: to hear what it is, and
 //! for the conformance test.
 //!
-//! It acts for nobody, so the guard admits nothing: on a node it is asked `describe` alone, which
-//! touches nothing. It is killed with all of its process group when it is let go, and by the kernel
-//! with the thread that began it.
+//! It acts for nobody, so the guard admits nothing: on a node it is asked `describe` and `open`
+//! alone, which touch nothing. It is killed with all of its process group when it is let go, and
+//! by the kernel with the thread that began it.
 
 use std::io;
 use std::os::unix::process::CommandExt;

@@ -1,17 +1,25 @@
-//! Hears what external types are, from their programs, without a resource.
+//! Hears what external types are and what they say to properties, from their programs, without a
+//! resource.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use stead_model::external::{Installed, OwnProperty};
-use stead_resource_sdk::protocol::Description;
+use stead_model::order::Fitness;
+use stead_model::reason::Reason;
+use stead_resource_sdk::protocol::{Ask, Description, Opening};
 
 use super::companion::Companion;
-use super::{catalogue, described, table};
+use super::session::End;
+use super::{catalogue, described, describing, table, why};
 use crate::bell::{Bell, Cancel};
 use crate::monitor::STACK_BYTES;
 
+/// How long an answer about a resource that somebody wants may take: who asks waits.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// Programs that are asked at once.
 const AT_ONCE: usize = 8;
 
@@ -59,10 +67,53 @@ fn entry(root: &Path, name: &str) -> Installed {
 /// What an external type says of itself, from the program of that name.
 fn describe(root: &Path, name: &str) -> Result<Description, String> {
     let program = catalogue::find(root, name)?;
+    let (companion, cancel) = start(&program, name)?;
+    described(&companion.session, name, &cancel)
+}
+
+/// Whether a resource of a type could run here: whether the type is there, whether the properties
+/// fit its table, and what its program says to them.
+pub(crate) fn fitness(root: &Path, name: &str, given: &BTreeMap<String, String>) -> Fitness {
+    let of_type = |why: String| Fitness::Unfit(vec![format!("`type`: {why}")]);
+    let program = match catalogue::find(root, name) {
+        Ok(program) => program,
+        Err(why) => return of_type(why),
+    };
+    let (companion, cancel) = match start(&program, name) {
+        Ok(begun) => begun,
+        Err(why) => return of_type(why),
+    };
+    let session = &companion.session;
+    let description: Description = match session.ask(describing(), LOOK_LIMIT, &cancel) {
+        Ok(description) => description,
+        // A busy node is no reason to refuse.
+        Err(end @ (End::Late(_) | End::Cancelled)) => return Fitness::Unsure(why(end, name)),
+        Err(end) => return of_type(why(end, name)),
+    };
+    if let Err(why) = table::check(&description, name) {
+        return of_type(why);
+    }
+    let properties = match table::settle(&description, given) {
+        Ok(properties) => properties,
+        Err(Reason { text, cause, hint, .. }) => {
+            let parts = [Some(text), cause, hint].into_iter().flatten();
+            return Fitness::Unfit(vec![parts.collect::<Vec<_>>().join(": ")]);
+        }
+    };
+    let opening = Opening { properties, ..Opening::default() };
+    match session.call(Ask::Open(opening), LOOK_LIMIT, &cancel) {
+        End::Done(_) => Fitness::Fit,
+        End::Failed(why) => Fitness::Unfit(vec![why]),
+        end @ (End::Late(_) | End::Cancelled) => Fitness::Unsure(why(end, name)),
+        end @ End::Broken(_) => of_type(why(end, name)),
+    }
+}
+
+fn start(program: &Path, name: &str) -> Result<(Companion, Cancel), String> {
     let bell = Arc::new(Bell::default());
-    let companion = Companion::start(&program, Arc::clone(&bell), Box::new(|_| {}));
-    let companion = companion.map_err(|e| {
+    let begun = Companion::start(program, Arc::clone(&bell), Box::new(|_| {}));
+    let companion = begun.map_err(|e| {
         format!("resource type `ext:{name}` cannot be used here: {}: {e}", program.display())
     })?;
-    described(&companion.session, name, &Cancel::new(bell))
+    Ok((companion, Cancel::new(bell)))
 }

@@ -47,13 +47,17 @@ pub(crate) fn described(
     name: &str,
     cancel: &Cancel,
 ) -> Result<Description, String> {
-    let ask = Ask::Describe { protocols: vec![PROTOCOL] };
     let description: Description =
-        session.ask(ask, SHORT_LIMIT, cancel).map_err(|end| why(end, name))?;
+        session.ask(describing(), SHORT_LIMIT, cancel).map_err(|end| why(end, name))?;
     table::check(&description, name).map_err(|why| {
         format!("resource type `ext:{name}` does not describe itself well: {why}")
     })?;
     Ok(description)
+}
+
+/// The first call.
+pub(crate) fn describing() -> Ask {
+    Ask::Describe { protocols: vec![PROTOCOL] }
 }
 
 /// Why a call to a type's program came to nothing.

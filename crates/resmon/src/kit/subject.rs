@@ -12,7 +12,7 @@ use super::{Kit, herd};
 use crate::bell::{Bell, Cancel};
 use crate::external::companion::Companion;
 use crate::external::session::{End, Heard, Session};
-use crate::external::{described, why};
+use crate::external::{described, describing, why};
 
 /// A program that runs.
 pub(super) struct Life<'a> {
@@ -60,7 +60,7 @@ impl<'a> Life<'a> {
         let session = self.session();
         if name.is_empty() {
             // The first time: whatever it calls itself is its name.
-            let ask = Ask::Describe { protocols: vec![stead_resource_sdk::protocol::PROTOCOL] };
+            let ask = describing();
             let found: Description = session
                 .ask(ask, self.kit.trials.call_limit, &cancel)
                 .map_err(|end| reason("describe", end))?;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use stead_model::external::program;
-use stead_model::order::OnlineSpec;
+use stead_model::order::{Fitness, OnlineSpec};
 use stead_model::resource::Health;
 use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
 use stead_resource_sdk::protocol::{
@@ -29,9 +29,9 @@ use super::place::{Place, Ran, last_line};
 use super::program::{PATH, Told};
 use crate::external::session::{End, Heard, Past, Session, Tell};
 use crate::external::stage::Pipes;
-use crate::external::{SHORT_LIMIT, catalogue, described, sentence, table, why};
+use crate::external::{SHORT_LIMIT, catalogue, described, inspection, sentence, table, why};
 use crate::resource_type::{
-    Call, Checked, Context, Fault, Properties, Push, ResourceType, Settles,
+    Apart, Call, Checked, Context, Fault, Properties, Push, ResourceType, Settles,
 };
 
 /// The pending timeout bounds `online` and `offline`, and cancels the call.
@@ -271,6 +271,10 @@ impl ResourceType for External {
             .and_then(|(session, _)| self.must(&session, Ask::Terminate, TERMINATE_LIMIT, call));
         self.leave(call)?;
         ended.inspect(|()| self.reach.store(NOTHING, Ordering::SeqCst))
+    }
+
+    fn fitness(&self, _apart: &Apart) -> Fitness {
+        inspection::fitness(&self.context.root, &self.name, &self.spec.properties)
     }
 
     fn close(&self) {

@@ -1,6 +1,7 @@
 //! `ext:NAME` under guard and monitor (A-092, A-162, A-164): the samples, and programs that break
 //! every rule.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use stead_model::Span;
 use stead_model::external::Installed;
-use stead_model::order::{Action, OnlineSpec, Outcome};
+use stead_model::order::{Action, Fitness, OnlineSpec, Outcome, Wanted};
 use stead_model::resource::Health;
 use stead_model::wire::monitor::Question;
 
@@ -36,6 +37,7 @@ pub(crate) const ALL: &[Story] = stories![
     programs_that_break_the_rules_are_named,
     a_program_that_hangs_is_ended,
     what_acts_beyond_processes_is_terminated_by_its_program,
+    what_does_not_fit_is_told_before_it_is_made,
     what_is_installed_is_told,
     control_codes_reach_the_program,
 ];
@@ -445,4 +447,41 @@ fn control_codes_reach_the_program() {
     let _ = world.question(ask("break", ""));
     let Outcome::Failed(why) = world.answer(order) else { panic!("it did not fail") };
     assert!(why.starts_with("the server ended"), "{why}");
+}
+
+/// A-164: a possible owner is asked before the resource is made; nothing is started for that.
+fn what_does_not_fit_is_told_before_it_is_made() {
+    let mut world = World::start();
+    let wanted = |spec| Action::Fit(Box::new(Wanted { spec, mounts: BTreeSet::new() }));
+    let nowhere = world.ask("new", wanted(spec("ext:nowhere", &[])));
+    let Outcome::Fitness(Fitness::Unfit(causes)) = &nowhere else { panic!("{nowhere:?}") };
+    assert!(causes[0].starts_with("`type`: resource type `ext:nowhere` is not installed here"));
+    if !has_python() {
+        return;
+    }
+    install_python(&world);
+    let mut told = |spec| match world.ask("new", wanted(spec)) {
+        Outcome::Fitness(Fitness::Unfit(causes)) => causes.join("; "),
+        // A node that is too busy to start it in time says so, and nothing is refused.
+        Outcome::Fitness(Fitness::Unsure(why)) => format!("unsure: {why}"),
+        other => format!("{other:?}"),
+    };
+    let is = |said: String, wanted: &str| {
+        assert!(said == wanted || said.starts_with("unsure: "), "{said}, not {wanted}");
+    };
+    let file = ("file", "/tmp/count");
+    is(told(spec("ext:counter", &[("port", "80"), file])), "Fitness(Fit)");
+    is(
+        told(spec("ext:counter", &[file])),
+        "property `port` is missing: type `ext:counter` requires it: TCP port on 127.0.0.1: \
+         give `port=` followed by a whole number",
+    );
+    is(
+        told(spec("ext:counter", &[("port", "x"), file])),
+        "property `port` cannot be `x`: it must be a whole number",
+    );
+    // What no table says the program refuses itself.
+    is(told(spec("ext:counter", &[("port", "0"), file])), "property `port` cannot be `0`");
+    let admitted = world.status().admitted;
+    assert!(admitted.is_empty(), "a look has started something: {admitted:?}");
 }
