@@ -16,6 +16,8 @@ pub enum Role<'a> {
     Service,
     /// `stead monitor`
     Monitor,
+    /// `stead monitor --own SLOT RESOURCE`
+    OwnMonitor(&'a str),
     /// An application with this word in its command.
     Application(&'a str),
 }
@@ -66,7 +68,10 @@ impl Role<'_> {
         match self {
             Self::Guard => word(1) == Some("guard"),
             Self::Service => (word(1), word(2)) == (Some("node"), Some("run")),
-            Self::Monitor => word(1) == Some("monitor"),
+            Self::Monitor => word(1) == Some("monitor") && words.len() == 2,
+            Self::OwnMonitor(resource) => {
+                (word(1), word(2), word(4)) == (Some("monitor"), Some("--own"), Some(resource))
+            }
             // Its init has the command among its own words.
             Self::Application(wanted) => {
                 word(1) != Some("init") && words.iter().skip(1).any(|word| word == wanted)

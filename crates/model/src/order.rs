@@ -99,6 +99,8 @@ pub struct OnlineSpec {
     /// An administrator has just put it in service: a type that can looks whether a stranger has
     /// what it needs. Never in a failover.
     pub first: bool,
+    /// Whether it gets a monitor of its own when it is started next.
+    pub separate: bool,
 }
 
 /// What the monitor says of a resource.
@@ -190,6 +192,50 @@ pub enum GuardReport {
     /// The guard was told to end: the node shall leave the cluster in order. What is not done
     /// soon is cut short by a hard stop.
     Leave,
+    /// A resource's own monitor died; what it hosted still runs and is unwatched. Another one is
+    /// started when somebody asks for it.
+    OwnMonitorDied {
+        /// The resource.
+        resource: ResourceId,
+        /// How it ended.
+        why: String,
+    },
+    /// A resource's own monitor, the first or a new one, is ready for orders.
+    OwnMonitorReady(OwnMonitor),
+    /// A resource gets no monitor of its own.
+    OwnMonitorRefused {
+        /// The resource.
+        resource: ResourceId,
+        /// Why, with what to do about it.
+        why: String,
+    },
+}
+
+/// A monitor that hosts one resource only.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct OwnMonitor {
+    /// The resource.
+    pub resource: ResourceId,
+    /// Number of its socket, from 1; freed with the monitor.
+    pub slot: u8,
+}
+
+/// Which monitor of a node is meant.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum MonitorName {
+    /// The one that hosts every resource without a monitor of its own.
+    Shared,
+    /// The own one of this resource.
+    Own(ResourceId),
+}
+
+impl fmt::Display for MonitorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared => f.write_str("the resource monitor"),
+            Self::Own(resource) => write!(f, "the monitor of resource `{resource}`"),
+        }
+    }
 }
 
 /// What the guard tells a node service that starts.
@@ -205,6 +251,8 @@ pub struct GuardStatus {
     pub stopping: bool,
     /// What runs.
     pub admitted: Vec<Admitted>,
+    /// Resources that are hosted by a monitor of their own, whether or not it lives now.
+    pub own_monitors: Vec<OwnMonitor>,
 }
 
 /// Something that the guard admitted and that still acts.
@@ -258,6 +306,13 @@ impl fmt::Display for GuardReport {
             Self::MonitorDied { why } => write!(f, "monitor died: {why}"),
             Self::MonitorReady => write!(f, "monitor ready"),
             Self::Leave => write!(f, "the node shall leave"),
+            Self::OwnMonitorDied { resource, why } => {
+                write!(f, "monitor of {resource} died: {why}")
+            }
+            Self::OwnMonitorReady(own) => write!(f, "monitor of {} ready", own.resource),
+            Self::OwnMonitorRefused { resource, why } => {
+                write!(f, "no monitor for {resource}: {why}")
+            }
         }
     }
 }

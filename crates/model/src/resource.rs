@@ -98,6 +98,10 @@ pub struct ResourcePolicy {
     /// seconds; 0: never. Default 3600 (B2).
     #[serde(default)]
     pub retry_after_s: u64,
+    /// Whether it is hosted by a resource monitor of its own, from its next start on. Default: it
+    /// shares the node's (`SeparateMonitor`, B2).
+    #[serde(default)]
+    pub separate_monitor: bool,
 }
 
 const fn affects() -> bool {
@@ -126,6 +130,7 @@ impl Default for ResourcePolicy {
             restart_action: RestartAction::Restart,
             affects_group: true,
             retry_after_s: 3_600,
+            separate_monitor: false,
         }
     }
 }
@@ -142,6 +147,7 @@ impl ResourcePolicy {
             ("is-alive", written_ms(self.is_alive_ms)),
             ("restart-action", self.restart_action.word().to_owned()),
             ("affects-group", self.affects_group.to_string()),
+            ("separate-monitor", self.separate_monitor.to_string()),
             ("retry-after", written_ms(self.retry_after_s.saturating_mul(1_000))),
         ])
     }

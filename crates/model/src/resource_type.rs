@@ -270,6 +270,12 @@ pub const COMMON: &[Property] = &[
     optional("pending-timeout", Form::Time, Some("180s"), "limit for going online or offline"),
     optional("looks-alive", Form::Time, Some("5s"), "interval of the light check"),
     optional("is-alive", Form::Time, Some("60s"), "interval of the thorough check"),
+    optional(
+        "separate-monitor",
+        Form::Flag,
+        Some("false"),
+        "hosted by a resource monitor of its own, from its next start on",
+    ),
     optional("possible-owners", Form::Text, None, "nodes that may own it, as in `n1,n2`"),
 ];
 

@@ -82,10 +82,10 @@ impl Paths {
         self.run.join("api.sock")
     }
 
-    /// The socket of the resource monitor.
+    /// The folder with the sockets of the resource monitors.
     #[must_use]
-    pub fn monitor(&self) -> PathBuf {
-        self.run.join("monitor.sock")
+    pub fn monitors(&self) -> PathBuf {
+        self.run.clone()
     }
 
     /// The lock that keeps two processes of this node from using a quorum disk at once (R3):

@@ -27,9 +27,9 @@ impl Service {
                     }
                 }
                 Effect::Resource(order) => {
-                    self.monitor.order(order, now);
-                    if self.monitor.has_unsent() {
-                        self.want_monitor_room()?;
+                    let slot = self.monitors.order(order, now);
+                    if let Some(slot) = slot.filter(|slot| self.monitors.has_unsent(*slot)) {
+                        self.want_monitor_room(slot)?;
                     }
                 }
                 Effect::Reply { id, answer } => {
@@ -39,7 +39,7 @@ impl Service {
                 Effect::Record(record) => {
                     self.is_news = true;
                     if record.code == "link-up" {
-                        self.monitor.link_up(now);
+                        self.monitors.link_up(now);
                     }
                     self.records.write(record);
                 }

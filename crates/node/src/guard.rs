@@ -85,6 +85,11 @@ impl Guard {
         Ok(self.link.send(&NodeToGuard::Order(order))?)
     }
 
+    /// Tells it something that it need not answer.
+    pub(crate) fn tell(&mut self, message: &NodeToGuard) -> Result<(), GuardError> {
+        Ok(self.link.send(message)?)
+    }
+
     /// How long it has not answered, if that is too long: it may be stopped, and could then stop
     /// nothing at the end of the lease.
     pub(crate) fn silence(&self, now: Time) -> Option<Span> {
@@ -160,6 +165,7 @@ mod tests {
             lease_last: LeaseNumber(4),
             stopping: false,
             admitted: Vec::new(),
+            own_monitors: Vec::new(),
         };
         let code = "memory-not-locked".to_owned();
         theirs.send(&GuardToNode::Notice { warning: true, code, text: "x".into() }).unwrap();

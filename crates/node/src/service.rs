@@ -21,7 +21,7 @@ use crate::clock;
 use crate::disk::Disks;
 use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
-use crate::monitors::{FromMonitor, Monitor};
+use crate::monitors::{FromMonitor, Monitors, SHARED, Slot};
 use crate::net::{Datagrams, Streams, Taken};
 use crate::records::Records;
 use crate::stall::Turning;
@@ -70,7 +70,7 @@ pub struct Service {
     pub(crate) streams: Streams,
     pub(crate) disks: Disks,
     pub(crate) guard: Guard,
-    pub(crate) monitor: Monitor,
+    pub(crate) monitors: Monitors,
     pub(crate) records: Arc<Records>,
     pub(crate) inbox: Arc<Inbox>,
     /// Answers that go out once the view shows what they tell.
@@ -146,7 +146,7 @@ impl Service {
                     Waker::Timer => {}
                     Waker::Guard => self.hear_guard()?,
                     Waker::Inbox => self.take_items()?,
-                    Waker::Monitor => self.hear_monitor()?,
+                    Waker::Monitor(slot) => self.hear_monitor(*slot)?,
                     // One at a time: to ask whether there is more costs as much as to wait for it.
                     Waker::Network(index) => drop(self.hear_datagram(*index)?),
                 }
@@ -156,7 +156,7 @@ impl Service {
 
     fn next_deadline(&self, core: Option<Time>) -> Time {
         let core = core.map(|at| at.max(self.pace.deadline_from));
-        let monitor = self.monitor.next_deadline();
+        let monitor = self.monitors.next_deadline();
         let others = monitor.into_iter().chain(core).min();
         others.map_or(self.pace.wall_clock_at, |at| at.min(self.pace.wall_clock_at))
     }
@@ -175,11 +175,13 @@ impl Service {
             self.happen(Event::WallClock(clock::utc()))?;
             core = self.cluster.next_deadline();
         }
-        self.monitor.ping(now);
-        if self.monitor.connect(now)
-            && let Some(link) = self.monitor.link()
-        {
-            self.wakers.add(link, Waker::Monitor).map_err(failed("wait for the monitor"))?;
+        for slot in self.monitors.due(now) {
+            let Some(link) = self.monitors.link(slot) else { continue };
+            self.wakers.add(link, Waker::Monitor(slot)).map_err(failed("wait for a monitor"))?;
+        }
+        for message in self.monitors.for_guard() {
+            self.guard.tell(&message).map_err(lost)?;
+            self.want_guard_room()?;
         }
         Ok(core)
     }
@@ -195,37 +197,45 @@ impl Service {
 
     /// The core hears "ready" when the monitor can be given orders, not before.
     fn guard_said(&mut self, report: GuardReport) -> Result<(), Ending> {
-        match report {
-            GuardReport::MonitorReady => self.monitor.is_ready(),
-            GuardReport::MonitorDied { .. } => {
-                self.monitor.has_died();
-                self.happen(Event::Guard(report))?;
+        let now = clock::now();
+        match &report {
+            GuardReport::MonitorReady => {
+                self.monitors.is_ready();
+                return Ok(());
             }
-            GuardReport::HardStopBegan { .. } => {
-                self.monitor.is_killed(clock::now());
-                self.happen(Event::Guard(report))?;
+            GuardReport::OwnMonitorReady(own) => {
+                self.monitors.own_is_ready(own.clone());
+                return Ok(());
             }
-            GuardReport::LeaseSet { .. }
-            | GuardReport::HardStopDone { .. }
-            | GuardReport::Leave => {
-                self.happen(Event::Guard(report))?;
+            GuardReport::OwnMonitorRefused { resource, why } => {
+                for report in self.monitors.own_is_refused(resource, why) {
+                    self.happen(Event::Resource(report))?;
+                }
+                return Ok(());
             }
+            GuardReport::MonitorDied { .. } => self.monitors.has_died(now),
+            GuardReport::OwnMonitorDied { resource, .. } => {
+                self.monitors.own_has_died(resource, now);
+            }
+            GuardReport::HardStopBegan { .. } => self.monitors.are_killed(now),
+            GuardReport::HardStopDone { .. } => self.monitors.may_come_back(),
+            GuardReport::LeaseSet { .. } | GuardReport::Leave => {}
         }
-        Ok(())
+        self.happen(Event::Guard(report))
     }
 
-    fn hear_monitor(&mut self) -> Result<(), Ending> {
+    fn hear_monitor(&mut self, slot: Slot) -> Result<(), Ending> {
         let now = clock::now();
-        self.monitor.flush(now);
+        self.monitors.flush(slot, now);
         loop {
-            match self.monitor.receive(now) {
+            match self.monitors.receive(slot, now) {
                 FromMonitor::Ready => self.happen(Event::Guard(GuardReport::MonitorReady))?,
                 FromMonitor::Report(report) => self.happen(Event::Resource(report))?,
                 FromMonitor::Note(note) => self.streams.send_to_all(&PeerMessage::Note(note)),
                 FromMonitor::Nothing => break,
             }
         }
-        self.want_monitor_room()
+        self.want_monitor_room(slot)
     }
 
     /// Hears the next datagram of a network; `false`: there was none.
@@ -248,20 +258,20 @@ impl Service {
             match item {
                 Item::Event(event) => self.happen(event)?,
                 Item::Logs(wish) => {
-                    self.monitor.logs(wish, clock::now());
-                    self.want_monitor_room()?;
+                    self.monitors.logs(wish, clock::now());
+                    self.want_monitor_room(SHARED)?;
                 }
                 Item::Question(wish) => {
-                    self.monitor.question(wish, clock::now());
-                    self.want_monitor_room()?;
+                    let slot = self.monitors.question(wish, clock::now());
+                    self.want_monitor_room(slot)?;
                 }
                 Item::Macs(node, macs) => {
-                    self.monitor.macs(node, macs, clock::now());
-                    self.want_monitor_room()?;
+                    self.monitors.macs(node, macs, clock::now());
+                    self.want_room_of_all_monitors()?;
                 }
                 Item::Note(note) => {
-                    self.monitor.note(note, clock::now());
-                    self.want_monitor_room()?;
+                    self.monitors.note(note, clock::now());
+                    self.want_room_of_all_monitors()?;
                 }
                 Item::Explain(wish) => {
                     // Who asked may have gone.
@@ -287,10 +297,15 @@ impl Service {
         result.map_err(failed("wait for the guard"))
     }
 
-    pub(crate) fn want_monitor_room(&self) -> Result<(), Ending> {
-        let Some(link) = self.monitor.link() else { return Ok(()) };
-        let result = self.wakers.want_room(link, Waker::Monitor, self.monitor.has_unsent());
-        result.map_err(failed("wait for the monitor"))
+    pub(crate) fn want_monitor_room(&self, slot: Slot) -> Result<(), Ending> {
+        let Some(link) = self.monitors.link(slot) else { return Ok(()) };
+        let wanted = self.monitors.has_unsent(slot);
+        let result = self.wakers.want_room(link, Waker::Monitor(slot), wanted);
+        result.map_err(failed("wait for a monitor"))
+    }
+
+    fn want_room_of_all_monitors(&self) -> Result<(), Ending> {
+        self.monitors.slots().try_for_each(|slot| self.want_monitor_room(slot))
     }
 
     /// Publishes the view, then tells the answers: who was told sees what was told.

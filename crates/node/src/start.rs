@@ -17,7 +17,7 @@ use crate::bootstrap::{self, BootstrapError, Paths};
 use crate::disk::{BlockDev, Caching, DeviceError, Disks, OwnLog, QuorumPlace};
 use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
-use crate::monitors::Monitor;
+use crate::monitors::Monitors;
 use crate::net::priority::{self, Priority};
 use crate::net::{Datagrams, Peers, Reach, Streams, is_here, macs};
 use crate::records::Records;
@@ -113,20 +113,20 @@ impl Service {
         let node = config.node;
         let turning = Turning::new(config.profile.timing().election);
         let (seed, planted) = (random(), Planted::default());
-        let start = Start { config, service, guard: status, key, seed, planted };
         let now = clock::now();
+        let mut monitors = Monitors::new(paths.monitors(), service, &status, now);
+        monitors.macs(node, macs::own(), now);
+        let start = Start { config, service, guard: status, key, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
         let board = Board::new(cluster.view(now), surroundings, priority.to_string(), random());
-        let mut monitor = Monitor::new(paths.monitor(), service);
-        monitor.macs(node, macs::own(), now);
         let mut service = Self {
             cluster,
             datagrams,
             streams,
             disks,
             guard,
-            monitor,
+            monitors,
             records,
             inbox,
             answers: Vec::new(),

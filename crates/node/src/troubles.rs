@@ -15,8 +15,10 @@ use crate::service::Service;
 pub(crate) enum Trouble {
     /// The guard does not answer.
     Guard,
-    /// The resource monitor does not answer.
+    /// A resource monitor does not answer.
     Monitor,
+    /// A resource monitor ended again and again.
+    Unsteady,
     /// Something of a cluster disk is left after a hard stop.
     Dirty,
     /// Records are not written.
@@ -30,13 +32,15 @@ pub(crate) enum Trouble {
 const ON_ITS_WAY_BEATS: u64 = 2;
 
 impl Trouble {
-    const ALL: [Self; 5] = [Self::Guard, Self::Monitor, Self::Dirty, Self::Records, Self::Majority];
+    const ALL: [Self; 6] =
+        [Self::Guard, Self::Monitor, Self::Unsteady, Self::Dirty, Self::Records, Self::Majority];
 
     /// Code and level of the record when it begins.
     const fn begins(self) -> (Level, &'static str) {
         match self {
             Self::Guard => (Level::Error, "guard-silent"),
             Self::Monitor => (Level::Warning, "monitor-silent"),
+            Self::Unsteady => (Level::Warning, "monitor-unsteady"),
             Self::Dirty => (Level::Error, "node-dirty"),
             Self::Records => (Level::Warning, "records-not-written"),
             Self::Majority => (Level::Warning, "majority-silent"),
@@ -47,7 +51,8 @@ impl Trouble {
     const fn ends(self) -> (&'static str, &'static str) {
         match self {
             Self::Guard => ("guard-answers", "the guard answers again"),
-            Self::Monitor => ("monitor-answers", "the resource monitor answers again"),
+            Self::Monitor => ("monitor-answers", "all resource monitors answer"),
+            Self::Unsteady => ("monitor-steady", "no resource monitor ended often of late"),
             Self::Dirty => ("node-clean", "no mount of a cluster disk is left on this node"),
             Self::Records => ("records-written", "records are written to the disk again"),
             Self::Majority => ("majority-answers", "a majority answers again"),
@@ -99,12 +104,30 @@ impl Service {
                      the lease; look whether the process is stopped"
                 )
             }),
-            Trouble::Monitor => self.monitor.silence(now).map(|_| {
-                format!(
-                    "the resource monitor of {node} does not answer: its resources run \
-                     unwatched and orders wait; look whether the process is stopped"
-                )
-            }),
+            Trouble::Monitor => {
+                let silent = self.monitors.silent(now);
+                let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
+                (!names.is_empty()).then(|| {
+                    format!(
+                        "on {node} {} does not answer: what it hosts runs unwatched and orders \
+                         wait; it is replaced if that goes on",
+                        names.join(", ")
+                    )
+                })
+            }
+            Trouble::Unsteady => {
+                let unsteady = self.monitors.unsteady(now);
+                let each =
+                    unsteady.iter().map(|(name, times)| format!("{name} ended {times} times"));
+                let each: Vec<String> = each.collect();
+                (!each.is_empty()).then(|| {
+                    format!(
+                        "on {node} {} within an hour: look at the records `monitor-died` and \
+                         `monitor-replaced`",
+                        each.join(", ")
+                    )
+                })
+            }
             Trouble::Dirty => self.guard.dirty().map(|why| format!("{node}: {why}")),
             Trouble::Records => self.records.trouble().map(|why| {
                 format!("{node} {why}; readers still see the last ones, free space there")

@@ -13,6 +13,8 @@ use rustix::time::{
 };
 use stead_model::Time;
 
+use crate::monitors::Slot;
+
 /// Who woke the core thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Waker {
@@ -22,13 +24,14 @@ pub(crate) enum Waker {
     Guard,
     /// Another thread.
     Inbox,
-    /// The resource monitor.
-    Monitor,
+    /// The resource monitor whose conversation has this number.
+    Monitor(Slot),
     /// A datagram on the network with this index.
     Network(usize),
 }
 
 const NETWORKS_FROM: u64 = 16;
+const MONITORS_FROM: u64 = 1 << 32;
 
 impl Waker {
     const fn code(self) -> u64 {
@@ -36,7 +39,7 @@ impl Waker {
             Self::Timer => 0,
             Self::Guard => 1,
             Self::Inbox => 2,
-            Self::Monitor => 3,
+            Self::Monitor(slot) => MONITORS_FROM + slot as u64,
             Self::Network(index) => NETWORKS_FROM + index as u64,
         }
     }
@@ -46,7 +49,7 @@ impl Waker {
             0 => Self::Timer,
             1 => Self::Guard,
             2 => Self::Inbox,
-            3 => Self::Monitor,
+            MONITORS_FROM.. => Self::Monitor((code - MONITORS_FROM) as Slot),
             code => Self::Network((code - NETWORKS_FROM) as usize),
         }
     }
@@ -130,6 +133,14 @@ mod tests {
     use super::*;
     use crate::clock;
     use stead_model::Span;
+
+    #[test]
+    fn wakers_are_told_apart() {
+        let all = [Waker::Timer, Waker::Guard, Waker::Inbox, Waker::Monitor(0), Waker::Monitor(32)];
+        for waker in all.into_iter().chain([Waker::Network(0), Waker::Network(99)]) {
+            assert_eq!(Waker::of(waker.code()), waker);
+        }
+    }
 
     #[test]
     fn a_deadline_wakes_when_it_has_come_and_also_when_it_is_long_over() {

@@ -44,6 +44,7 @@ fn guard(mut socket: UnixStream, last: LeaseNumber) -> JoinHandle<LeaseNumber> {
             lease_last: last,
             stopping: false,
             admitted: Vec::new(),
+            own_monitors: Vec::new(),
         };
         let mut bytes = Vec::new();
         let mut piece = [0; 4096];
@@ -79,6 +80,10 @@ fn answers(message: NodeToGuard, status: &mut GuardStatus) -> Vec<GuardToNode> {
             let done = GuardReport::HardStopDone { lease };
             vec![GuardToNode::Report(began), GuardToNode::Report(done)]
         }
+        // There are no monitors.
+        NodeToGuard::OwnMonitor(_)
+        | NodeToGuard::EndOwnMonitor(_)
+        | NodeToGuard::Replace { .. } => Vec::new(),
     }
 }
 

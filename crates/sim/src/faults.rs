@@ -33,7 +33,8 @@ pub enum Kind {
     GuardDies,
     /// A monitor dies.
     MonitorDies,
-    /// A monitor is stopped for a while.
+    /// A monitor is stopped for a while; every other time it is silent for so long that it is
+    /// replaced.
     MonitorStops,
     /// A resource ends by itself.
     ResourceFails,
@@ -110,6 +111,8 @@ pub enum Recovery {
     Wake(NodeId),
     /// The monitor goes on.
     MonitorGoesOn(NodeId),
+    /// The monitor has been silent for too long: it is killed, and another one started.
+    MonitorReplaced(NodeId),
     /// All networks are whole again.
     Mend,
     /// The path to the quorum disk is back.
@@ -186,7 +189,7 @@ impl World {
                 self.monitor_dies(node);
                 None
             }
-            Kind::MonitorStops => self.monitor_stops(node),
+            Kind::MonitorStops => self.monitor_stalls(node, lasts),
             Kind::ResourceFails => {
                 self.some_resource_fails(node);
                 None
@@ -304,6 +307,37 @@ impl World {
         Some(Recovery::MonitorGoesOn(node))
     }
 
+    /// Stops a monitor for a while, or until it is replaced. Which of both is no chance of its
+    /// own: the seeds of the mutants shall keep their meaning.
+    fn monitor_stalls(&mut self, node: NodeId, lasts: u64) -> Option<Recovery> {
+        let goes_on = self.monitor_stops(node)?;
+        Some(if lasts.is_multiple_of(2) { goes_on } else { Recovery::MonitorReplaced(node) })
+    }
+
+    /// A monitor goes silent for good, and is replaced when node service and guard have noticed.
+    pub fn monitor_goes_silent(&mut self, node: NodeId) {
+        /// It is asked every 5 s, and has 15 s to answer (`node/monitors/silence`).
+        const SILENCE_NS: u64 = 20_000_000_000;
+        if self.monitor_stops(node).is_some() {
+            self.recover_later(Recovery::MonitorReplaced(node), SILENCE_NS);
+        }
+    }
+
+    /// A machine whose processes stand still replaces nothing; the monitor goes on with them.
+    fn monitor_is_replaced(&mut self, node: NodeId) {
+        if self.node(node).power != Power::On {
+            return self.monitor_goes_on(node);
+        }
+        let boot = self.node(node).boot;
+        let monitor = self.node(node).keeper.as_ref().and_then(|k| k.monitor.as_ref());
+        let silent = monitor.filter(|m| m.readiness == Readiness::Stopped).map(|m| m.id);
+        if let Some(id) = silent {
+            self.trace.milestone(self.now, || format!("{node} silent monitor is replaced"));
+            self.tally.monitors_replaced += 1;
+            self.monitor_exits(node, boot, id);
+        }
+    }
+
     fn monitor_goes_on(&mut self, node: NodeId) {
         let Some(keeper) = self.node_mut(node).keeper.as_mut() else { return };
         let stopped = keeper.monitor.as_mut().filter(|m| m.readiness == Readiness::Stopped);
@@ -378,6 +412,7 @@ impl World {
             Recovery::PowerOn(node) => self.power_on(node),
             Recovery::Wake(node) => self.wake_processes(node),
             Recovery::MonitorGoesOn(node) => self.monitor_goes_on(node),
+            Recovery::MonitorReplaced(node) => self.monitor_is_replaced(node),
             Recovery::Mend => {
                 self.trace.milestone(self.now, || "networks mended".into());
                 self.net.mend();

@@ -123,6 +123,8 @@ impl World {
                     let at = self.now + self.kill_time(39);
                     self.agenda.put(at, Happening::Killed { node, boot, instance });
                 }
+                // No simulated resource has a monitor of its own.
+                Output::StartOwnMonitor(_) | Output::ForgetOwnMonitors(_) => {}
                 Output::StartMonitor => {
                     let at = self.now + self.rng.wild(100_000, self.timing.heartbeat.0);
                     self.agenda.put(at, Happening::MonitorStarts { node, boot });
@@ -161,6 +163,9 @@ impl World {
                 self.tally.hard_stops += 1;
             }
             GuardReport::MonitorDied { .. } | GuardReport::MonitorReady | GuardReport::Leave => {}
+            GuardReport::OwnMonitorDied { .. }
+            | GuardReport::OwnMonitorReady(_)
+            | GuardReport::OwnMonitorRefused { .. } => {}
         }
         self.tell(node, Event::Guard(report));
     }
@@ -227,6 +232,8 @@ impl World {
             | Output::ShutDown(_)
             | Output::Undo(_)
             | Output::StartMonitor
+            | Output::StartOwnMonitor(_)
+            | Output::ForgetOwnMonitors(_)
             | Output::Overdue { .. }
             | Output::Finished => None,
         });

@@ -45,6 +45,8 @@ pub struct Tally {
     pub left: u64,
     /// Absences that were asked for or ended.
     pub absences: u64,
+    /// Monitors that were silent and were replaced.
+    pub monitors_replaced: u64,
     /// Times a frozen owner woke and acted beside another (stated hole).
     pub holes_frozen: u64,
     /// Times a stopped clock let two owners act (stated hole, H14).
@@ -84,13 +86,14 @@ impl Tally {
         self.acknowledged += other.acknowledged;
         self.left += other.left;
         self.absences += other.absences;
+        self.monitors_replaced += other.monitors_replaced;
         self.holes_frozen += other.holes_frozen;
         self.holes_clock += other.holes_clock;
     }
 
     /// What the soak must have visited, by name.
     #[must_use]
-    pub fn required(&self) -> [(&'static str, u64); 16] {
+    pub fn required(&self) -> [(&'static str, u64); 17] {
         let Self { cores, .. } = self;
         [
             ("takeovers", cores.takeovers),
@@ -109,6 +112,7 @@ impl Tally {
             ("changes acknowledged", self.acknowledged),
             ("nodes that left in order", self.left),
             ("absences asked for", self.absences),
+            ("silent monitors replaced", self.monitors_replaced),
         ]
     }
 

@@ -1,13 +1,16 @@
-//! A monitor that was stopped with an unread order to start, and goes on when the order is void.
+//! A monitor that was stopped with an unread order to start, and goes on when the order is void;
+//! and one that does not go on.
+
+use std::collections::BTreeMap;
 
 use e2e::processes::{self, Role};
 use e2e::{Roles, other, until, wait, witness};
 use rustix::process::Signal;
-use stead_lab::{CutSpec, Station};
+use stead_lab::{CutSpec, Station, boot_ns};
 use stead_model::NodeId;
 use stead_model::request::Request;
 
-use crate::stage::{Place, Stage};
+use crate::stage::{Place, Stage, failed};
 
 #[test]
 fn stalled_monitor_goes_on_after_the_end_of_the_lease() {
@@ -16,10 +19,7 @@ fn stalled_monitor_goes_on_after_the_end_of_the_lease() {
     let station = Station::Node(target);
     stage.world.lab().cut(CutSpec::Station { station, network: None }).unwrap();
     stage.world.taken_over(&stage.site.group, other(target));
-    // The guard may have ended it with the lease; then there is nobody to go on.
-    if processes::lives(monitor) {
-        processes::signal(monitor, Signal::CONT);
-    }
+    goes_on(monitor);
     stage.world.heal();
     never_ran(&stage, target, void);
 }
@@ -37,8 +37,67 @@ fn stalled_monitor_goes_on_after_its_service_died() {
     });
     // The order of the dead service is void when the new one reported (R9).
     until("a newer epoch", || stage.world.group(other(target), &stage.site.group).epoch.0 > void);
-    processes::signal(monitor, Signal::CONT);
+    goes_on(monitor);
     never_ran(&stage, target, void);
+}
+
+/// monitors that die or stay silent are replaced, one by one; what they host runs on.
+#[test]
+fn silent_monitor_is_replaced_and_nothing_moves() {
+    let stage = Stage::set("silent");
+    let roles = stage.arrange(Place::Leader);
+    let owner = other(roles.leads);
+    let (web, group) = (stage.site.web(), &stage.site.group);
+    let properties = BTreeMap::from([("separate-monitor".to_owned(), Some("true".to_owned()))]);
+    stage.world.ask(&Request::SetResource { resource: web.clone(), properties });
+    stage.writer.wait_more(5);
+    assert_eq!(processes::all(&stage.world, roles.leads, Role::OwnMonitor(web.as_str())), []);
+    // From its next start on.
+    stage.world.place(group, owner);
+    stage.adopted(owner);
+    let own = processes::find(&stage.world, owner, Role::OwnMonitor(web.as_str()));
+    let shared = processes::find(&stage.world, owner, Role::Monitor);
+    let before = applications(&stage, owner);
+    let (epoch, from_ns) = (stage.epoch(owner), boot_ns());
+
+    processes::signal(own, Signal::KILL);
+    until("another own monitor", || {
+        let found = processes::all(&stage.world, owner, Role::OwnMonitor(web.as_str()));
+        found.first().is_some_and(|pid| *pid != own)
+    });
+    stage.adopted(owner);
+    assert!(processes::lives(shared), "the other one was in no danger");
+
+    let own = processes::find(&stage.world, owner, Role::OwnMonitor(web.as_str()));
+    processes::signal(shared, Signal::STOP);
+    let recorded = |code: &str| stage.world.records(owner).into_iter().find(|r| r.code == code);
+    until("it is told", || recorded("monitor-silent").is_some());
+    until("another shared monitor", || {
+        let found = processes::all(&stage.world, owner, Role::Monitor);
+        found.first().is_some_and(|pid| *pid != shared)
+    });
+    stage.adopted(owner);
+    let told = recorded("monitor-replaced").expect("a record").text;
+    assert!(told.contains("is stopped"), "what it did: {told}");
+    assert!(processes::lives(own) && !processes::lives(shared));
+    assert_eq!(applications(&stage, owner), before, "applications were restarted");
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    let missed = failed(&stage.prober.attempts(), from_ns);
+    assert!(missed.is_empty(), "{} answers missed: {:?}", missed.len(), missed.first());
+    witness::one_at_a_time(&stage.world, &stage.site, 0);
+}
+
+fn applications(stage: &Stage, owner: NodeId) -> [u32; 2] {
+    [Role::Application("demo-web"), Role::Application("lab-stamp")]
+        .map(|role| processes::find(&stage.world, owner, role))
+}
+
+/// The guard may have ended it with the lease, or replaced it because it did not answer; then there
+/// is nobody to go on.
+fn goes_on(monitor: u32) {
+    if processes::lives(monitor) {
+        processes::signal(monitor, Signal::CONT);
+    }
 }
 
 /// The group is granted to a node whose monitor does not read the order. Returns the monitor, the

@@ -144,6 +144,7 @@ fn properties(resource: &ResourceView) -> String {
         ("pending-timeout", format!("{}ms", policy.pending_timeout_ms)),
         ("looks-alive", format!("{}ms", policy.looks_alive_ms)),
         ("is-alive", format!("{}ms", policy.is_alive_ms)),
+        ("separate-monitor", policy.separate_monitor.to_string()),
         ("possible-owners", owners),
     ]);
     all.extend(resource.properties.iter().map(|(name, value)| (name.as_str(), value.clone())));

@@ -110,6 +110,13 @@ impl Cluster {
             }
             GuardReport::MonitorReady => self.with_holdings(|h| h.monitor_ready(now)),
             GuardReport::Leave => self.told_to_leave(now),
+            GuardReport::OwnMonitorDied { resource, why } => {
+                self.with_holdings(|h| h.own_monitor_died(now, &resource));
+                let text = format!("the monitor of resource `{resource}` died: {why}");
+                self.record(now, Level::Warning, "monitor-died", text);
+            }
+            // Orders for it wait where they are carried out, and are answered there.
+            GuardReport::OwnMonitorReady(_) | GuardReport::OwnMonitorRefused { .. } => {}
         }
     }
 

@@ -143,6 +143,7 @@ fn set_common(
             };
         }
         "affects-group" => policy.affects_group = value != Some("false"),
+        "separate-monitor" => policy.separate_monitor = value == Some("true"),
         "retry-after" => policy.retry_after_s = ms(0, 0)? / 1_000,
         "restart-threshold" => {
             policy.restart_threshold = number(value).unwrap_or(default.restart_threshold);

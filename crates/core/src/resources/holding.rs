@@ -342,6 +342,13 @@ impl Holding {
         self.machines.values_mut().for_each(Machine::monitor_died);
     }
 
+    /// The own monitor of a resource died.
+    pub fn own_monitor_died(&mut self, resource: &ResourceId) {
+        if let Some(machine) = self.machines.get_mut(resource) {
+            machine.own_monitor_died();
+        }
+    }
+
     /// When something must be looked at again under the lease.
     #[must_use]
     pub fn next_deadline(&self, lease: LeaseNumber) -> Option<Time> {

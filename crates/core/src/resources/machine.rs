@@ -288,6 +288,24 @@ impl Machine {
         }
     }
 
+    /// Its own monitor died, which hosts nothing else: what died with a start counts as a start
+    /// that failed, and a stop goes on with what needs no type. What runs goes on.
+    pub fn own_monitor_died(&mut self) {
+        let stop = match &self.state {
+            State::Starting(Some(_)) => {
+                let why = "its monitor died while it was being started".to_owned();
+                Some(Stop { how: How::AtOnce, then: Then::Failure(why), stuck: 0 })
+            }
+            State::Stopping(Some(_), stop) => Some(Stop { how: How::AtOnce, ..stop.clone() }),
+            State::Starting(None) | State::Stopping(None, _) | State::Offline => None,
+            State::Online(_) | State::Stuck { .. } | State::Failed(_) => None,
+        };
+        self.monitor_died();
+        if let Some(stop) = stop {
+            self.state = State::Stopping(None, stop);
+        }
+    }
+
     /// The guard has stopped everything.
     pub fn hard_stopped(&mut self) {
         let failed = matches!(self.state, State::Failed(_));
@@ -334,5 +352,6 @@ pub fn spec(config: &ResourceConfig) -> OnlineSpec {
         pending_timeout_ms: config.policy.pending_timeout_ms,
         server: VirtualServer::default(),
         first: false,
+        separate: config.policy.separate_monitor,
     }
 }

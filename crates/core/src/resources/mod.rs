@@ -197,6 +197,13 @@ impl Holdings {
         self.settle(now)
     }
 
+    /// The own monitor of a resource died: it goes on unwatched, and what it was told is told
+    /// again. There is no need to wait for the next one, which comes with the next order.
+    pub fn own_monitor_died(&mut self, now: Time, resource: &ResourceId) -> Vec<Output> {
+        self.groups.values_mut().for_each(|holding| holding.own_monitor_died(resource));
+        self.settle(now)
+    }
+
     /// A monitor, the first or a new one, takes orders.
     pub fn monitor_ready(&mut self, now: Time) -> Vec<Output> {
         self.groups.values_mut().for_each(Holding::monitor_died);

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod declared;
 #[cfg(test)]
+mod independent;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod rules;

@@ -58,6 +58,7 @@ pub(crate) fn guard(admitted: &[(&str, u64)], lease_last: u64) -> GuardStatus {
         lease_last: LeaseNumber(lease_last),
         stopping: false,
         admitted: admitted.collect(),
+        own_monitors: Vec::new(),
     }
 }
 
@@ -138,6 +139,13 @@ impl Bench {
     pub(crate) fn monitor_died(&mut self) {
         self.orders.clear();
         let outputs = self.holdings.monitor_died(self.now);
+        self.take(outputs);
+    }
+
+    /// The own monitor of a resource dies, with what it was told.
+    pub(crate) fn own_monitor_died(&mut self, resource: &str) {
+        self.orders.retain(|order| order.resource.as_str() != resource);
+        let outputs = self.holdings.own_monitor_died(self.now, &resource.into());
         self.take(outputs);
     }
 

@@ -11,11 +11,11 @@ use stead_model::{LeaseNumber, NodeId, Span};
 
 use crate::bench::{Bench, GROUP, broke, config};
 
-fn vertical() -> Bench {
+pub(crate) fn vertical() -> Bench {
     Bench::new(vec![config("ip", &[]), config("name", &["ip"]), config("share", &["name"])])
 }
 
-fn running() -> Bench {
+pub(crate) fn running() -> Bench {
     let mut bench = vertical();
     bench.run();
     bench

@@ -57,6 +57,10 @@ fn inputs() -> Vec<Input> {
             m.monitor_died();
             Happened::Nothing
         }),
+        ("own monitor died", |m| {
+            m.own_monitor_died();
+            Happened::Nothing
+        }),
         ("hard stop done", |m| {
             m.hard_stopped();
             Happened::Nothing

@@ -19,7 +19,7 @@ impl Guard {
     }
 
     fn refusal(&self, monitor: MonitorId, claim: &Claim, kind: ThingKind) -> Option<Refusal> {
-        if !self.monitors.contains(&monitor) {
+        if !self.monitors.contains(&monitor) || !self.own.is_in_service(monitor) {
             return Some(Refusal::UnknownMonitor);
         }
         if let Some(stopped) = self.stopped.filter(|stopped| claim.lease <= *stopped) {

@@ -17,6 +17,9 @@
 //! which something is left is *dirty*: its hard stop goes on, and no lease is used before it is
 //! done.
 //!
+//! One monitor is always there; resources that want one of their own get it, up to a bound
+//! ([`own`]). A hard stop makes no difference between them.
+//!
 //! *Invariants.* I-QUORUM: nothing is admitted without a lease in force at that moment. R8: a hard
 //! stop that began is finished before a new lease is used, and nothing is ever admitted by the
 //! right of a lease that was known when a hard stop began.
@@ -24,23 +27,32 @@
 //! Not here: how a program is started or killed, or an address removed (`process`).
 
 mod answer;
+pub mod own;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stead_model::order::{Admitted, GuardOrder, GuardReport, GuardStatus};
+use stead_model::order::{Admitted, GuardOrder, GuardReport, GuardStatus, OwnMonitor};
 use stead_model::wire::guard::{Claim, InstanceId, MonitorId, Refusal, ThingKind};
-use stead_model::{Incarnation, LeaseNumber, Span, Time};
+use stead_model::{Incarnation, LeaseNumber, ResourceId, Span, Time};
+
+use own::Own;
 
 /// What happened to the guard.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// The node service ordered something.
     Order(GuardOrder),
-    /// A monitor was started.
+    /// The shared monitor was started.
     MonitorStarted(MonitorId),
+    /// The own monitor of a resource was started.
+    OwnMonitorStarted(MonitorId, OwnMonitor),
+    /// A resource shall have a monitor of its own.
+    OwnMonitorWanted(ResourceId),
+    /// A resource needs its own monitor no longer.
+    OwnMonitorEnded(ResourceId),
     /// A monitor said that it is ready.
     MonitorReady(MonitorId),
     /// A monitor is gone (its process was waited for).
@@ -94,8 +106,13 @@ pub enum Output {
     ShutDown(InstanceId),
     /// Take an address or a mount away; ends with [`Input::Gone`].
     Undo(InstanceId),
-    /// Start a monitor; ends with [`Input::MonitorStarted`].
+    /// Start the shared monitor; ends with [`Input::MonitorStarted`].
     StartMonitor,
+    /// Start the own monitor of a resource, if it does not run; ends with
+    /// [`Input::OwnMonitorStarted`].
+    StartOwnMonitor(OwnMonitor),
+    /// The own monitors of these resources are not to be started again.
+    ForgetOwnMonitors(Vec<ResourceId>),
     /// The grace is over and something is left.
     Overdue {
         /// Monitors that do not die.
@@ -144,6 +161,8 @@ pub struct Guard {
     /// ordered is refused, however late a monitor reads it (R9).
     served: Option<LeaseNumber>,
     monitors: BTreeSet<MonitorId>,
+    #[serde(default)]
+    own: Own,
     things: BTreeMap<InstanceId, Held>,
     instance_next: u64,
 }
@@ -208,6 +227,7 @@ impl Guard {
             stopped: None,
             served: None,
             monitors: BTreeSet::new(),
+            own: Own::new(),
             things: BTreeMap::new(),
             instance_next: 1,
         }
@@ -250,6 +270,12 @@ impl Guard {
                 self.begin_stop(now, Then::GoOn(None), why, &mut out);
             }
             Input::MonitorStarted(monitor) => self.monitor_started(monitor, &mut out),
+            Input::OwnMonitorStarted(monitor, own) => {
+                self.own.started(monitor, own);
+                self.monitor_started(monitor, &mut out);
+            }
+            Input::OwnMonitorWanted(resource) => self.own_monitor_wanted(resource, &mut out),
+            Input::OwnMonitorEnded(resource) => self.own_monitor_ended(resource, &mut out),
             Input::MonitorReady(monitor) => self.monitor_ready(monitor, &mut out),
             Input::MonitorExited { monitor, why } => self.monitor_exited(monitor, why, &mut out),
             Input::Admit { monitor, claim, kind } => out.push(self.admit(monitor, claim, kind)),
@@ -298,6 +324,7 @@ impl Guard {
             lease_last: self.lease_last,
             stopping: self.is_stopping(),
             admitted: admitted.collect(),
+            own_monitors: self.own.all(),
         }
     }
 
@@ -316,6 +343,12 @@ impl Guard {
     /// All that was admitted and is not gone.
     pub fn things(&self) -> impl Iterator<Item = (InstanceId, &Claim, ThingKind)> {
         self.things.iter().map(|(id, held)| (*id, &held.claim, held.kind))
+    }
+
+    /// For whom something was admitted that is not gone.
+    #[must_use]
+    pub fn claim(&self, instance: InstanceId) -> Option<&Claim> {
+        self.things.get(&instance).map(|held| &held.claim)
     }
 
     /// Ends a lease whose time is over.
@@ -422,6 +455,7 @@ impl Guard {
             }
             Then::GoOn(newer) => {
                 self.state = State::Idle;
+                self.forget_own_monitors(out);
                 out.push(Output::StartMonitor);
                 if let Some(newer) = newer.filter(|lease| now < lease.until) {
                     self.use_lease(newer, out);
@@ -434,19 +468,6 @@ impl Guard {
         self.monitors.insert(monitor);
         if self.is_stopping() {
             out.push(Output::KillMonitor(monitor));
-        }
-    }
-
-    fn monitor_ready(&self, monitor: MonitorId, out: &mut Vec<Output>) {
-        if self.monitors.contains(&monitor) && !self.is_stopping() {
-            out.push(Output::Report(GuardReport::MonitorReady));
-        }
-    }
-
-    fn monitor_exited(&mut self, monitor: MonitorId, why: String, out: &mut Vec<Output>) {
-        if self.monitors.remove(&monitor) && !self.is_stopping() {
-            out.push(Output::Report(GuardReport::MonitorDied { why }));
-            out.push(Output::StartMonitor);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Every state and input of the guard's decisions, and the rules one by one.
 
-use stead_model::order::{GuardOrder, GuardReport};
-use stead_model::wire::guard::{Claim, InstanceId, MonitorId, ThingKind};
-use stead_model::{Epoch, Incarnation, LeaseNumber, Span, Time};
+use stead_model::order::{GuardOrder, GuardReport, OwnMonitor};
+use stead_model::wire::guard::{Claim, InstanceId, MonitorId, OWN_MONITORS_MAX, ThingKind};
+use stead_model::{Epoch, Incarnation, LeaseNumber, ResourceId, Span, Time};
 
 use super::{Guard, Input, Output};
 
@@ -19,6 +19,13 @@ fn words(out: &[Output]) -> String {
         Output::Report(GuardReport::HardStopDone { lease }) => format!("done {lease}"),
         Output::Report(GuardReport::MonitorDied { .. }) => "monitor died".into(),
         Output::Report(GuardReport::MonitorReady) => "monitor ready".into(),
+        Output::Report(GuardReport::OwnMonitorDied { resource, .. }) => format!("{resource} died"),
+        Output::Report(GuardReport::OwnMonitorReady(own)) => {
+            format!("{} ready in {}", own.resource, own.slot)
+        }
+        Output::Report(GuardReport::OwnMonitorRefused { resource, .. }) => {
+            format!("{resource} refused")
+        }
         Output::Pass { until } => format!("pass until {}", until.0),
         Output::Dark => "dark".into(),
         Output::Report(GuardReport::Leave) => "leave".into(),
@@ -29,6 +36,11 @@ fn words(out: &[Output]) -> String {
         Output::ShutDown(instance) => format!("shut down {instance}"),
         Output::Undo(instance) => format!("undo {instance}"),
         Output::StartMonitor => "start monitor".into(),
+        Output::StartOwnMonitor(own) => format!("start {} in {}", own.resource, own.slot),
+        Output::ForgetOwnMonitors(all) => {
+            let all: Vec<_> = all.iter().map(ResourceId::as_str).collect();
+            format!("forget [{}]", all.join(", "))
+        }
         Output::Overdue { monitors, things } => format!("overdue {monitors:?} {things:?}"),
         Output::Finished => "finished".into(),
     };
@@ -240,6 +252,81 @@ fn what_runs_survives_a_monitor() {
     assert_eq!(guard.status().admitted.len(), 3);
     let orphan = guard.handle(Time(2), admit("new", 5, ThingKind::Program));
     assert_eq!(words(&orphan), "refused: the monitor that asks is not in service");
+}
+
+fn own(resource: &str, slot: u8) -> OwnMonitor {
+    OwnMonitor { resource: resource.into(), slot }
+}
+
+fn wanted(resource: &str) -> Input {
+    Input::OwnMonitorWanted(resource.into())
+}
+
+/// A-092, B2 SeparateMonitor: its end is told for its resource only, and it comes back on demand.
+#[test]
+fn a_resource_gets_a_monitor_of_its_own() {
+    let mut guard = serving();
+    let mut said = |input| words(&guard.handle(Time(1), input));
+    assert_eq!(said(wanted("db")), "start db in 1");
+    assert_eq!(said(Input::OwnMonitorStarted(MonitorId(2), own("db", 1))), "");
+    assert_eq!(said(wanted("db")), "", "it is on its way");
+    assert_eq!(said(Input::MonitorReady(MonitorId(2))), "db ready in 1");
+    assert_eq!(said(wanted("db")), "db ready in 1", "told again");
+    assert_eq!(said(Input::MonitorReady(MONITOR)), "monitor ready");
+    assert_eq!(said(wanted("web")), "start web in 2");
+    assert_eq!(said(exited(2)), "db died", "the others are untouched");
+    assert_eq!(said(wanted("db")), "start db in 1", "it has kept its seat");
+    said(Input::OwnMonitorStarted(MonitorId(3), own("db", 1)));
+    assert_eq!(said(Input::OwnMonitorEnded("db".into())), "kill monitor3; forget [db]");
+    assert_eq!(said(wanted("mail")), "start mail in 1", "its seat is free");
+    assert_eq!(said(exited(3)), "", "nobody waits for its end");
+    assert_eq!(guard.status().own_monitors, [own("mail", 1), own("web", 2)]);
+}
+
+/// A monitor that lost its seat has no say any more, whatever it still does.
+#[test]
+fn a_monitor_without_its_seat_is_refused() {
+    let mut guard = serving();
+    guard.handle(Time(1), wanted("db"));
+    guard.handle(Time(1), Input::OwnMonitorStarted(MonitorId(2), own("db", 1)));
+    let Input::Admit { claim, kind, .. } = admit("db", 5, ThingKind::Program) else { panic!() };
+    let ask = || Input::Admit { monitor: MonitorId(2), claim: claim.clone(), kind };
+    assert_eq!(words(&guard.handle(Time(2), ask())), "admitted thing4");
+    guard.handle(Time(3), gone(4));
+    guard.handle(Time(3), Input::OwnMonitorEnded("db".into()));
+    let late = words(&guard.handle(Time(4), ask()));
+    assert_eq!(late, "refused: the monitor that asks is not in service");
+}
+
+#[test]
+fn own_monitors_are_bounded() {
+    let mut guard = serving();
+    for number in 1..=OWN_MONITORS_MAX {
+        let out = words(&guard.handle(Time(1), wanted(&format!("r{number}"))));
+        assert_eq!(out, format!("start r{number} in {number}"));
+    }
+    assert_eq!(words(&guard.handle(Time(1), wanted("more"))), "more refused");
+    guard.handle(Time(2), Input::OwnMonitorEnded("r7".into()));
+    assert_eq!(words(&guard.handle(Time(3), wanted("more"))), "start more in 7");
+}
+
+/// R8: all monitors are killed first, and none comes back before its resource is ordered again.
+#[test]
+fn a_hard_stop_kills_own_monitors_like_the_shared_one() {
+    let mut guard = serving();
+    guard.handle(Time(1), wanted("db"));
+    guard.handle(Time(1), Input::OwnMonitorStarted(MonitorId(2), own("db", 1)));
+    let began = words(&guard.handle(Time(2), hard_stop()));
+    assert_eq!(began, "dark; kill monitor1; kill monitor2; kill thing1; began l5");
+    assert_eq!(words(&guard.handle(Time(3), wanted("db"))), "");
+    assert_eq!(words(&guard.handle(Time(3), exited(1))), "", "one still lives");
+    assert_eq!(words(&guard.handle(Time(3), exited(2))), "undo thing2");
+    guard.handle(Time(4), gone(1));
+    assert_eq!(words(&guard.handle(Time(4), gone(2))), "done l5; forget [db]; start monitor");
+    assert_eq!(guard.status().own_monitors, []);
+    // One that was on its way finds its seat gone.
+    guard.handle(Time(5), Input::OwnMonitorStarted(MonitorId(3), own("db", 1)));
+    assert_eq!(words(&guard.handle(Time(5), Input::MonitorReady(MonitorId(3)))), "");
 }
 
 #[cfg(feature = "planted")]

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use stead_model::ResourceId;
 use stead_model::order::GuardReport;
 use stead_model::wire::guard::{ExitStatus, GuardToMonitor, GuardToNode, InstanceId};
 
@@ -28,14 +29,16 @@ impl GuardProcess {
                 }
                 self.tell_node(&GuardToNode::Report(report));
             }
-            Output::KillMonitor(_) => self.monitor.kill(),
+            Output::KillMonitor(id) => self.monitors.kill(id),
             Output::Kill(instance) => self.kill_program(instance),
             Output::ShutDown(instance) => {
                 // Where that fails, the hand that detaches it later shuts it down as well.
                 let _ = self.mounts.put_hand(instance, Task::ShutDown);
             }
             Output::Undo(instance) => self.undo(instance),
-            Output::StartMonitor => self.monitor.want(boot_time()),
+            Output::StartMonitor => self.monitors.want_shared(),
+            Output::StartOwnMonitor(own) => self.monitors.want_own(own),
+            Output::ForgetOwnMonitors(resources) => self.monitors.forget(&resources),
             Output::Overdue { monitors, things } => self.tell_overdue(monitors.len(), &things),
             Output::Finished => self.ending = Ending::Finished,
             // Answers to an admission, which is asked for and answered in one place.
@@ -78,8 +81,16 @@ impl GuardProcess {
 
     /// Nothing is left of a thing.
     pub(super) fn gone(&mut self, instance: InstanceId, status: ExitStatus) {
+        let resource = self.resource_of(instance);
         self.feed(Input::Gone(instance));
-        self.tell_monitor(&GuardToMonitor::Exited { instance, status });
+        if let Some(resource) = resource {
+            self.tell_host(&resource, &GuardToMonitor::Exited { instance, status });
+        }
+    }
+
+    /// For which resource something was admitted.
+    pub(super) fn resource_of(&self, instance: InstanceId) -> Option<ResourceId> {
+        self.guard.claim(instance).map(|claim| claim.resource.clone())
     }
 
     pub(super) fn kill_program(&mut self, instance: InstanceId) {

@@ -1,4 +1,4 @@
-//! The two children that serve the node: node service and monitor. Started, watched, restarted.
+//! The children that serve the node: node service and monitors. Started, watched, restarted.
 //!
 //! A child that lived a while is restarted at once; one that dies again and again is restarted
 //! after a growing pause of at most a second.
@@ -160,6 +160,14 @@ impl Child {
                 self.state = ChildState::StartAt(now + self.pause);
                 Err(e)
             }
+        }
+    }
+
+    /// Number of its process, if it runs.
+    pub(super) const fn pid(&self) -> Option<i32> {
+        match &self.state {
+            ChildState::Up(running) => Some(running.process.pid),
+            ChildState::Down | ChildState::StartAt(_) => None,
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::io;
 
+use stead_model::ResourceId;
 use stead_model::wire::guard::{
-    Act, Acted, Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorToGuard,
-    NodeToGuard, Refusal, Running, Thing, VERSION,
+    Act, Acted, Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
+    MonitorToGuard, NodeToGuard, Refusal, Running, Thing, VERSION,
 };
 
 use super::child::Child;
@@ -17,15 +18,6 @@ use crate::admission::{Input, Output};
 use crate::init::{InitOrder, InitReport};
 
 impl GuardProcess {
-    /// Takes all whole messages of the monitor.
-    pub(super) fn hear_monitor(&mut self) {
-        let (messages, broken) = hear(&mut self.monitor);
-        for message in messages {
-            self.monitor_said(message);
-        }
-        say_broken("monitor", broken);
-    }
-
     /// Takes all whole messages of the node service.
     pub(super) fn hear_node(&mut self) {
         let (messages, broken) = hear(&mut self.node);
@@ -51,6 +43,9 @@ impl GuardProcess {
             }
             NodeToGuard::Order(order) => self.feed(Input::Order(order)),
             NodeToGuard::Status => self.tell_status(),
+            NodeToGuard::OwnMonitor(resource) => self.feed(Input::OwnMonitorWanted(resource)),
+            NodeToGuard::EndOwnMonitor(resource) => self.feed(Input::OwnMonitorEnded(resource)),
+            NodeToGuard::Replace { monitor, silent } => self.replace_monitor(&monitor, silent),
         }
     }
 
@@ -59,23 +54,23 @@ impl GuardProcess {
         self.tell_node(&GuardToNode::Status(status));
     }
 
-    fn monitor_said(&mut self, message: MonitorToGuard) {
+    pub(super) fn monitor_said(&mut self, from: MonitorId, message: MonitorToGuard) {
         match message {
             MonitorToGuard::Hello { version } => {
                 if version != VERSION {
                     self.notice(wrong_version("monitor", version));
                 }
-                let inventory = self.inventory();
-                self.tell_monitor(&GuardToMonitor::Inventory(inventory));
-                self.feed(Input::MonitorReady(self.monitor_id));
-                self.monitor_is_new();
+                let inventory = self.inventory(from);
+                self.tell_monitor(from, &GuardToMonitor::Inventory(inventory));
+                self.feed(Input::MonitorReady(from));
+                self.monitor_is_new(from);
             }
             MonitorToGuard::Admit { request, claim, thing } => {
-                let answer = match self.admit(claim, thing) {
+                let answer = match self.admit(from, claim, thing) {
                     Ok((instance, pid)) => GuardToMonitor::Admitted { request, instance, pid },
                     Err(refusal) => GuardToMonitor::Refused { request, refusal },
                 };
-                self.tell_monitor(&answer);
+                self.tell_monitor(from, &answer);
             }
             MonitorToGuard::Signal { instance, signal } => {
                 if let Some(program) = self.programs.get(&instance) {
@@ -83,7 +78,7 @@ impl GuardProcess {
                     drop(program.signal(signal));
                 }
             }
-            MonitorToGuard::Act { instance, act } => self.act(instance, act),
+            MonitorToGuard::Act { instance, act } => self.act(from, instance, act),
             MonitorToGuard::EndAct { instance, number } => {
                 if let Some(place) = self.place(instance) {
                     // Where that fails, it was killed as a whole.
@@ -94,7 +89,8 @@ impl GuardProcess {
             MonitorToGuard::Released { instance } => self.released(instance),
             MonitorToGuard::Mounted { instance } => {
                 // It comes with the message; without it the mount point is what there is.
-                if let Ok(Some(Some(root))) = self.monitor.speak(|link| Ok(link.descriptor())) {
+                let root = self.monitors.speak(from, |link| Ok(link.descriptor()));
+                if let Ok(Some(Some(root))) = root {
                     self.mounts.made(instance, root);
                 }
             }
@@ -106,8 +102,13 @@ impl GuardProcess {
     }
 
     /// Decides and, if it is a program, starts it directly afterwards.
-    fn admit(&mut self, claim: Claim, thing: Thing) -> Result<(InstanceId, Option<u32>), Refusal> {
-        let (monitor, kind) = (self.monitor_id, thing.kind());
+    fn admit(
+        &mut self,
+        monitor: MonitorId,
+        claim: Claim,
+        thing: Thing,
+    ) -> Result<(InstanceId, Option<u32>), Refusal> {
+        let kind = thing.kind();
         let admit = Input::Admit { monitor, claim: claim.clone(), kind };
         let mut answer = Err(Refusal::Stopping);
         for output in self.guard.handle(boot_time(), admit) {
@@ -164,7 +165,7 @@ impl GuardProcess {
 
     /// Runs something in an agent's place, which was admitted with all that runs there; a stop
     /// that is due is begun first.
-    fn act(&mut self, instance: InstanceId, act: Act) {
+    fn act(&mut self, from: MonitorId, instance: InstanceId, act: Act) {
         self.feed(Input::Deadline);
         let (number, stopping) = (act.number, self.guard.is_stopping());
         let why = match self.place(instance) {
@@ -177,7 +178,7 @@ impl GuardProcess {
         };
         let (status, said) = (ExitStatus::NotExecuted(why), String::new());
         let acted = Acted { number, status, said };
-        self.tell_monitor(&GuardToMonitor::Acted { instance, acted });
+        self.tell_monitor(from, &GuardToMonitor::Acted { instance, acted });
     }
 
     fn place(&mut self, instance: InstanceId) -> Option<&mut Program> {
@@ -191,22 +192,30 @@ impl GuardProcess {
             .iter_mut()
             .filter_map(|(instance, program)| program.has_started().then_some(*instance));
         for instance in started.collect::<Vec<_>>() {
-            self.tell_monitor(&GuardToMonitor::Started { instance });
+            self.tell_host_of(instance, &GuardToMonitor::Started { instance });
         }
         let hidden = self.programs.values_mut().flat_map(Program::take_hidden);
         for what in hidden.collect::<Vec<_>>() {
             self.tell_hidden(&what);
         }
         for (instance, report) in self.of_places() {
-            match report {
-                InitReport::Started => self.tell_monitor(&GuardToMonitor::Started { instance }),
-                InitReport::Acted(acted) => {
-                    self.tell_monitor(&GuardToMonitor::Acted { instance, acted });
+            let message = match report {
+                InitReport::Started => GuardToMonitor::Started { instance },
+                InitReport::Acted(acted) => GuardToMonitor::Acted { instance, acted },
+                InitReport::Stirred => GuardToMonitor::Stirred { instance },
+                InitReport::Hidden(what) => {
+                    self.tell_hidden(&what);
+                    continue;
                 }
-                InitReport::Stirred => self.tell_monitor(&GuardToMonitor::Stirred { instance }),
-                InitReport::Hidden(what) => self.tell_hidden(&what),
-                InitReport::Ended(_) => {}
-            }
+                InitReport::Ended(_) => continue,
+            };
+            self.tell_host_of(instance, &message);
+        }
+    }
+
+    fn tell_host_of(&mut self, instance: InstanceId, message: &GuardToMonitor) {
+        if let Some(resource) = self.resource_of(instance) {
+            self.tell_host(&resource, message);
         }
     }
 
@@ -248,8 +257,16 @@ impl GuardProcess {
         }
     }
 
-    fn inventory(&self) -> Vec<Running> {
-        let running = self.guard.things().map(|(instance, claim, kind)| Running {
+    /// All that runs and that this monitor hosts.
+    fn inventory(&self, id: MonitorId) -> Vec<Running> {
+        let only = self.monitors.only_for(id);
+        let own = self.guard.own_monitors();
+        let hosts = |resource: &ResourceId| match only {
+            Some(only) => only == resource,
+            None => !own.has(resource),
+        };
+        let things = self.guard.things().filter(|(_, claim, _)| hosts(&claim.resource));
+        let running = things.map(|(instance, claim, kind)| Running {
             instance,
             claim: claim.clone(),
             kind,
@@ -260,7 +277,9 @@ impl GuardProcess {
 }
 
 /// What the child said since last time, and why it cannot be spoken to any more.
-fn hear<M: serde::de::DeserializeOwned>(child: &mut Child) -> (Vec<M>, Option<LinkError>) {
+pub(super) fn hear<M: serde::de::DeserializeOwned>(
+    child: &mut Child,
+) -> (Vec<M>, Option<LinkError>) {
     let mut messages = Vec::new();
     let result = child.speak(|link| {
         link.flush()?;

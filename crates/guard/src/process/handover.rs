@@ -22,6 +22,7 @@ use stead_model::wire::guard::{AddressUndo, ExitStatus, InstanceId, MonitorId};
 use super::Notice;
 use super::cgroup::TreeParcel;
 use super::child::ChildParcel;
+use super::monitors::OwnParcel;
 use super::mounts::MountsParcel;
 use super::program::{Namespaces, ProgramParcel, RemainsParcel};
 use crate::admission::Guard;
@@ -46,6 +47,8 @@ pub(super) struct Handover {
     pub(super) monitor_id: MonitorId,
     pub(super) node: ChildParcel,
     pub(super) monitor: ChildParcel,
+    #[serde(default)]
+    pub(super) own_monitors: Vec<OwnParcel>,
     pub(super) programs: BTreeMap<InstanceId, ProgramParcel>,
     pub(super) leaving: Vec<LeavingParcel>,
     pub(super) addresses: BTreeMap<InstanceId, AddressUndo>,
@@ -167,6 +170,7 @@ mod tests {
             monitor_id: MonitorId(3),
             node: ChildParcel::default(),
             monitor: ChildParcel::default(),
+            own_monitors: Vec::new(),
             programs: BTreeMap::new(),
             leaving: Vec::new(),
             addresses: BTreeMap::from([(

@@ -6,7 +6,7 @@
 //! ```text
 //!      ┌──────────── guard ────────────┐      timer (CLOCK_BOOTTIME), signals
 //!      │ socket pair      socket pair  │
-//!  node service          monitor       ├── init of program 1 ── program 1
+//!  node service          monitors      ├── init of program 1 ── program 1
 //!                                      └── init of program 2 ── program 2
 //! ```
 //!
@@ -20,6 +20,7 @@ mod conversation;
 mod hand;
 mod handover;
 mod link;
+mod monitors;
 mod mounts;
 mod options;
 mod passage;
@@ -39,9 +40,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 use stead_model::order::GuardReport;
-use stead_model::wire::guard::{
-    AddressUndo, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
-};
+use stead_model::wire::guard::{AddressUndo, ExitStatus, GuardToNode, InstanceId};
 use stead_model::{Incarnation, Span, Time};
 
 use crate::admission::{Guard, Input};
@@ -51,6 +50,7 @@ use child::Child;
 use clock::{Timer, boot_time};
 use handover::HandoverError;
 use link::LinkError;
+use monitors::Monitors;
 use mounts::{HandEnd, Mounts};
 pub use options::{GuardOptions, OptionsError};
 use passage::Addresses;
@@ -126,9 +126,7 @@ struct GuardProcess {
     undoer: io::Result<Undoer>,
     host: ProgramHost,
     node: Child,
-    monitor: Child,
-    /// The life of the monitor that runs or ran last.
-    monitor_id: MonitorId,
+    monitors: Monitors,
     programs: BTreeMap<InstanceId, Program>,
     /// Agents' places whose inits had something to say at the last look.
     spoke: Vec<InstanceId>,
@@ -198,8 +196,7 @@ impl GuardProcess {
                 privilege,
             },
             node: Child::new(options.node),
-            monitor: Child::new(options.monitor),
-            monitor_id: MonitorId(0),
+            monitors: Monitors::new(options.monitor),
             programs: BTreeMap::new(),
             spoke: Vec::new(),
             leaving: Vec::new(),
@@ -219,7 +216,7 @@ impl GuardProcess {
         process.node.want(boot_time());
         // Otherwise it is started when what the predecessor left is gone.
         if !process.guard.is_stopping() {
-            process.monitor.want(boot_time());
+            process.monitors.want_shared();
         }
         Ok(process)
     }
@@ -254,7 +251,7 @@ impl GuardProcess {
             if died || !self.leaving.is_empty() {
                 self.reap();
             }
-            self.hear_monitor();
+            self.hear_monitors();
             self.hear_node();
         }
         self.node.signal(libc::SIGKILL);
@@ -290,7 +287,7 @@ impl GuardProcess {
         let times = [
             self.guard.next_deadline(),
             self.node.start_at(),
-            self.monitor.start_at(),
+            self.monitors.next(),
             undo,
             leave,
             self.upgrade.next(),
@@ -301,11 +298,10 @@ impl GuardProcess {
             PollFd::new(&self.timer, PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
         ];
-        for child in [&self.node, &self.monitor] {
-            if let Some((fd, wants_to_send)) = child.poll_for() {
-                let send = if wants_to_send { PollFlags::OUT } else { PollFlags::empty() };
-                fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN | send));
-            }
+        for (fd, wants_to_send) in self.node.poll_for().into_iter().chain(self.monitors.poll_for())
+        {
+            let send = if wants_to_send { PollFlags::OUT } else { PollFlags::empty() };
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN | send));
         }
         let first = fds.len();
         let programs = self.programs.iter();
@@ -326,20 +322,10 @@ impl GuardProcess {
     }
 
     fn start_children(&mut self) {
-        let (now, privilege) = (boot_time(), self.host.privilege);
-        if let Err(why) = self.node.start_if_due(now, privilege) {
+        if let Err(why) = self.node.start_if_due(boot_time(), self.host.privilege) {
             self.notice(Notice::warning("node-not-started", format!("node service: {why}")));
         }
-        match self.monitor.start_if_due(now, privilege) {
-            Ok(false) => {}
-            Ok(true) => {
-                self.monitor_id = MonitorId(self.monitor_id.0 + 1);
-                self.feed(Input::MonitorStarted(self.monitor_id));
-            }
-            Err(why) => {
-                self.notice(Notice::warning("monitor-not-started", format!("monitor: {why}")));
-            }
-        }
+        self.start_monitors();
     }
 
     /// Whether a child died since last time.
@@ -413,7 +399,7 @@ impl GuardProcess {
         let list = list.unwrap_or_default();
         let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
         let left = children.filter(|pid: &i32| {
-            let serves = self.node.is(*pid) || self.monitor.is(*pid) || self.mounts.is_hand(*pid);
+            let serves = self.node.is(*pid) || self.monitors.is(*pid) || self.mounts.is_hand(*pid);
             !serves && !self.upgrade.is_check(*pid) && self.instance_of(*pid).is_none()
         });
         // None of them was waited for, so the number is still theirs.
@@ -422,10 +408,8 @@ impl GuardProcess {
 
     fn reaped(&mut self, pid: i32, status: WaitStatus) {
         let now = boot_time();
-        if self.monitor.is(pid) {
-            self.monitor.died(now);
-            let why = self.how_monitor_ended(status);
-            self.feed(Input::MonitorExited { monitor: self.monitor_id, why });
+        if self.monitors.is(pid) {
+            self.monitor_reaped(pid, status);
         } else if self.node.is(pid) {
             self.node.died(now);
             self.node_is_gone();
@@ -490,10 +474,6 @@ impl GuardProcess {
 
     fn tell_node(&mut self, message: &GuardToNode) {
         say_broken("node service", self.node.speak(|link| link.send(message)).err());
-    }
-
-    fn tell_monitor(&mut self, message: &GuardToMonitor) {
-        say_broken("monitor", self.monitor.speak(|link| link.send(message)).err());
     }
 }
 

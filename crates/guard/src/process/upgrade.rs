@@ -1,5 +1,5 @@
 //! Upgrade under running resources: the guard executes the new program in its own place, and
-//! then replaces monitor and node service, one after the other.
+//! then replaces monitors and node service, one after the other.
 //!
 //! ```text
 //!  SIGHUP ─► checking ─────► due ──────────► exec │ monitor ──────► node ──────► (none)
@@ -20,12 +20,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 
 use rustix::process::WaitStatus;
+use stead_model::wire::guard::MonitorId;
 use stead_model::{Span, Time};
 
 use super::cgroup::CgroupTree;
 use super::child::{Child, environment};
 use super::clock::{Timer, boot_time};
 use super::handover::{self, Handover, HandoverError, LeavingParcel, Luggage};
+use super::monitors::Monitors;
 use super::mounts::Mounts;
 use super::passage::Addresses;
 use super::program::{Program, ProgramHost, Remains, c_strings};
@@ -223,14 +225,16 @@ impl GuardProcess {
             remains: left.remains.hand_over(keep),
         });
         let leaving = leaving.collect();
+        let (monitor_id, monitor) = self.monitors.hand_over(keep);
         let handover = Handover {
             process: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             left_at: boot_time(),
             guard: self.guard.clone(),
-            monitor_id: self.monitor_id,
+            monitor_id,
             node: self.node.hand_over(keep),
-            monitor: self.monitor.hand_over(keep),
+            monitor,
+            own_monitors: self.monitors.hand_over_own(keep),
             programs: programs.map(|(id, program)| (*id, program.hand_over(keep))).collect(),
             leaving,
             addresses: self.addresses.clone(),
@@ -279,8 +283,11 @@ impl GuardProcess {
                 privilege,
             },
             node: Child::take_over(options.node, from.node)?,
-            monitor: Child::take_over(options.monitor, from.monitor)?,
-            monitor_id: from.monitor_id,
+            monitors: Monitors::take_over(
+                options.monitor,
+                (from.monitor_id, from.monitor),
+                from.own_monitors,
+            )?,
             programs: programs.collect::<io::Result<_>>()?,
             spoke: Vec::new(),
             leaving: leaving.collect::<io::Result<_>>()?,
@@ -313,26 +320,21 @@ impl GuardProcess {
         );
         self.notice_next(Notice::info("upgraded", text));
         self.upgrade = Upgrade::Monitor(boot_time() + STEP_LIMIT);
-        if self.monitor.is_up() {
-            self.monitor.kill();
+        self.monitors.kill_all();
+    }
+
+    /// A monitor is ready: if an upgrade waits for the shared one, it goes on.
+    pub(super) fn monitor_is_new(&mut self, id: MonitorId) {
+        if self.monitors_are_replaced() && self.monitors.is_shared(id) {
+            self.replace_node();
         }
     }
 
-    /// A monitor is ready: if an upgrade waits for that, it goes on.
-    pub(super) fn monitor_is_new(&mut self) {
+    /// Whether a monitor that ends now was killed to be replaced.
+    pub(super) const fn monitors_are_replaced(&self) -> bool {
         match self.upgrade {
-            Upgrade::Monitor(_) => self.replace_node(),
-            Upgrade::None | Upgrade::Checking(_) | Upgrade::Due(_) | Upgrade::Node(_) => {}
-        }
-    }
-
-    /// How the monitor ended, for people.
-    pub(super) fn how_monitor_ended(&self, status: WaitStatus) -> String {
-        match self.upgrade {
-            Upgrade::Monitor(_) => "was replaced after an upgrade".into(),
-            Upgrade::None | Upgrade::Checking(_) | Upgrade::Due(_) | Upgrade::Node(_) => {
-                words(status)
-            }
+            Upgrade::Monitor(_) => true,
+            Upgrade::None | Upgrade::Checking(_) | Upgrade::Due(_) | Upgrade::Node(_) => false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Signal, geteuid};
 use stead_model::order::{GuardReport, GuardStatus};
 use stead_model::wire::guard::{
-    ExitStatus, MonitorToGuard, NodeToGuard, ProgramSpec, Refusal, VERSION,
+    ExitStatus, GuardToMonitor, MonitorToGuard, NodeToGuard, ProgramSpec, Refusal, VERSION,
 };
 use stead_model::{LeaseNumber, Span};
 
@@ -36,6 +36,7 @@ pub(crate) const ALL: &[Story] = stories![
     a_guard_that_is_told_to_end_stops_everything,
     the_guard_works_without_privileges,
     an_upgrade_keeps_what_runs,
+    an_upgrade_keeps_who_has_a_monitor_of_its_own,
     a_program_that_cannot_take_over_is_refused,
     the_deadline_is_kept_over_an_upgrade,
     a_lease_that_ends_during_an_upgrade_stops_everything_at_once,
@@ -362,6 +363,36 @@ fn an_upgrade_keeps_what_runs() {
     let (codes, status) = upgrade(&mut world);
     assert!(codes.iter().any(|code| code == "upgraded"), "{codes:?}");
     assert_eq!(status.admitted.len(), 1);
+}
+
+/// all monitors run the new program then, and none is taken for the shared one.
+fn an_upgrade_keeps_who_has_a_monitor_of_its_own() {
+    let mut world = World::start_from_copy();
+    world.lease(1, LONG);
+    let mut own = world.own_monitor("web");
+    own.send(&MonitorToGuard::Hello { version: VERSION });
+    world.report(|r| matches!(r, GuardReport::OwnMonitorReady(own) if own.slot == 1));
+    let (instance, _) = world.admit("web", 1, "exec sleep 1000").unwrap();
+    let before = world.status();
+    assert_eq!(before.own_monitors.len(), 1);
+    world.replace_program(copy_itself);
+    let (codes, after) = upgrade(&mut world);
+    assert!(codes.iter().any(|code| code == "upgraded"), "{codes:?}");
+    assert_eq!((after.own_monitors, after.admitted), (before.own_monitors, before.admitted));
+    own.wait_for_death();
+    world.node.send(&NodeToGuard::OwnMonitor("web".into()));
+    own.reborn();
+    own.send(&MonitorToGuard::Hello { version: VERSION });
+    let GuardToMonitor::Inventory(found) = own.next() else { panic!("no inventory") };
+    assert_eq!(found.iter().map(|r| r.instance).collect::<Vec<_>>(), [instance]);
+    world.report(|r| matches!(r, GuardReport::OwnMonitorReady(own) if own.slot == 1));
+    // What ends is told to the monitor that hosts it.
+    own.send(&MonitorToGuard::Kill { instance });
+    let told = own.next::<GuardToMonitor>();
+    assert!(
+        matches!(told, GuardToMonitor::Exited { instance: i, .. } if i == instance),
+        "{told:?}"
+    );
 }
 
 fn a_program_that_cannot_take_over_is_refused() {

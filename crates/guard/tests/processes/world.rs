@@ -59,8 +59,13 @@ pub(crate) fn be_guard(args: &[String]) -> ExitCode {
     })
 }
 
-/// Hands bytes between the guard and the story until one of them ends.
-pub(crate) fn be_body(socket: &str) -> ExitCode {
+/// Hands bytes between the guard and the story until one of them ends. A monitor of a resource's
+/// own has a socket beside that of the shared one.
+pub(crate) fn be_body(args: &[String]) -> ExitCode {
+    let socket = match args {
+        [shared, own, ..] if own == "--own" => Path::new(shared).with_file_name("own.sock"),
+        _ => PathBuf::from(&args[0]),
+    };
     // SAFETY: the guard hands this descriptor over, and nothing else here uses it.
     #[expect(unsafe_code, reason = "a descriptor is inherited by number")]
     let guard = UnixStream::from(unsafe { OwnedFd::from_raw_fd(3) });
@@ -162,6 +167,13 @@ impl World {
         world.node_hello();
         world.monitor_hello();
         world
+    }
+
+    /// Has a resource's own monitor started.
+    pub(crate) fn own_monitor(&mut self, resource: &str) -> Body {
+        let listener = UnixListener::bind(self.path("own.sock")).unwrap();
+        self.node.send(&NodeToGuard::OwnMonitor(resource.into()));
+        Body::accept(listener)
     }
 
     /// The node service says hello; gives the codes of the notices and the status.

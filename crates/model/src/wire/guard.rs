@@ -12,10 +12,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ids::{Epoch, GroupId, LeaseNumber, ResourceId};
-use crate::order::{GuardOrder, GuardReport, GuardStatus};
+use crate::order::{GuardOrder, GuardReport, GuardStatus, MonitorName};
+use crate::time::Span;
+
+/// Monitors of their own that the resources of one node may have: each is a process of a few
+/// mebibytes (`docs/internals/processes.md` has the figure), so that all of them together stay
+/// well below what one application takes.
+pub const OWN_MONITORS_MAX: u8 = 32;
 
 /// Version of the messages in this file; both sides are the same binary, an upgrade compares.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Number of one admitted thing, unique in the life of a guard.
 #[derive(
@@ -337,6 +343,18 @@ pub enum NodeToGuard {
     Order(GuardOrder),
     /// Asks for a [`GuardToNode::Status`].
     Status,
+    /// A resource shall have a monitor of its own that lives; answered by
+    /// [`GuardReport::OwnMonitorReady`] or [`GuardReport::OwnMonitorRefused`].
+    OwnMonitor(ResourceId),
+    /// A resource needs its own monitor no longer: nothing of it runs.
+    EndOwnMonitor(ResourceId),
+    /// A monitor does not answer: look at what it does, then kill it. What it hosts runs on.
+    Replace {
+        /// Which.
+        monitor: MonitorName,
+        /// For how long it has not answered.
+        silent: Span,
+    },
 }
 
 /// From the guard to the node service.

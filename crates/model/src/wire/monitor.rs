@@ -1,4 +1,5 @@
-//! What the node service and the resource monitor say to each other over `monitor.sock`.
+//! What the node service and a resource monitor say to each other over `monitor.sock`; over
+//! `monitor-SLOT.sock`, if it hosts one resource only.
 //!
 //! The node service connects and says hello with its incarnation; order numbers are unique within
 //! one, so a new incarnation makes the monitor forget the answers it gave to the old one.
@@ -11,6 +12,13 @@ use crate::order::{ResourceOrder, ResourceReport};
 
 /// Version of the messages in this file.
 pub const VERSION: u16 = 2;
+
+/// Name of the socket in `/run/stead` on which a monitor listens: of one that hosts one resource
+/// only, with its slot.
+#[must_use]
+pub fn socket_name(slot: Option<u8>) -> String {
+    slot.map_or_else(|| "monitor.sock".to_owned(), |slot| format!("monitor-{slot}.sock"))
+}
 
 /// From the node service to the monitor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

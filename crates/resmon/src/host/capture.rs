@@ -35,17 +35,35 @@ pub(crate) fn describe(suspects: &Suspects) -> String {
     let all = descendants(roots);
     let busiest_first = all.iter().filter_map(|pid| {
         let folder = PathBuf::from(format!("/proc/{pid}"));
-        Some((rank(&folder), format!("{pid} {}", task(&folder)?)))
+        Some((rank(&folder), format!("process {pid} {}", task(&folder)?)))
     });
-    let mut told: Vec<(u8, String)> = busiest_first.collect();
-    told.sort_by_key(|(rank, _)| *rank);
-    let beyond = told.len().saturating_sub(TOLD_MAX);
-    parts.extend(told.into_iter().take(TOLD_MAX).map(|(_, does)| format!("process {does}")));
-    if beyond > 0 {
-        parts.push(format!("{beyond} more processes"));
-    }
+    told_first(busiest_first.collect(), "processes", &mut parts);
     parts.extend(pressure());
     parts.join("; ")
+}
+
+/// Describes what the threads of one process do, and how this node is pressed.
+pub(crate) fn describe_process(pid: i32) -> String {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let Some(main) = task(&folder) else { return format!("process {pid} is gone") };
+    let listed = fs::read_dir(folder.join("task")).into_iter().flatten().flatten();
+    let others =
+        listed.map(|entry| entry.path()).filter(|path| *path != folder.join(format!("task/{pid}")));
+    let others = others.filter_map(|path| Some((rank(&path), format!("thread {}", task(&path)?))));
+    let mut parts = vec![format!("process {pid} {main}")];
+    told_first(others.collect(), "threads", &mut parts);
+    parts.extend(pressure());
+    parts.join("; ")
+}
+
+/// Those that are most likely at fault; of the rest the number.
+fn told_first(mut all: Vec<(u8, String)>, what: &str, parts: &mut Vec<String>) {
+    all.sort_by_key(|(rank, _)| *rank);
+    let beyond = all.len().saturating_sub(TOLD_MAX);
+    parts.extend(all.into_iter().take(TOLD_MAX).map(|(_, does)| does));
+    if beyond > 0 {
+        parts.push(format!("{beyond} more {what}"));
+    }
 }
 
 /// The processes and all below them.

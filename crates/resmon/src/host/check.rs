@@ -169,12 +169,15 @@ impl Watched {
         }
     }
 
-    /// Takes what it printed; only the end is kept.
+    /// Takes what it printed; only the end is kept. Not all at one go: one that never stops
+    /// writing shall find its limit all the same.
     fn read(&mut self) {
-        let mut chunk = [0; 1024];
-        while let Ok(got) = self.output.read(&mut chunk)
-            && got > 0
-        {
+        let mut chunk = [0; 4096];
+        for _ in 0..AT_ONE_GO {
+            let Ok(got) = self.output.read(&mut chunk) else { return };
+            if got == 0 {
+                return;
+            }
             self.tail.extend_from_slice(&chunk[..got]);
             let beyond = self.tail.len().saturating_sub(self.keep);
             self.tail.drain(..beyond);
@@ -198,6 +201,8 @@ fn last_line(text: &[u8]) -> String {
 
 /// How soon a call that is told to return does.
 const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// Pieces of output that are read before anything else is looked at.
+const AT_ONE_GO: usize = 64;
 /// Enough for the line that says why.
 const TAIL_BYTES: usize = 512;
 
@@ -227,6 +232,17 @@ mod tests {
         let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 3";
         let Verdict::Fails(why) = run_shell(script, LONG, false) else { panic!("it works?") };
         assert!(why.ends_with(": line 19999"), "{why}");
+    }
+
+    /// It was read for ever once, and never killed.
+    #[test]
+    fn output_without_end_does_not_hide_the_limit() {
+        let limit = Duration::from_millis(200);
+        let began = Instant::now();
+        let flood = run_shell("exec yes", limit, false);
+        assert_eq!(flood, Verdict::Unknown("check `/bin/sh` did not end within 0 s".into()));
+        assert_eq!(run_shell("exec yes", LONG, true), Verdict::GivenUp);
+        assert!(began.elapsed() < LONG, "it was read to the end of time");
     }
 
     #[test]

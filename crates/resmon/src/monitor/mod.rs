@@ -8,6 +8,7 @@
 //! The main thread decides nothing itself ([`crate::slot`] does) and waits for nobody: it never
 //! writes to a socket that might be full and never calls a type.
 
+mod duty;
 mod inspector;
 mod node_port;
 mod output;
@@ -37,6 +38,7 @@ use crate::prober::{Found, Prober};
 use crate::resource_type::Pushed;
 use crate::slot::{CallNumber, Input, Returned, Slot};
 use crate::types;
+use duty::Duty;
 use inspector::Inspector;
 use node_port::{NodeEvent, NodeLink};
 use seat::{Desk, Seat};
@@ -44,15 +46,20 @@ use seat::{Desk, Seat};
 /// Stack of the monitor's own threads; only what is touched costs memory.
 pub(crate) const STACK_BYTES: usize = 256 << 10;
 
-/// Runs the monitor until the guard is gone: `stead monitor`.
+/// Runs the monitor until the guard is gone: `stead monitor`. The guard has more words for it, see
+/// [`Duty`].
 #[must_use]
 pub fn run(args: &[String]) -> ExitCode {
-    if let Some(argument) = args.first() {
-        say(&format!("stead monitor takes no arguments, `{argument}` was given"));
-        return ExitCode::from(2);
-    }
+    let socket = match Duty::parse(args) {
+        Ok(Duty::Describe(pid)) => return duty::describe(pid),
+        Ok(Duty::Host { socket }) => socket,
+        Err(why) => {
+            say(&why);
+            return ExitCode::from(2);
+        }
+    };
     let root = std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
-    match start(root) {
+    match start(root, &socket) {
         Ok(mut monitor) => monitor.serve(),
         Err(why) => {
             say(&why.to_string());
@@ -102,10 +109,10 @@ enum Inventory {
     Known,
 }
 
-fn start(root: PathBuf) -> io::Result<Monitor> {
+fn start(root: PathBuf, socket: &str) -> io::Result<Monitor> {
     let connection = descriptor::guard_connection()?;
     let (sender, heard) = channel();
-    node_port::listen(&root.join("run/stead"), sender.clone())?;
+    node_port::listen(&root.join("run/stead"), socket, sender.clone())?;
     let bell = Arc::new(Bell::default());
     let guard = Arc::new(GuardPort::new(connection.try_clone()?, Arc::clone(&bell)));
     let (port, news) = (Arc::clone(&guard), sender.clone());

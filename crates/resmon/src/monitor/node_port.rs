@@ -39,9 +39,9 @@ impl NodeLink {
     }
 }
 
-/// Listens on `monitor.sock` in that folder.
-pub(super) fn listen(folder: &Path, heard: Sender<Heard>) -> io::Result<()> {
-    let path = folder.join("monitor.sock");
+/// Listens on the socket of that name in that folder.
+pub(super) fn listen(folder: &Path, name: &str, heard: Sender<Heard>) -> io::Result<()> {
+    let path = folder.join(name);
     let named = |e: io::Error| {
         io::Error::new(e.kind(), format!("cannot listen on {}: {e}", path.display()))
     };

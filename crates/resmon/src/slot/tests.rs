@@ -16,6 +16,7 @@ fn spec() -> OnlineSpec {
         pending_timeout_ms: 1_000,
         server: VirtualServer::default(),
         first: false,
+        separate: false,
     }
 }
 

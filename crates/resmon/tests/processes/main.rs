@@ -13,6 +13,7 @@ mod conformance;
 mod disks;
 mod external;
 mod fitness;
+mod monitors;
 mod names;
 mod scripts;
 mod wire;
@@ -48,6 +49,7 @@ fn tell_stories(args: &[String]) -> ExitCode {
         conformance::ALL,
         addresses::ALL,
         disks::ALL,
+        monitors::ALL,
         names::ALL,
         fitness::ALL,
     ]

@@ -64,7 +64,11 @@ pub(crate) fn be_body(socket: &str) -> ExitCode {
 pub(crate) struct World {
     pub(crate) guard: Leash,
     to_guard: Talk,
+    /// The monitor that is spoken to, and its slot; 0 is the shared one.
     to_monitor: Talk,
+    slot: u8,
+    /// The other ones.
+    aside: BTreeMap<u8, Talk>,
     root: TempDir,
     order_last: u64,
     pub(crate) lease: u64,
@@ -83,9 +87,18 @@ impl World {
         command.arg("as-guard").arg(root.path()).env("STEAD_ROOT", root.path());
         let guard = Leash(command.spawn().unwrap());
         let to_guard = Talk::new(accept(&listener));
-        let to_monitor = connect(&root);
-        let mut world =
-            Self { guard, to_guard, to_monitor, root, order_last: 0, lease: 0, epoch: 2 };
+        let to_monitor = connect(&root, 0);
+        let mut world = Self {
+            guard,
+            to_guard,
+            to_monitor,
+            slot: 0,
+            aside: BTreeMap::new(),
+            root,
+            order_last: 0,
+            lease: 0,
+            epoch: 2,
+        };
         world.to_guard.send(&NodeToGuard::Hello { version: guard::VERSION });
         world.hello(1);
         world.renew(LONG);
@@ -98,6 +111,46 @@ impl World {
         let version = monitor::VERSION;
         self.to_monitor.send(&NodeToMonitor::Hello { version, service });
         while !matches!(self.to_monitor.next(), MonitorToNode::Hello { .. }) {}
+    }
+
+    /// From now on the monitor with that number is spoken to.
+    pub(crate) fn turn_to(&mut self, slot: u8) {
+        if slot == self.slot {
+            return;
+        }
+        let new = self.aside.remove(&slot);
+        let is_new = new.is_none();
+        let talk = new.unwrap_or_else(|| connect(&self.root, slot));
+        let old = std::mem::replace(&mut self.to_monitor, talk);
+        self.aside.insert(self.slot, old);
+        self.slot = slot;
+        if is_new {
+            self.hello(1);
+        }
+    }
+
+    /// Has the guard start a resource's own monitor, and turns to it.
+    pub(crate) fn own_monitor(&mut self, resource: &str) -> u8 {
+        self.tell_guard(&NodeToGuard::OwnMonitor(resource.into()));
+        let slot = loop {
+            if let GuardToNode::Report(GuardReport::OwnMonitorReady(own)) = self.to_guard.next()
+                && own.resource.as_str() == resource
+            {
+                break own.slot;
+            }
+        };
+        self.aside.remove(&slot);
+        if self.slot == slot {
+            // The one before it is gone.
+            self.to_monitor = connect(&self.root, slot);
+            self.hello(1);
+        }
+        self.turn_to(slot);
+        slot
+    }
+
+    pub(crate) fn tell_guard(&mut self, message: &NodeToGuard) {
+        self.to_guard.send(message);
     }
 
     /// Gives the guard the next lease, of this length from now on.
@@ -235,7 +288,7 @@ impl World {
         io::copy(&mut self.to_monitor.stream, &mut io::sink()).ok();
         let old = self.monitor_pid();
         eventually("a new monitor listens", || {
-            self.to_monitor = connect(&self.root);
+            self.to_monitor = connect(&self.root, self.slot);
             self.to_monitor.peer() != old
         });
     }
@@ -291,6 +344,7 @@ pub(crate) fn spec(kind: &str, properties: &[(&str, &str)]) -> OnlineSpec {
         pending_timeout_ms: 180_000,
         server: VirtualServer::default(),
         first: false,
+        separate: false,
     }
 }
 
@@ -356,8 +410,9 @@ fn accept(listener: &UnixListener) -> UnixStream {
     stream
 }
 
-fn connect(root: &TempDir) -> Talk {
-    let path = root.path().join("run/stead/monitor.sock");
+fn connect(root: &TempDir, slot: u8) -> Talk {
+    let name = monitor::socket_name((slot > 0).then_some(slot));
+    let path = root.path().join("run/stead").join(name);
     let mut found = None;
     eventually("the monitor listens", || {
         found = UnixStream::connect(&path).ok();

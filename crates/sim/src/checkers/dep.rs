@@ -135,6 +135,7 @@ mod tests {
             pending_timeout_ms: 1,
             server: VirtualServer::default(),
             first: false,
+            separate: false,
         })
     }
 

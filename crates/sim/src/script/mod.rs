@@ -116,6 +116,8 @@ pub enum Verb {
     MonitorDies(Who),
     /// `monitor-stops WHO`
     MonitorStops(Who),
+    /// `monitor-silent WHO`: it is replaced when that was noticed.
+    MonitorSilent(Who),
     /// `monitor-goes-on WHO`
     MonitorGoesOn(Who),
     /// `hang RESOURCE`: its next start hangs in the monitor.

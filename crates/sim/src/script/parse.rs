@@ -213,6 +213,7 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["guard-dies", node] => Verb::GuardDies(who(node)),
         ["monitor-dies", node] => Verb::MonitorDies(who(node)),
         ["monitor-stops", node] => Verb::MonitorStops(who(node)),
+        ["monitor-silent", node] => Verb::MonitorSilent(who(node)),
         ["monitor-goes-on", node] => Verb::MonitorGoesOn(who(node)),
         ["hang", resource] => Verb::Hang(ResourceId::from(*resource)),
         ["unfit", resource, "on", node] => Verb::Unfit(ResourceId::from(*resource), who(node)),

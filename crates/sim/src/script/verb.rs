@@ -36,6 +36,7 @@ impl World {
             Verb::GuardDies(who) => self.guard_dies(self.who(who)?),
             Verb::MonitorDies(who) => self.fault(Kind::MonitorDies, self.who(who)?, 0),
             Verb::MonitorStops(who) => drop(self.monitor_stops(self.who(who)?)),
+            Verb::MonitorSilent(who) => self.monitor_goes_silent(self.who(who)?),
             Verb::MonitorGoesOn(who) => self.recover(Recovery::MonitorGoesOn(self.who(who)?)),
             Verb::Hang(resource) => drop(self.hangs_next.insert(resource.clone())),
             Verb::Unfit(resource, who) => {
