@@ -51,7 +51,7 @@ fn silent_monitor_is_replaced_and_nothing_moves() {
     let properties = BTreeMap::from([("separate-monitor".to_owned(), Some("true".to_owned()))]);
     stage.world.ask(&Request::SetResource { resource: web.clone(), properties });
     stage.writer.wait_more(5);
-    assert_eq!(processes::all(&stage.world, roles.leads, Role::OwnMonitor(web.as_str())), []);
+    assert!(processes::all(&stage.world, roles.leads, Role::OwnMonitor(web.as_str())).is_empty());
     // From its next start on.
     stage.world.place(group, owner);
     stage.adopted(owner);
