@@ -50,6 +50,8 @@ pub enum Form {
     Number,
     /// A length of time: a number with `ms`, `s`, `min` or `h`.
     Time,
+    /// An amount of memory: a number with `KiB`, `MiB` or `GiB`.
+    Size,
     /// `true` or `false`.
     Flag,
     /// An IP address with prefix length, as in `10.0.0.5/24`.
@@ -293,6 +295,18 @@ pub const PROBE: &[Property] = &[
     ),
 ];
 
+/// Properties that every resource may have: what its programs may take together, kept only where
+/// given.
+pub const LIMITS: &[Property] = &[
+    optional("memory-limit", Form::Size, None, "memory its programs may take; none: no limit"),
+    optional(
+        "process-limit",
+        Form::Number,
+        None,
+        "processes and threads it may have; none: 15 % of what the kernel can have",
+    ),
+];
+
 /// Properties of a group.
 pub const GROUP: &[Property] = &[
     optional("preferred-owners", Form::Text, None, "nodes in order of preference, `n1,n2`"),
@@ -369,6 +383,21 @@ pub fn parse_time_ms(value: &str) -> Result<u64, Reason> {
     }
 }
 
+/// An amount of memory in bytes, as in `512MiB`; less than a mebibyte runs no program.
+#[must_use]
+pub fn parse_size(value: &str) -> Option<u64> {
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = value.split_at(digits);
+    let shift = match unit {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    (bytes >= 1 << 20).then_some(bytes)
+}
+
 impl Property {
     /// Checks a value against the form.
     ///
@@ -392,6 +421,7 @@ impl Form {
             Self::Path => value.starts_with('/') && !value.contains('\0'),
             Self::Number => value.parse::<u32>().is_ok(),
             Self::Time => parse_time_ms(value).is_ok(),
+            Self::Size => parse_size(value).is_some(),
             Self::Flag => value == "true" || value == "false",
             Self::AddressPrefix => parse_address(value).is_some(),
             Self::Signal => signal_number(value).is_some(),
@@ -417,6 +447,7 @@ impl Form {
             Self::Path => "an absolute path",
             Self::Number => "a whole number",
             Self::Time => "a time such as `250ms` or `5s`",
+            Self::Size => "an amount of at least 1MiB such as `512MiB` or `2GiB`",
             Self::Flag => "`true` or `false`",
             Self::AddressPrefix => "an address with prefix length such as `10.0.0.5/24`",
             Self::Signal => "a signal name such as `TERM`",
@@ -532,10 +563,19 @@ mod tests {
     #[test]
     fn every_default_fits_its_form() {
         let types = BUILTIN.iter().flat_map(|t| t.properties);
-        for property in types.chain(COMMON).chain(PROBE).chain(GROUP) {
+        for property in types.chain(COMMON).chain(PROBE).chain(LIMITS).chain(GROUP) {
             if let Some(value) = property.default {
                 property.check(value).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn amounts_of_memory_have_a_unit() {
+        assert_eq!(parse_size("1024KiB"), Some(1 << 20));
+        assert_eq!(parse_size("3GiB"), Some(3 << 30));
+        for bad in ["", "5", "5MB", "1.5GiB", "MiB", "0MiB", "1023KiB", "99999999999999GiB"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
         }
     }
 

@@ -16,7 +16,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use stead_model::ResourceId;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{
-    Act, Acted, Claim, ExitStatus, GuardToMonitor, InstanceId, MonitorToGuard, ProgramSpec,
+    Act, Acted, Claim, ExitStatus, GuardToMonitor, InstanceId, Limits, MonitorToGuard, ProgramSpec,
     Refusal, Thing, ThingKind, VERSION,
 };
 
@@ -85,6 +85,8 @@ struct State {
     asked: BTreeMap<u64, (Claim, ThingKind)>,
     answers: BTreeMap<u64, Result<InstanceId, Refusal>>,
     things: BTreeMap<InstanceId, Held>,
+    /// What the programs of resources may take, by their properties.
+    limits: BTreeMap<ResourceId, Limits>,
     act_last: u64,
     /// Acts that are waited for, and how they ended.
     acts: BTreeMap<u64, Option<Acted>>,
@@ -111,6 +113,7 @@ impl GuardPort {
             asked: BTreeMap::new(),
             answers: BTreeMap::new(),
             things: BTreeMap::new(),
+            limits: BTreeMap::new(),
             // An act that an earlier monitor began may still end.
             act_last: boot_time().0,
             acts: BTreeMap::new(),
@@ -145,6 +148,11 @@ impl GuardPort {
                 got => bytes.extend_from_slice(&chunk[..got]),
             }
         }
+    }
+
+    /// What is admitted for a resource from now on may take no more than this.
+    pub(crate) fn limit(&self, resource: &ResourceId, limits: Limits) {
+        self.lock().limits.insert(resource.clone(), limits);
     }
 
     /// Asks whether something may run; a program is started with that.
@@ -354,7 +362,8 @@ impl State {
         let request = self.request_last;
         self.asked.insert(request, (claim.clone(), thing.kind()));
         let claim = claim.clone();
-        let sent = self.send(&MonitorToGuard::Admit { request, claim, thing });
+        let limits = self.limits.get(&claim.resource).copied().unwrap_or_default();
+        let sent = self.send(&MonitorToGuard::Admit { request, claim, thing, limits });
         sent.map(|()| request).map_err(|_| AdmitError::Silent)
     }
 

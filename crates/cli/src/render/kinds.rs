@@ -1,7 +1,7 @@
 //! Resource types and their properties.
 
 use serde::{Deserialize, Serialize};
-use stead_model::resource_type::{BUILTIN, COMMON, GROUP, PROBE, Property};
+use stead_model::resource_type::{BUILTIN, COMMON, GROUP, LIMITS, PROBE, Property};
 
 use stead_resmon::kit::{Check, Report, Verdict};
 
@@ -61,6 +61,7 @@ pub(crate) fn resource_type(entry: &TypeEntry) -> String {
     }
     rows(&mut table, COMMON);
     rows(&mut table, PROBE);
+    rows(&mut table, LIMITS);
     text.push('\n');
     text.push_str(&table.text());
     if !entry.controls.is_empty() {

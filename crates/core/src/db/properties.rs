@@ -13,7 +13,7 @@ use stead_model::probe::ProbePlan;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy, RestartAction};
 use stead_model::resource_type::{
-    COMMON, GENERIC_SCRIPT, PROBE, Property, ResourceType, is_parameter, parse_time_ms,
+    COMMON, GENERIC_SCRIPT, LIMITS, PROBE, Property, ResourceType, is_parameter, parse_time_ms,
 };
 
 use crate::groups::failback;
@@ -43,7 +43,7 @@ pub fn set_resource(
         if let Some(property) = COMMON.iter().find(|p| p.name == name) {
             let value = value.as_deref().or(property.default);
             set_common(resource, property, value, nodes)?;
-        } else if let Some(property) = PROBE.iter().find(|p| p.name == name) {
+        } else if let Some(property) = PROBE.iter().chain(LIMITS).find(|p| p.name == name) {
             set_typed(&mut resource.properties, property, value.as_deref())?;
         } else if let Some(property) = kind.properties.iter().find(|p| p.name == name) {
             set_typed(&mut resource.properties, property, value.as_deref())?;
@@ -243,9 +243,9 @@ fn out_of_range(property: &str, range: String) -> Reason {
 }
 
 fn unknown(name: &str, kind: &ResourceType) -> Reason {
-    Reason::new(Code::NotFound, format!("type `{}` has no property `{name}`", kind.name)).hint(
-        format!("known are {}, {}, {}", listed(kind.properties), listed(COMMON), listed(PROBE)),
-    )
+    let all = [kind.properties, COMMON, PROBE, LIMITS].map(listed);
+    Reason::new(Code::NotFound, format!("type `{}` has no property `{name}`", kind.name))
+        .hint(format!("known are {}", all.join(", ")))
 }
 
 /// A property of the tables that this version does not map: a bug, not the administrator's fault.

@@ -19,7 +19,7 @@ use super::handover::{Kept, Luggage};
 use crate::sys;
 
 /// Names of the folders of guards begin so.
-const PREFIX: &str = "stead-guard-";
+pub(super) const FOLDER_PREFIX: &str = "stead-guard-";
 
 /// The guard's own part of the control group tree. The lock on the folder says that it lives.
 #[derive(Debug)]
@@ -76,13 +76,18 @@ impl CgroupTree {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no cgroup2 mount in mountinfo"));
         };
         sweep(&base);
-        let folder = base.join(format!("{PREFIX}{:016x}", incarnation.0));
+        let folder = base.join(format!("{FOLDER_PREFIX}{:016x}", incarnation.0));
         fs::create_dir(&folder)?;
         let lock = File::open(&folder)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let tree = Self { folder, lock };
         tree.create("probe")?.remove()?;
         Ok(tree)
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Makes the control group of a program.
@@ -185,9 +190,9 @@ fn is_empty(events: &str) -> bool {
 }
 
 /// Removes what dead guards left: folders nobody holds a lock on, as far as they are empty.
-fn sweep(base: &Path) {
+pub(super) fn sweep(base: &Path) {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    let trees = entries.filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX));
+    let trees = entries.filter(|e| e.file_name().to_string_lossy().starts_with(FOLDER_PREFIX));
     for tree in trees.map(|entry| entry.path()) {
         let dead = File::open(&tree)
             .is_ok_and(|t| flock(&t, FlockOperation::NonBlockingLockExclusive).is_ok());

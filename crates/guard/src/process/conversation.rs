@@ -4,7 +4,7 @@ use std::io;
 
 use stead_model::ResourceId;
 use stead_model::wire::guard::{
-    Act, Acted, Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorId,
+    Act, Acted, Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, Limits, MonitorId,
     MonitorToGuard, NodeToGuard, Refusal, Running, Thing, VERSION,
 };
 
@@ -65,8 +65,8 @@ impl GuardProcess {
                 self.feed(Input::MonitorReady(from));
                 self.monitor_is_new(from);
             }
-            MonitorToGuard::Admit { request, claim, thing } => {
-                let answer = match self.admit(from, claim, thing) {
+            MonitorToGuard::Admit { request, claim, thing, limits } => {
+                let answer = match self.admit(from, claim, (thing, limits)) {
                     Ok((instance, pid)) => GuardToMonitor::Admitted { request, instance, pid },
                     Err(refusal) => GuardToMonitor::Refused { request, refusal },
                 };
@@ -106,7 +106,7 @@ impl GuardProcess {
         &mut self,
         monitor: MonitorId,
         claim: Claim,
-        thing: Thing,
+        (thing, limits): (Thing, Limits),
     ) -> Result<(InstanceId, Option<u32>), Refusal> {
         let kind = thing.kind();
         let admit = Input::Admit { monitor, claim: claim.clone(), kind };
@@ -134,11 +134,11 @@ impl GuardProcess {
                 }
             },
             Thing::Program(spec) => {
-                let started = self.host.start(instance, spec);
+                let started = self.host.start(instance, spec, limits);
                 self.began(instance, started)
             }
             Thing::Agent(name) => {
-                let placed = self.host.place(instance, name);
+                let placed = self.host.place(instance, name, limits);
                 self.began(instance, placed)
             }
         }
@@ -199,6 +199,7 @@ impl GuardProcess {
             self.tell_hidden(&what);
         }
         for (instance, report) in self.of_places() {
+            self.tell_memory(instance);
             let message = match report {
                 InitReport::Started => GuardToMonitor::Started { instance },
                 InitReport::Acted(acted) => GuardToMonitor::Acted { instance, acted },
@@ -211,6 +212,18 @@ impl GuardProcess {
             };
             self.tell_host_of(instance, &message);
         }
+    }
+
+    /// Something of an agent's place ended: the kernel may have killed it for lack of memory.
+    fn tell_memory(&mut self, instance: InstanceId) {
+        let news = self.programs.get_mut(&instance).and_then(Program::news_of_memory);
+        let (Some((kills, limit_bytes)), Some(resource)) = (news, self.resource_of(instance))
+        else {
+            return;
+        };
+        let how = ExitStatus::OutOfMemory { kills, limit_bytes };
+        let text = format!("of resource `{resource}` something {how}");
+        self.notice_now(&Notice::warning("out-of-memory", text));
     }
 
     fn tell_host_of(&mut self, instance: InstanceId, message: &GuardToMonitor) {

@@ -22,6 +22,7 @@ use stead_model::wire::guard::{AddressUndo, ExitStatus, InstanceId, MonitorId};
 use super::Notice;
 use super::cgroup::TreeParcel;
 use super::child::ChildParcel;
+use super::limits::LimiterParcel;
 use super::monitors::OwnParcel;
 use super::mounts::MountsParcel;
 use super::program::{Namespaces, ProgramParcel, RemainsParcel};
@@ -57,6 +58,8 @@ pub(super) struct Handover {
     pub(super) undo_again: BTreeSet<InstanceId>,
     pub(super) notices: Vec<Notice>,
     pub(super) cgroups: Option<TreeParcel>,
+    #[serde(default)]
+    pub(super) limiters: Vec<LimiterParcel>,
     pub(super) namespaces: Namespaces,
     /// Limits of locked memory that applications get back, `(soft, hard)`.
     pub(super) memlock: (u64, u64),
@@ -185,6 +188,7 @@ mod tests {
             undo_again: BTreeSet::from([InstanceId(9)]),
             notices: Vec::new(),
             cgroups: None,
+            limiters: Vec::new(),
             namespaces: Namespaces::Used,
             memlock: (u64::MAX, 5),
             watchdog: None,

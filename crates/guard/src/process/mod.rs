@@ -19,6 +19,7 @@ mod clock;
 mod conversation;
 mod hand;
 mod handover;
+mod limits;
 mod link;
 mod monitors;
 mod mounts;
@@ -49,6 +50,7 @@ use cgroup::CgroupTree;
 use child::Child;
 use clock::{Timer, boot_time};
 use handover::HandoverError;
+use limits::Limiters;
 use link::LinkError;
 use monitors::Monitors;
 use mounts::{HandEnd, Mounts};
@@ -181,6 +183,11 @@ impl GuardProcess {
         let cgroups = CgroupTree::make(incarnation)
             .inspect_err(|why| notices.push(Notice::no_cgroups(why)))
             .ok();
+        let name = format!("{:016x}", incarnation.0);
+        let limiters = Limiters::make(&name, cgroups.as_ref().map(CgroupTree::folder));
+        if let Some(lacking) = limiters.lacks() {
+            notices.push(Notice::no_limits(&lacking));
+        }
         let mounts = Mounts::left_in(&options.root);
         let guard = Guard::new(incarnation, options.grace);
         let mut process = Self {
@@ -192,6 +199,7 @@ impl GuardProcess {
                 init_argv: options.init,
                 log_folder,
                 cgroups,
+                limiters,
                 namespaces: Namespaces::Used,
                 privilege,
             },
@@ -489,6 +497,14 @@ impl Notice {
     fn no_cgroups(why: &io::Error) -> Self {
         let text = format!("no control groups ({why}): PID namespaces are the kill switch");
         Self::info("no-cgroups", text)
+    }
+
+    fn no_limits(lacking: &str) -> Self {
+        let text = format!(
+            "no control groups hold the {lacking} of resources: one that takes all of it hurts the \
+             whole node"
+        );
+        Self::info("no-limits", text)
     }
 
     fn message(&self) -> GuardToNode {

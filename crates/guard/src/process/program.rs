@@ -15,11 +15,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use stead_model::ResourceId;
 use stead_model::wire::codec;
-use stead_model::wire::guard::{ExitStatus, InstanceId, ProgramSpec};
+use stead_model::wire::guard::{ExitStatus, InstanceId, Limits, ProgramSpec};
 
 use super::cgroup::{Cgroup, CgroupParcel, CgroupTree};
 use super::child::ProcessParcel;
 use super::handover::{Kept, Luggage};
+use super::limits::{Limited, Limiters};
 use super::privilege::Privilege;
 use crate::init::{InitOrder, InitReport, InitSpec};
 use crate::sys::{self, Place, Spawn, Spawned};
@@ -36,6 +37,8 @@ pub(super) struct ProgramHost {
     pub(super) log_folder: PathBuf,
     /// The control groups, where there are some.
     pub(super) cgroups: Option<CgroupTree>,
+    /// What holds their limits.
+    pub(super) limiters: Limiters,
     /// Whether namespaces may be made; turned off when the kernel refuses.
     pub(super) namespaces: Namespaces,
     /// What programs get back.
@@ -58,6 +61,7 @@ pub(super) struct Program {
     init: Spawned,
     place: Place,
     cgroup: Option<Cgroup>,
+    limited: Limited,
     connection: UnixStream,
     received: Vec<u8>,
     hearing: Hearing,
@@ -82,6 +86,8 @@ pub(super) struct ProgramParcel {
     init: ProcessParcel,
     place: Place,
     cgroup: Option<CgroupParcel>,
+    #[serde(default)]
+    limited: Limited,
     connection: Kept,
     received: Vec<u8>,
     hearing: Hearing,
@@ -148,22 +154,32 @@ enum Hearing {
 
 impl ProgramHost {
     /// Makes an agent's place; directly before it, the guard's decisions admitted it.
-    pub(super) fn place(&mut self, instance: InstanceId, name: String) -> io::Result<Program> {
+    pub(super) fn place(
+        &mut self,
+        instance: InstanceId,
+        name: String,
+        limits: Limits,
+    ) -> io::Result<Program> {
         // An empty command is what says so.
         let spec = ProgramSpec { name, ..ProgramSpec::default() };
-        let program = self.begin(instance, spec, Place::OwnGroup)?;
+        let program = self.begin(instance, (spec, limits), Place::OwnGroup)?;
         Ok(Program { hearing: Hearing::Acts, ..program })
     }
 
     /// Starts a program; directly before it, the guard's decisions admitted it.
-    pub(super) fn start(&mut self, instance: InstanceId, spec: ProgramSpec) -> io::Result<Program> {
-        self.begin(instance, spec, Place::OwnNamespaces)
+    pub(super) fn start(
+        &mut self,
+        instance: InstanceId,
+        spec: ProgramSpec,
+        limits: Limits,
+    ) -> io::Result<Program> {
+        self.begin(instance, (spec, limits), Place::OwnNamespaces)
     }
 
     fn begin(
         &mut self,
         instance: InstanceId,
-        spec: ProgramSpec,
+        (spec, limits): (ProgramSpec, Limits),
         place: Place,
     ) -> io::Result<Program> {
         if !ResourceId::is_valid(&spec.name) {
@@ -176,9 +192,14 @@ impl ProgramHost {
         let cgroup = self.cgroups.as_ref().and_then(|tree| tree.create(&name).ok());
         let (init, place) = self.clone_init(theirs.as_fd(), place)?;
         let hearing = Hearing::Start;
-        let (received, hidden) = (Vec::new(), Vec::new());
-        let mut program = Program { init, place, cgroup, connection, received, hearing, hidden };
-        let started = program.settle(&self.log_folder, spec);
+        let (received, hidden, limited) = (Vec::new(), Vec::new(), Limited::default());
+        let mut program =
+            Program { init, place, cgroup, limited, connection, received, hearing, hidden };
+        let entered = self.limiters.enter(&name, program.pid(), limits);
+        let started = entered.and_then(|limited| {
+            program.limited = limited;
+            program.settle(&self.log_folder, spec)
+        });
         if started.is_err() {
             program.kill();
         }
@@ -215,6 +236,7 @@ impl Program {
             init: ProcessParcel::pack(&self.init, luggage),
             place: self.place,
             cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.hand_over(luggage)),
+            limited: self.limited.clone(),
             connection: luggage.keep(&self.connection),
             received: self.received.clone(),
             hearing: self.hearing,
@@ -226,6 +248,7 @@ impl Program {
             init: parcel.init.unpack()?,
             place: parcel.place,
             cgroup: parcel.cgroup.map(Cgroup::take_over).transpose()?,
+            limited: parcel.limited,
             connection: UnixStream::from(parcel.connection.take()?),
             received: parcel.received,
             hearing: parcel.hearing,
@@ -271,7 +294,11 @@ impl Program {
         if let Some(cgroup) = &mut self.cgroup {
             drop(cgroup.kill());
         }
-        let status = self.status();
+        let status = match self.limited.killed_for_memory() {
+            0 => self.status(),
+            kills => ExitStatus::OutOfMemory { kills, limit_bytes: self.limited.memory_limit() },
+        };
+        self.limited.remove();
         let remains = match (self.place, self.cgroup) {
             (Place::OwnNamespaces, cgroup) => {
                 drop(cgroup.map(|cgroup| cgroup.remove()));
@@ -340,6 +367,13 @@ impl Program {
                 false
             }
         }
+    }
+
+    /// Processes of it that the kernel killed for lack of memory since the last call, and the
+    /// limit of memory that it has.
+    pub(super) fn news_of_memory(&mut self) -> Option<(u64, Option<u64>)> {
+        let kills = self.limited.news_of_memory()?;
+        Some((kills, self.limited.memory_limit()))
     }
 
     /// What the kernel refused to show of its virtual server, since the last call.

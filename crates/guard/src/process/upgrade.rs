@@ -27,6 +27,7 @@ use super::cgroup::CgroupTree;
 use super::child::{Child, environment};
 use super::clock::{Timer, boot_time};
 use super::handover::{self, Handover, HandoverError, LeavingParcel, Luggage};
+use super::limits::Limiters;
 use super::monitors::Monitors;
 use super::mounts::Mounts;
 use super::passage::Addresses;
@@ -242,6 +243,7 @@ impl GuardProcess {
             undo_again: self.undo_again.clone(),
             notices: self.notices.clone(),
             cgroups: self.host.cgroups.as_ref().map(|tree| tree.hand_over(keep)),
+            limiters: self.host.limiters.hand_over(keep),
             namespaces: self.host.namespaces.clone(),
             memlock: self.host.privilege.programs,
             watchdog: self.watchdog.as_ref().map(|watchdog| watchdog.hand_over(keep)),
@@ -279,6 +281,7 @@ impl GuardProcess {
                 init_argv: options.init,
                 log_folder,
                 cgroups: from.cgroups.map(CgroupTree::take_over).transpose()?,
+                limiters: Limiters::take_over(from.limiters)?,
                 namespaces: from.namespaces,
                 privilege,
             },

@@ -20,8 +20,8 @@ use stead_model::config::WatchdogConfig;
 use stead_model::order::{GuardOrder, GuardReport, GuardStatus};
 use stead_model::wire::codec;
 use stead_model::wire::guard::{
-    Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, MonitorToGuard, NodeToGuard,
-    ProgramSpec, Refusal, Running, Thing, VERSION,
+    Claim, ExitStatus, GuardToMonitor, GuardToNode, InstanceId, Limits, MonitorToGuard,
+    NodeToGuard, ProgramSpec, Refusal, Running, Thing, VERSION,
 };
 use stead_model::{Epoch, LeaseNumber, Span, Time};
 use tempfile::TempDir;
@@ -282,7 +282,8 @@ impl World {
             epoch: Epoch(1),
             lease: LeaseNumber(lease),
         };
-        self.monitor.send(&MonitorToGuard::Admit { request: self.request, claim, thing });
+        let (request, limits) = (self.request, Limits::default());
+        self.monitor.send(&MonitorToGuard::Admit { request, claim, thing, limits });
         loop {
             match self.monitor.next() {
                 GuardToMonitor::Admitted { instance, pid, .. } => return Ok((instance, pid)),

@@ -229,7 +229,7 @@ impl Example {
 
 #[cfg(test)]
 mod tests {
-    use stead_model::resource_type::{COMMON, PROBE, builtin};
+    use stead_model::resource_type::{COMMON, LIMITS, PROBE, builtin};
 
     use super::*;
 
@@ -240,7 +240,7 @@ mod tests {
             assert!(!example.needs.is_empty() && !example.next.is_empty(), "{name}");
             for resource in &example.resources {
                 let kind = builtin(&resource.kind).unwrap();
-                let known = || kind.properties.iter().chain(COMMON).chain(PROBE);
+                let known = || kind.properties.iter().chain(COMMON).chain(PROBE).chain(LIMITS);
                 for (property, value) in &resource.properties {
                     let found = known().find(|known| known.name == property);
                     let found = found.unwrap_or_else(|| panic!("{name}: {property}"));

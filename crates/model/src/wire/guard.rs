@@ -67,6 +67,15 @@ pub enum Thing {
     Mark,
 }
 
+/// What the programs of a resource may take together, by the kernel's doing.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory in bytes; `None`: no limit.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads; `None`: a share of what the kernel can have.
+    pub processes: Option<u64>,
+}
+
 /// The kind of a [`Thing`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum ThingKind {
@@ -147,6 +156,8 @@ pub enum MonitorToGuard {
         claim: Claim,
         /// What.
         thing: Thing,
+        /// What its programs may take.
+        limits: Limits,
     },
     /// Send a signal to a program.
     Signal {
@@ -287,6 +298,13 @@ pub enum ExitStatus {
     NotExecuted(String),
     /// Its init was killed and could not tell.
     Unknown,
+    /// The kernel killed it, or some of it, because memory was short.
+    OutOfMemory {
+        /// Processes that were killed.
+        kills: u64,
+        /// The limit that it had.
+        limit_bytes: Option<u64>,
+    },
 }
 
 /// Why the guard does not admit something.
@@ -414,6 +432,11 @@ impl fmt::Display for ExitStatus {
             Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
             Self::NotExecuted(why) => write!(f, "could not be executed: {why}"),
             Self::Unknown => f.write_str("was killed"),
+            Self::OutOfMemory { kills, limit_bytes } => {
+                let limit = limit_bytes.map(|bytes| format!(" (memory-limit {} MiB)", bytes >> 20));
+                let limit = limit.unwrap_or_default();
+                write!(f, "was killed by the kernel: out of memory{limit}, {kills} processes")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::external;
 use stead_model::reason::{Code, Reason};
-use stead_model::resource_type::{self, COMMON, PROBE};
+use stead_model::resource_type::{self, COMMON, LIMITS, PROBE};
 use stead_resource_sdk::protocol::{Description, Form, PROTOCOL, Property};
 
 /// Longest text in a description.
@@ -69,7 +69,7 @@ fn check_property(property: &Property) -> Result<(), String> {
         return Err(format!("`{}` cannot be a property", super::sentence(name)));
     }
     let own = resource_type::builtin(&format!("ext:{name}")).map_or(&[][..], |t| t.properties);
-    if COMMON.iter().chain(PROBE).chain(own).any(|known| known.name == name) {
+    if COMMON.iter().chain(PROBE).chain(LIMITS).chain(own).any(|known| known.name == name) {
         return Err(format!("every resource has a property `{name}` already"));
     }
     match &property.default {
@@ -93,7 +93,8 @@ pub(crate) fn settle(
 ) -> Result<BTreeMap<String, String>, Reason> {
     let kind = format!("ext:{}", description.name);
     let stead = resource_type::builtin(&kind).map_or(&[][..], |t| t.properties);
-    let stead: Vec<&str> = stead.iter().chain(COMMON).chain(PROBE).map(|p| p.name).collect();
+    let stead: Vec<&str> =
+        stead.iter().chain(COMMON).chain(PROBE).chain(LIMITS).map(|p| p.name).collect();
     let mut settled = BTreeMap::new();
     for (name, value) in given.iter().filter(|(name, _)| !stead.contains(&name.as_str())) {
         let Some(property) = description.properties.iter().find(|p| p.name == *name) else {

@@ -11,7 +11,8 @@ use rustix::thread::gettid;
 use stead_model::order::{Action, OnlineSpec, ResourceOrder, ResourceReport};
 use stead_model::probe::ProbePlan;
 use stead_model::resource::Health;
-use stead_model::wire::guard::Claim;
+use stead_model::resource_type::parse_size;
+use stead_model::wire::guard::{Claim, Limits};
 use stead_model::{Epoch, ResourceId};
 
 use super::{Heard, HeardSender, STACK_BYTES};
@@ -236,6 +237,7 @@ impl Seat {
         spec: &OnlineSpec,
     ) -> Result<(Arc<dyn ResourceType>, Claim), Fault> {
         self.opening += 1;
+        desk.guard.limit(resource, limits(spec));
         let (opening, sender, resource) = (self.opening, desk.sender.clone(), resource.clone());
         let push = Push(Arc::new(move |pushed| {
             drop(sender.send(Heard::Pushed { resource: resource.clone(), opening, pushed }));
@@ -366,6 +368,15 @@ fn perform(kind: &dyn ResourceType, verb: &Verb, call: &Call, guard: &GuardPort)
         Verb::Offline => done(kind.offline(call)),
         Verb::LooksAlive => health(kind.looks_alive(call)),
         Verb::IsAlive => health(kind.is_alive(call)),
+    }
+}
+
+/// What its programs may take, by its properties.
+fn limits(spec: &OnlineSpec) -> Limits {
+    let given = |name: &str| spec.properties.get(name);
+    Limits {
+        memory_bytes: given("memory-limit").and_then(|size| parse_size(size)),
+        processes: given("process-limit").and_then(|number| number.parse().ok()),
     }
 }
 

@@ -13,6 +13,7 @@ mod conformance;
 mod disks;
 mod external;
 mod fitness;
+mod hostile;
 mod monitors;
 mod names;
 mod scripts;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some("as-kit") => conformance::be_kit(&args[1..]),
         Some("as-counter") => external::counter::main(),
         Some("as-body") => world::be_body(&args[1]),
+        Some("as-hog") => hostile::be_hog(&args[1]),
         Some(_) | None => tell_stories(&args),
     }
 }
@@ -49,6 +51,7 @@ fn tell_stories(args: &[String]) -> ExitCode {
         conformance::ALL,
         addresses::ALL,
         disks::ALL,
+        hostile::ALL,
         monitors::ALL,
         names::ALL,
         fitness::ALL,

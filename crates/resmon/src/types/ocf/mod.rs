@@ -31,7 +31,7 @@ use std::time::Duration;
 use stead_model::ocf::{self, is_parameter};
 use stead_model::order::{Fitness, OnlineSpec};
 use stead_model::resource::Health;
-use stead_model::resource_type::PROBE as PROBE_TABLE;
+use stead_model::resource_type::{LIMITS, PROBE as PROBE_TABLE};
 use stead_model::wire::guard::{Claim, InstanceId, ProgramSpec};
 
 use super::installed;
@@ -90,7 +90,8 @@ impl Ocf {
     ) -> Result<Self, Fault> {
         let agent = ocf::agent(&spec.kind);
         let agent = agent.ok_or_else(|| Fault::Failed(format!("`{}` is no agent", spec.kind)))?;
-        let own = |name: &str| is_parameter(name) && !PROBE_TABLE.iter().any(|p| p.name == name);
+        let common = |name: &str| PROBE_TABLE.iter().chain(LIMITS).any(|p| p.name == name);
+        let own = |name: &str| is_parameter(name) && !common(name);
         let parameters = spec.properties.iter().filter(|(name, _)| own(name));
         let parameters = parameters.map(|(n, v)| (n.clone(), v.clone())).collect();
         Ok(Self {
