@@ -304,9 +304,9 @@ mod tests {
         let mounts = "30 23 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                       31 23 0:28 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
                       32 23 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let own = "8:pids:/\n4:memory:/work/a\n0::/\n";
+        let own = "8:pids:/\n4:memory:/box/a\n0::/\n";
         let found = |controller| base_folder(mounts, own, controller).unwrap();
-        assert_eq!(found(Controller::Memory), Path::new("/sys/fs/cgroup/memory/work/a"));
+        assert_eq!(found(Controller::Memory), Path::new("/sys/fs/cgroup/memory/box/a"));
         assert_eq!(found(Controller::Processes), Path::new("/sys/fs/cgroup/pids/"));
         assert_eq!(base_folder(mounts, "0::/\n", Controller::Memory), None);
         assert_eq!(base_folder("", own, Controller::Memory), None);

@@ -77,9 +77,10 @@ fn an_own_monitor_dies_alone() {
     for _ in 0..3 {
         let own = world.monitor_pid();
         send_signal(own, Signal::ABORT);
-        world.guard_report(
-            |r| matches!(r, GuardReport::OwnMonitorDied { resource, .. } if resource.as_str() == "db"),
-        );
+        world.guard_report(|report| match report {
+            GuardReport::OwnMonitorDied { resource, .. } => resource.as_str() == "db",
+            _ => false,
+        });
         world.own_monitor("db");
         assert_ne!(world.monitor_pid(), own);
         assert_eq!(world.ask("db", Action::Adopt(db_script.clone())), Outcome::Online);
