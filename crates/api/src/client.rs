@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use stead_model::config::NodeAddress;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::Reason;
@@ -26,8 +27,8 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewResource,
-    NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Timeouts,
+    Control, Controlled, Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewNode,
+    NewResource, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Timeouts,
 };
 
 /// Largest answer taken.
@@ -343,9 +344,8 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             (Method::POST, group_path(group.as_str(), "move"), body(&MoveTo { to: *to }))
         }
         Request::CreateResource { group, resource, kind, properties } => {
-            let (group, resource) = (group.clone(), resource.clone());
-            let (kind, properties) = (kind.clone(), properties.clone());
-            let new = NewResource { group, resource, kind, properties };
+            let (group, resource, kind) = (group.clone(), resource.clone(), kind.clone());
+            let new = NewResource { group, resource, kind, properties: properties.clone() };
             (Method::POST, "/v1/resources".into(), body(&new))
         }
         Request::DeleteResource { resource } => {
@@ -369,6 +369,7 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             Some(value) => (Method::PUT, key_path(key), body(&KeyValue { value: value.clone() })),
             None => (Method::DELETE, key_path(key), Value::Null),
         },
+        Request::AddNode { number, name, addresses } => added(*number, name, addresses),
         Request::SetVote { node, votes } => changed(*node, NodeChange::Votes(*votes)),
         Request::SetAbsence { node, absent } => changed(*node, NodeChange::Absent(*absent)),
         Request::Leave { node } => changed(*node, NodeChange::Left(true)),
@@ -381,6 +382,11 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             (method, format!("{path}?force=true"), body)
         }
     }
+}
+
+fn added(node: Option<NodeId>, name: &str, addresses: &[NodeAddress]) -> (Method, String, Value) {
+    let (name, addresses) = (name.to_owned(), addresses.to_vec());
+    (Method::POST, "/v1/nodes".into(), body(&NewNode { node, name, addresses }))
 }
 
 fn changed(NodeId(node): NodeId, change: NodeChange) -> (Method, String, Value) {

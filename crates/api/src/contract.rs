@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use stead_model::config::NodeAddress;
 use stead_model::external::{Installed, OwnProperty};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
@@ -109,6 +110,19 @@ pub struct Dependencies {
 pub struct KeyValue {
     /// The value, at most 1 MiB.
     pub value: String,
+}
+
+/// A node to add.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewNode {
+    /// Its number; absent: the one above all that there are.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+    /// Its host name.
+    pub name: String,
+    /// Its address on each network.
+    pub addresses: Vec<NodeAddress>,
 }
 
 /// What shall change about a node; one field.

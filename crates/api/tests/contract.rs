@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use stead_api::contract::{
     Control, Controlled, Events, Explanation, KnownType, Logs, Placement, ResourceEntry, Timeouts,
 };
 use stead_api::{Backend, Client, ClientError, Later, explain, file};
+use stead_model::config::NodeAddress;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::external::Installed;
 use stead_model::group::{Desired, GroupPolicy};
@@ -23,7 +25,9 @@ use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{NodeState, NodeView, View};
-use stead_model::{CauseId, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use stead_model::{
+    CauseId, GroupId, LogIndex, NetworkId, NodeId, RequestId, ResourceId, UtcMillis,
+};
 use tokio::sync::watch;
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -194,6 +198,14 @@ fn every_request() -> Vec<Request> {
         Request::FailResource { resource: resource() },
         Request::SetKey { key: "a/b c%ü?#".into(), value: Some("x".repeat(1 << 20)) },
         Request::SetKey { key: "k".into(), value: None },
+        Request::AddNode {
+            number: None,
+            name: "node3".into(),
+            addresses: vec![NodeAddress {
+                network: NetworkId(1),
+                address: IpAddr::from([10, 0, 0, 3]),
+            }],
+        },
         Request::SetVote { node: NodeId(2), votes: false },
         Request::SetAbsence { node: NodeId(2), absent: true },
         Request::Leave { node: NodeId(2) },

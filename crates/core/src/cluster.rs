@@ -6,6 +6,7 @@
 
 mod causes;
 mod inbox;
+mod joining;
 mod leaving;
 mod pump;
 mod startup;
@@ -71,6 +72,8 @@ pub struct Cluster {
     links: Links,
     own: Own,
     seat: Option<Seat>,
+    /// For how many nodes the quorum disk was formatted, once it is read.
+    disk_nodes_max: Option<u16>,
     /// Largest database that every log of the cluster holds.
     database_limit_bytes: u64,
     asker: Asker,
@@ -100,6 +103,8 @@ pub struct Cluster {
     online_seen: BTreeSet<(GroupId, stead_model::Epoch)>,
     report_changed: bool,
     leader_seen: Option<stead_model::VoterId>,
+    /// How many of the nodes that joined are known here.
+    met: usize,
     stay: leaving::Stay,
     halted: bool,
 }

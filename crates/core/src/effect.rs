@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use stead_model::config::NodeEntry;
 use stead_model::order::{GuardOrder, ResourceOrder};
 use stead_model::record::Record;
 use stead_model::request::Answer;
@@ -45,6 +46,9 @@ pub enum Effect {
         /// Why.
         why: String,
     },
+    /// These nodes became members after the configuration was written: where they are. Said at the
+    /// start of a service too, for all that joined before.
+    Met(Vec<NodeEntry>),
     /// The node has left the cluster in order, as the guard asked: end the service.
     Left,
 }
@@ -141,6 +145,10 @@ impl fmt::Display for Effect {
             Self::Reply { id, answer } => write!(f, "reply {id}: {answer:?}"),
             Self::Record(record) => write!(f, "record: {record}"),
             Self::Halt { why } => write!(f, "halt: {why}"),
+            Self::Met(nodes) => {
+                f.write_str("met")?;
+                nodes.iter().try_for_each(|node| write!(f, " {} ({})", node.id, node.name))
+            }
             Self::Left => f.write_str("left"),
         }
     }

@@ -93,7 +93,7 @@ pub fn quorum_disk(
 /// All writes of a journal that holds the first state.
 fn contents(fresh: Fresh, config: &NodeConfig) -> Result<Vec<Piece>, FormatError> {
     let voters = config.first_voters();
-    let nodes = config.nodes.iter().map(|n| VoterId::from(n.id));
+    let nodes = config.founders().map(VoterId::from);
     let learners: Vec<_> = nodes.filter(|n| !voters.contains(n)).collect();
     let state = first_state(&voters, &learners, &Db::default());
     let snapshot = Some(Snapshot { covers: 0, bytes: state.encode() });
@@ -105,4 +105,48 @@ fn contents(fresh: Fresh, config: &NodeConfig) -> Result<Vec<Piece>, FormatError
         pieces.push((write.offset, write.data));
     }
     Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use stead_model::NodeId;
+    use stead_model::config::{NodeEntry, QuorumConfig, QuorumDisk, QuorumMode};
+    use stead_model::profile::Profile;
+
+    use super::*;
+
+    #[test]
+    fn the_log_of_a_node_that_joins_begins_like_those_of_the_founders() {
+        let entry = |id| NodeEntry { id: NodeId(id), name: format!("n{id}"), addresses: vec![] };
+        for mode in
+            [QuorumMode::NodeMajority, QuorumMode::NodeAndDiskMajority, QuorumMode::DiskOnly]
+        {
+            let disk = QuorumDisk {
+                voter: VoterId(VoterId::DISK_FIRST),
+                path: "/q".into(),
+                disk_id: [1; 16],
+            };
+            let founder = NodeConfig {
+                cluster: "test".into(),
+                cluster_id: 1,
+                node: NodeId(1),
+                port: 1,
+                nodes: vec![entry(1), entry(2)],
+                founders: None,
+                networks: vec![],
+                quorum: QuorumConfig { mode, disk: Some(disk) },
+                profile: Profile::Standard,
+                watchdog: None,
+            };
+            let mut joins = NodeConfig { node: NodeId(3), ..founder.clone() };
+            joins.nodes.push(entry(3));
+            let sizes = LogSizes { ring_bytes: 8 * 4096, snapshot_bytes: 8 * 4096 };
+            let log = |config: &NodeConfig| node_log(config, [2; 16], sizes).unwrap();
+            assert!(log(&joins) != log(&founder), "{mode:?}: it would be a member by itself");
+            joins.founders = Some(BTreeSet::from([NodeId(1), NodeId(2)]));
+            assert!(log(&joins) == log(&founder), "{mode:?}");
+        }
+    }
 }

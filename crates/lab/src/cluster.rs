@@ -9,6 +9,7 @@ use std::time::Duration;
 use stead_api::contract::{Done, Events};
 use stead_api::{Client, ClientError};
 use stead_model::NodeId;
+use stead_model::config::NodeEntry;
 use stead_model::group::GroupState;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Record;
@@ -16,6 +17,7 @@ use stead_model::request::Request;
 use stead_model::view::{GroupView, NodeState, View};
 
 use crate::clock;
+use crate::cluster_file;
 use crate::lab::{ExecError, Lab};
 
 /// The cluster in a lab.
@@ -114,11 +116,24 @@ impl<'a> Cluster<'a> {
         answer.unwrap_or_else(|| Err(late("no answer", REQUEST_LIMIT, last)))
     }
 
-    /// Waits until every node that is on has quorum and sees no node that is on as anything but up.
+    /// All nodes of the lab but those that have not joined.
+    fn members(&self) -> Vec<NodeId> {
+        let record = self.lab.record();
+        let seen = |node| self.view(node).ok().map(|v| v.nodes.iter().map(|n| n.node).collect());
+        let known = if record.spares == 0 { None } else { record.founders().find_map(seen) };
+        known.unwrap_or_else(|| record.node_ids().collect())
+    }
+
+    /// Makes a spare node of the lab a member.
+    pub fn add(&self, node: NodeId) -> Result<Done, ClusterError> {
+        let NodeEntry { id, name, addresses } = cluster_file::node_entry(node);
+        self.request(&Request::AddNode { number: Some(id), name, addresses })
+    }
+
+    /// Waits until every member has quorum and sees no other one as anything but up.
     pub fn wait_serving(&self, limit: Duration) -> Result<(), ClusterError> {
-        let nodes: Vec<NodeId> = self.lab.record().node_ids().collect();
         self.wait(limit, "no quorum on all nodes", || {
-            for node in &nodes {
+            for node in &self.members() {
                 let view = self.view(*node).map_err(|error| error.to_string())?;
                 if !view.quorum.has_quorum {
                     return Err(format!("{node} has no quorum"));
@@ -139,10 +154,9 @@ impl<'a> Cluster<'a> {
         on: Option<NodeId>,
         limit: Duration,
     ) -> Result<GroupView, ClusterError> {
-        let nodes: Vec<NodeId> = self.lab.record().node_ids().collect();
         self.wait(limit, &format!("group `{group}` not online"), || {
             let mut found = None;
-            for node in &nodes {
+            for node in &self.members() {
                 let view = self.view(*node).map_err(|error| error.to_string())?;
                 let seen = view.groups.into_iter().find(|g| g.group.as_str() == group);
                 let seen = seen.ok_or_else(|| format!("{node} does not know it"))?;

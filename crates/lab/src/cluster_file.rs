@@ -34,13 +34,15 @@ const PORT: u16 = 7410;
 pub(crate) fn config(record: &LabRecord, disk_id: [u8; 16], node: NodeId) -> NodeConfig {
     let disk =
         QuorumDisk { voter: VoterId(VoterId::DISK_FIRST), path: quorum_disk(record), disk_id };
+    let joins = record.founders().all(|founder| founder != node);
     let uses_disk = record.quorum != QuorumMode::NodeMajority;
     NodeConfig {
         cluster: record.name.clone(),
         cluster_id: record.cluster_id,
         node,
         port: PORT,
-        nodes: record.node_ids().map(node_entry).collect(),
+        nodes: record.founders().chain(joins.then_some(node)).map(node_entry).collect(),
+        founders: joins.then(|| record.founders().collect()),
         networks: Network::ALL.into_iter().map(network_entry).collect(),
         quorum: QuorumConfig { mode: record.quorum, disk: uses_disk.then_some(disk) },
         profile: record.profile,
@@ -57,7 +59,8 @@ fn quorum_disk(record: &LabRecord) -> PathBuf {
     }
 }
 
-fn node_entry(id: NodeId) -> NodeEntry {
+/// Where a node of a lab is.
+pub(crate) fn node_entry(id: NodeId) -> NodeEntry {
     let station = Station::Node(id);
     let address = |network: Network| NodeAddress {
         network: network.id(),

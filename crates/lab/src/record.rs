@@ -20,6 +20,9 @@ pub struct LabRecord {
     pub name: String,
     /// Number of nodes.
     pub nodes: u16,
+    /// How many of them, the last ones, are no members of the cluster at first.
+    #[serde(default)]
+    pub spares: u16,
     /// How quorum is formed.
     pub quorum: QuorumMode,
     /// The timing profile the cluster starts with.
@@ -56,6 +59,11 @@ impl LabRecord {
     /// All nodes.
     pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         (1..=self.nodes).map(NodeId)
+    }
+
+    /// The nodes that the cluster is formed with.
+    pub fn founders(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..=self.nodes.saturating_sub(self.spares)).map(NodeId)
     }
 
     /// All nodes and the client.

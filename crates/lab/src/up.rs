@@ -32,6 +32,8 @@ pub struct UpOptions {
     pub name: String,
     /// Number of nodes, 1 to [`NODES_MAX`]. Default 2.
     pub nodes: u16,
+    /// How many of the nodes, the last ones, join later: they run and wait. Default 0.
+    pub spares: u16,
     /// How quorum is formed; `None`: the disk for an even number of nodes, else the nodes alone.
     pub quorum: Option<QuorumMode>,
     /// The timing profile.
@@ -54,6 +56,7 @@ impl UpOptions {
         Self {
             name: name.to_owned(),
             nodes: 2,
+            spares: 0,
             quorum: None,
             profile: Profile::default(),
             node_command: NodeCommand::Guard,
@@ -73,6 +76,14 @@ pub enum UpError {
     /// Too few or too many nodes.
     #[error("a lab cannot have {0} nodes: use 1 to {NODES_MAX}")]
     Nodes(u16),
+    /// Nobody is left to form the cluster.
+    #[error("{spares} of {nodes} nodes cannot join later: at least one forms the cluster")]
+    Spares {
+        /// How many join later.
+        spares: u16,
+        /// Of how many.
+        nodes: u16,
+    },
     /// The name of a disk cannot be used.
     #[error("`{0}` cannot name a disk: use 1 to 15 of `a-z`, `0-9` and `-`, a letter first, once")]
     Disk(String),
@@ -136,6 +147,9 @@ fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
     if !(1..=NODES_MAX).contains(&options.nodes) {
         return Err(UpError::Nodes(options.nodes));
     }
+    if options.spares >= options.nodes {
+        return Err(UpError::Spares { spares: options.spares, nodes: options.nodes });
+    }
     for (index, disk) in options.disks.iter().enumerate() {
         if !disks::is_valid_name(disk) || options.disks[..index].contains(disk) {
             return Err(UpError::Disk(disk.clone()));
@@ -149,6 +163,7 @@ fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
     Ok(LabRecord {
         name: options.name.clone(),
         nodes: options.nodes,
+        spares: options.spares,
         quorum,
         quorum_served: quorum != QuorumMode::NodeMajority && disks::possible(),
         profile: options.profile,

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NodeEntry;
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{Epoch, GroupId, NodeId, RequestId, ResourceId};
 use crate::profile::LeaseLength;
@@ -173,7 +174,7 @@ pub enum Change {
         /// The node.
         node: NodeId,
     },
-    /// With this entry the node has its vote again.
+    /// With this entry the node has its vote.
     VoteReturned {
         /// The node.
         node: NodeId,
@@ -196,6 +197,22 @@ pub enum Change {
         /// What.
         upkeep: Upkeep,
     },
+    /// With this entry the node is a member. It has no vote before it has the whole log.
+    NodeJoined {
+        /// The node.
+        entry: NodeEntry,
+        /// Whether it is given a vote then: not where the quorum disk votes alone.
+        vote: JoinedVote,
+    },
+}
+
+/// Whether a node that joined votes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum JoinedVote {
+    /// As soon as it has the whole log.
+    WhenComplete,
+    /// Never by itself: nodes are learners in this quorum mode.
+    Never,
 }
 
 impl Change {
@@ -226,6 +243,7 @@ impl Change {
             | Self::NodeReturns { .. }
             | Self::VoteLent { .. }
             | Self::VoteReturned { .. }
+            | Self::NodeJoined { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -272,7 +290,8 @@ impl fmt::Display for Change {
             Self::NodeLeaves { node } => write!(f, "{node} leaves"),
             Self::NodeReturns { node } => write!(f, "{node} is back"),
             Self::VoteLent { node } => write!(f, "{node} hands its vote over"),
-            Self::VoteReturned { node } => write!(f, "{node} has its vote again"),
+            Self::VoteReturned { node } => write!(f, "{node} has its vote"),
+            Self::NodeJoined { entry, .. } => write!(f, "{} ({}) joins", entry.id, entry.name),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }

@@ -3,6 +3,7 @@
 //! Written by `cluster create`, `cluster join` or the lab as `cluster.json`; everything that can
 //! change at run time lives in the replicated database instead.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -22,8 +23,12 @@ pub struct NodeConfig {
     pub node: NodeId,
     /// UDP and TCP port of the cluster transport, the same on all nodes.
     pub port: u16,
-    /// All nodes known when the file was written.
+    /// All nodes known when the file was written. Those that joined later are in the database.
     pub nodes: Vec<NodeEntry>,
+    /// The nodes that the cluster was formed with, in the file of a node that joined it later:
+    /// its log begins as theirs did. `None`: all of `nodes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founders: Option<BTreeSet<NodeId>>,
     /// All cluster networks.
     pub networks: Vec<NetworkEntry>,
     /// How quorum is formed.
@@ -61,16 +66,18 @@ pub struct NodeEntry {
 }
 
 /// A node's address on one network.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NodeAddress {
     /// The network.
     pub network: NetworkId,
     /// The address.
+    #[schema(value_type = String)]
     pub address: IpAddr,
 }
 
 /// One cluster network.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NetworkEntry {
     /// Its number.
     pub id: NetworkId,
@@ -143,12 +150,18 @@ impl NodeConfig {
     #[must_use]
     pub fn first_voters(&self) -> Vec<VoterId> {
         let disk = self.quorum.disk.as_ref().map(|d| d.voter);
-        let nodes = self.nodes.iter().map(|n| VoterId::from(n.id));
+        let nodes = self.founders().map(VoterId::from);
         match self.quorum.mode {
             QuorumMode::NodeAndDiskMajority => nodes.chain(disk).collect(),
             QuorumMode::NodeMajority => nodes.collect(),
             QuorumMode::DiskOnly => disk.into_iter().collect(),
         }
+    }
+
+    /// The nodes that the cluster was formed with.
+    pub fn founders(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let founded = |node: &NodeId| self.founders.as_ref().is_none_or(|all| all.contains(node));
+        self.nodes.iter().map(|n| n.id).filter(founded)
     }
 
     /// The entry of a node.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NodeAddress;
 use crate::declaration::{Declaration, Foreseen};
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
@@ -155,6 +156,15 @@ pub enum Request {
     Force {
         /// What.
         request: Box<Self>,
+    },
+    /// Make a node a member that was not one.
+    AddNode {
+        /// Its number; `None`: the one above all that there are.
+        number: Option<NodeId>,
+        /// Its host name.
+        name: String,
+        /// Its address on each network.
+        addresses: Vec<NodeAddress>,
     },
 }
 

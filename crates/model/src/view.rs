@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{NetworkRole, QuorumMode};
+use crate::config::{NetworkEntry, NetworkRole, QuorumMode};
 use crate::group::{Desired, GroupPolicy, GroupState};
 use crate::ids::{Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
 use crate::profile::Profile;
@@ -32,6 +32,9 @@ pub struct View {
     pub quorum: QuorumView,
     /// All nodes.
     pub nodes: Vec<NodeView>,
+    /// All networks.
+    #[serde(default)]
+    pub networks: Vec<NetworkEntry>,
     /// All groups; states are as last known when there is no quorum.
     pub groups: Vec<GroupView>,
     /// Index of the last applied entry.

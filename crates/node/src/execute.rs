@@ -1,9 +1,12 @@
 //! What becomes of each effect: one match, every arm hands to a module.
 
+use std::sync::Arc;
+
 use stead_core::{Channel, Effect};
 use stead_model::Time;
+use stead_model::config::NodeEntry;
 
-use crate::service::{Ending, Service, lost};
+use crate::service::{Ending, Service, failed, lost};
 
 impl Service {
     /// Carries out effects. `Halt` and `Left` end the service after all others were handed over.
@@ -43,10 +46,20 @@ impl Service {
                     }
                     self.records.write(record);
                 }
+                Effect::Met(nodes) => self.meet(&nodes)?,
                 Effect::Halt { why } => ending = Some(Ending::Failed(why)),
                 Effect::Left => ending = Some(Ending::Stopped),
             }
         }
         ending.map_or(Ok(()), Err)
+    }
+
+    /// Opens ways to nodes that joined.
+    fn meet(&mut self, nodes: &[NodeEntry]) -> Result<(), Ending> {
+        let (peers, reach) = self.datagrams.known();
+        let peers = Arc::new(peers.clone().with(nodes.iter()));
+        let reach = Arc::new(reach.with_routes(peers.routes.len()));
+        self.datagrams.meet(Arc::clone(&peers), Arc::clone(&reach));
+        self.streams.meet(peers, reach).map_err(failed("open streams to a node that joined"))
     }
 }

@@ -89,7 +89,7 @@ pub struct Service {
     pub(crate) known_troubles: BTreeSet<Trouble>,
     /// Since when no majority answers.
     pub(crate) lacks_since: Option<Time>,
-    /// The threads `streams` and `api`: joined when the service is dropped.
+    /// The thread `api`: joined when the service is dropped.
     pub(crate) serving: Serving,
 }
 
@@ -339,6 +339,6 @@ pub(crate) fn lost(error: GuardError) -> Ending {
     Ending::Failed(error.to_string())
 }
 
-fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Ending {
+pub(crate) fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Ending {
     move |error| Ending::Failed(format!("cannot {what}: {error}"))
 }

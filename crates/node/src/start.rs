@@ -105,10 +105,8 @@ impl Service {
         let disks = disks(&paths, &config, &inbox)?;
         let priority = if signals { priority::claim() } else { Priority::not_asked() };
         let service = Incarnation(random());
-        let mut serving = Serving::new();
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
-        let (datagrams, streams) =
-            transport(Peers::new(&config, service), &config, surroundings, &mut serving)?;
+        let (datagrams, streams) = transport(&config, service, surroundings)?;
         note_start(&records, &config, &priority);
         let node = config.node;
         let turning = Turning::new(config.profile.timing().election);
@@ -140,7 +138,7 @@ impl Service {
             node,
             known_troubles: BTreeSet::new(),
             lacks_since: None,
-            serving,
+            serving: Serving::new(),
         };
         service.watch().map_err(system("waiting"))?;
         service.open_api(signals)?;
@@ -189,11 +187,11 @@ fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks
 }
 
 fn transport(
-    peers: Peers,
     config: &NodeConfig,
+    service: Incarnation,
     (records, inbox): (Arc<Records>, Arc<Inbox>),
-    serving: &mut Serving,
 ) -> Result<(Datagrams, Streams), StartError> {
+    let peers = Peers::new(config, service);
     for own in peers.networks.iter().filter(|n| !is_here(n.local)) {
         let text = format!(
             "address {} of network `{}` is not on this node: its links stay down until it is",
@@ -208,8 +206,8 @@ fn transport(
     let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
     let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach))
         .map_err(system("a socket for heartbeats"))?;
-    let streams = Streams::start((peers, reach), (records, timing), inbox, serving)
-        .map_err(system("a thread"))?;
+    let streams =
+        Streams::start((peers, reach), (records, timing), inbox).map_err(system("a thread"))?;
     Ok((datagrams, streams))
 }
 

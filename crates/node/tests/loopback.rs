@@ -228,6 +228,7 @@ fn config(nodes: u16, mode: QuorumMode, (port, disk): (u16, &Path)) -> NodeConfi
         node: NodeId(1),
         port,
         nodes: (1..=nodes).map(entry).collect(),
+        founders: None,
         networks: vec![network(1, NetworkRole::Private), network(2, NetworkRole::Mixed)],
         quorum: QuorumConfig { mode, disk: (mode != QuorumMode::NodeMajority).then_some(disk) },
         profile: Profile::Standard,

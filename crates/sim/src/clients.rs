@@ -69,6 +69,12 @@ fn set_up(plan: &Plan, rng: &mut Rng) -> VecDeque<Request> {
         let desired = Desired::Online;
         script.push_back(Request::SetGroupDesired { group, desired });
     }
+    // In a script they join when it says so.
+    let joiners = if plan.clients.pause_ns == 0 { 0 } else { plan.joiners };
+    for number in plan.nodes - joiners + 1..=plan.nodes {
+        let at = rng.below(script.len() as u64 + 1) as usize;
+        script.insert(at, joins(plan, NodeId(number)));
+    }
     script
 }
 
@@ -78,6 +84,13 @@ pub(crate) fn forced(request: Request) -> Request {
         true => Request::Force { request: Box::new(request) },
         false => request,
     }
+}
+
+/// The request that makes a node of the plan a member.
+#[must_use]
+pub fn joins(plan: &Plan, node: NodeId) -> Request {
+    let entry = crate::machine::entry(plan, node);
+    Request::AddNode { number: Some(node), name: entry.name, addresses: entry.addresses }
 }
 
 /// Name of resource `at` of group `index`.

@@ -39,6 +39,8 @@ impl World {
                     self.verdict(Why::recorded(&record));
                     self.trace.recorded(self.now, &record);
                 }
+                // The simulated networks reach every machine from the start.
+                Effect::Met(_) => {}
                 Effect::Left => {
                     self.has_left(node);
                     return;

@@ -37,17 +37,7 @@ pub fn configs(plan: &Plan, rng: &Rng) -> Vec<NodeConfig> {
             role: if *clients_only { NetworkRole::Public } else { NetworkRole::Mixed },
         })
         .collect();
-    let address = |network: NetworkId, node: u16| NodeAddress {
-        network,
-        address: IpAddr::V4(Ipv4Addr::new(10, network.0, 0, node as u8)),
-    };
-    let nodes: Vec<NodeEntry> = (1..=plan.nodes)
-        .map(|node| NodeEntry {
-            id: NodeId(node),
-            name: format!("n{node}"),
-            addresses: networks.iter().map(|n| address(n.id, node)).collect(),
-        })
-        .collect();
+    let founders = plan.nodes - plan.joiners;
     let disk = plan.has_disk().then(|| QuorumDisk {
         voter: VoterId(VoterId::DISK_FIRST),
         path: PathBuf::from("/quorum"),
@@ -58,13 +48,33 @@ pub fn configs(plan: &Plan, rng: &Rng) -> Vec<NodeConfig> {
         cluster_id: rng.any(),
         node: NodeId(1),
         port: 7_070,
-        nodes,
+        nodes: (1..=founders).map(|node| entry(plan, NodeId(node))).collect(),
+        founders: None,
         networks,
         quorum: QuorumConfig { mode: plan.mode, disk },
         profile: plan.profile,
         watchdog: None,
     };
-    (1..=plan.nodes).map(|node| NodeConfig { node: NodeId(node), ..config.clone() }).collect()
+    let founder = |node: u16| NodeConfig { node: NodeId(node), ..config.clone() };
+    // A node that joins is told of the founders; who joined before it is in the log.
+    let joiner = |node: u16| {
+        let mut own = founder(node);
+        own.founders = Some(own.founders().collect());
+        own.nodes.push(entry(plan, NodeId(node)));
+        own
+    };
+    (1..=plan.nodes).map(|n| if n > founders { joiner(n) } else { founder(n) }).collect()
+}
+
+/// Where a node of a plan is.
+#[must_use]
+pub fn entry(plan: &Plan, id: NodeId) -> NodeEntry {
+    let address = |network: u8| NodeAddress {
+        network: NetworkId(network),
+        address: IpAddr::V4(Ipv4Addr::new(10, network, 0, id.0 as u8)),
+    };
+    let networks = (1..).take(plan.clients_only.len());
+    NodeEntry { id, name: format!("n{}", id.0), addresses: networks.map(address).collect() }
 }
 
 /// A freshly formatted quorum disk; empty if the plan has none.

@@ -19,6 +19,8 @@ use crate::visits::Visits;
 pub struct Plan {
     /// How many nodes.
     pub nodes: u16,
+    /// How many of them, the last ones, join when the cluster runs.
+    pub joiners: u16,
     /// The quorum mode.
     pub mode: QuorumMode,
     /// The timing profile.
@@ -160,6 +162,7 @@ impl Plan {
         let beats = if long { rng.between(150, 400) } else { rng.between(50, 170) };
         Self {
             nodes,
+            joiners: 0,
             mode,
             profile,
             rates_ppm: (0..nodes).map(|_| rate(&mut rng)).collect(),
@@ -177,6 +180,15 @@ impl Plan {
         .with_crowded_logs(&mut rng)
         .with_visits(&mut Rng::new(seed).fork(5))
         .with_ambushes(&mut Rng::new(seed).fork(6))
+        .with_joiners(&mut Rng::new(seed).fork(7))
+    }
+
+    /// In one world of ten nodes join a cluster that was formed by fewer. Drawn apart like visits.
+    fn with_joiners(mut self, rng: &mut Rng) -> Self {
+        if self.nodes > 1 && self.away == Away::None && rng.chance(100) {
+            self.joiners = rng.between(1, u64::from(self.nodes) - 1) as u16;
+        }
+        self
     }
 
     /// In some worlds hosts of D are caught while they compact, again and again: small rings, long
@@ -241,6 +253,7 @@ impl Plan {
         let timing = profile.timing();
         Self {
             nodes,
+            joiners: 0,
             mode,
             profile,
             rates_ppm: vec![0; usize::from(nodes)],

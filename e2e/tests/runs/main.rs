@@ -11,6 +11,7 @@ mod demo;
 mod disk;
 mod examples;
 mod freeze;
+mod joins;
 mod killed;
 mod leaves;
 mod missed_changes;

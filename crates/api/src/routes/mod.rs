@@ -42,7 +42,6 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
 fn reads() -> Router<Shared> {
     Router::new()
         .route("/v1/status", get(read::status))
-        .route("/v1/nodes", get(read::nodes))
         .route("/v1/quorum", get(read::quorum))
         .route("/v1/resource-types", get(read::resource_types))
         .route("/v1/resource-types/{type}", get(read::resource_type))
@@ -59,6 +58,7 @@ fn writes() -> Router<Shared> {
     let group = get(read::group).patch(write::set_group).delete(write::delete_group);
     let resource = get(read::resource).patch(write::set_resource).delete(write::delete_resource);
     Router::new()
+        .route("/v1/nodes", get(read::nodes).post(write::add_node))
         .route("/v1/nodes/{node}", get(read::node).patch(write::change_node))
         .route("/v1/groups", get(read::groups).post(write::create_group))
         .route("/v1/groups/{group}", group)

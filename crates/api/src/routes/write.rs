@@ -13,8 +13,8 @@ use utoipa::OpenApi;
 use super::Shared;
 use super::asked::{Asker, Body, Options, group_id, node_id, resource_id};
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, KeyValue, MoveTo, NewGroup, NewResource, NodeChange,
-    Problem, PropertyChanges,
+    Control, Controlled, Dependencies, Done, KeyValue, MoveTo, NewGroup, NewNode, NewResource,
+    NodeChange, Problem, PropertyChanges,
 };
 use crate::status::Refusal;
 
@@ -41,6 +41,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         set_dependencies,
         set_key,
         delete_key,
+        add_node,
         change_node,
         apply,
         plan,
@@ -350,6 +351,17 @@ pub(super) async fn delete_key(
     asker: Asker,
 ) -> Written {
     ask(&backend, asker, Request::SetKey { key, value: None }).await
+}
+
+/// Makes a node a member. It gets the whole log, then its vote; until it is there it is down.
+#[utoipa::path(post, path = "/v1/nodes", request_body = NewNode,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn add_node(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(NewNode { node: number, name, addresses }): Body<NewNode>,
+) -> Written {
+    ask(&backend, asker, Request::AddNode { number, name, addresses }).await
 }
 
 /// Changes what a node is in the cluster.

@@ -49,6 +49,12 @@ pub(crate) enum LabCommand {
         #[arg(value_name = "NODE")]
         machine: LabNode,
     },
+    /// Makes a spare node a member of the running cluster
+    Join {
+        /// The node
+        #[arg(value_name = "NODE")]
+        machine: LabNode,
+    },
     /// Shuts a node down cleanly
     Stop {
         /// The node
@@ -122,6 +128,9 @@ pub(crate) struct UpArguments {
     /// Number of nodes
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) nodes: u16,
+    /// How many of the nodes, the last ones, are no members until `lab join` makes them some
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) spare: u16,
     /// How quorum is formed; without it the disk where the number of nodes is even
     #[arg(long, value_name = "MODE")]
     pub(crate) quorum: Option<LabQuorum>,

@@ -13,7 +13,7 @@ pub(crate) use assignment::Assignment;
 pub(crate) use declare::{ApplyArguments, ExportArguments};
 pub(crate) use group::{GroupCommand, TermArguments};
 pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
-pub(crate) use node::{NodeCommand, QuorumCommand, ResourceTypeCommand};
+pub(crate) use node::{NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 pub(crate) use resource::ResourceCommand;
 
 /// Failover cluster service

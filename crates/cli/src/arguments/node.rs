@@ -1,6 +1,8 @@
 //! `stead node …`, `stead quorum …` and `stead resource-type …`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
@@ -20,6 +22,18 @@ pub(crate) enum NodeCommand {
         /// The node: `n2`, `2` or its host name
         #[arg(value_name = "NODE")]
         name: String,
+    },
+    /// Makes a node a member of the running cluster; nothing moves by itself
+    Add {
+        /// Its host name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Its address on a network, as in `private=10.0.0.3`; repeatable
+        #[arg(long = "address", value_name = "NETWORK=ADDRESS", required = true)]
+        addresses: Vec<OnNetwork>,
+        /// Its number; without it the one above all that there are
+        #[arg(long, value_name = "N")]
+        number: Option<u16>,
     },
     /// Pauses a node: it keeps its groups and is given no others, also at a failover
     Pause {
@@ -54,6 +68,23 @@ pub(crate) enum NodeCommand {
         #[arg(value_name = "NODE")]
         name: String,
     },
+}
+
+/// An address on a network, as in `private=10.0.0.3`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OnNetwork {
+    pub(crate) network: String,
+    pub(crate) address: IpAddr,
+}
+
+impl FromStr for OnNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (network, address) = text.split_once('=').ok_or("write NETWORK=ADDRESS")?;
+        let address = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
+        Ok(Self { network: network.to_owned(), address })
+    }
 }
 
 /// What can be asked about quorum.

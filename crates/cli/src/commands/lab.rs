@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use stead_lab::cluster::Cluster;
 use stead_lab::demo::{DemoError, DemoOptions};
 use stead_lab::disks::Condition;
 use stead_lab::example::{self, Example};
@@ -38,6 +39,7 @@ pub(crate) fn run(asked: &Asked, command: LabCommand) -> Result<ExitCode, Failur
         LabCommand::Freeze { machine } => order(asked, "freeze", machine.0, Lab::freeze),
         LabCommand::Thaw { machine } => order(asked, "thaw", machine.0, Lab::thaw),
         LabCommand::Hang { machine } => order(asked, "hang", machine.0, Lab::hang),
+        LabCommand::Join { machine } => join(asked, machine.0),
         LabCommand::Start { machine } => switch(asked, "start", machine.0, Lab::start),
         LabCommand::Stop { machine } => switch(asked, "stop", machine.0, Lab::stop),
         LabCommand::Cut(arguments) => cut(asked, &arguments),
@@ -64,6 +66,7 @@ fn up(asked: &Asked, arguments: UpArguments) -> Result<ExitCode, Failure> {
     let example = arguments.example.as_deref().map(find_example).transpose()?;
     let mut options = UpOptions {
         nodes: arguments.nodes,
+        spares: arguments.spare,
         quorum: arguments.quorum.map(Into::into),
         profile: arguments.profile,
         disks: arguments.disks,
@@ -125,7 +128,9 @@ fn bring(lab: &Lab, example: &Example) -> Result<(), Failure> {
 
 const fn of_up(error: &UpError) -> Exit {
     match error {
-        UpError::Name(_) | UpError::Nodes(_) | UpError::Disk(_) => Exit::Usage,
+        UpError::Name(_) | UpError::Nodes(_) | UpError::Spares { .. } | UpError::Disk(_) => {
+            Exit::Usage
+        }
         UpError::Taken(_)
         | UpError::Step(_)
         | UpError::Supervisor { .. }
@@ -194,6 +199,19 @@ fn down(asked: &Asked, name: Option<String>) -> Result<ExitCode, Failure> {
         screen::json(&serde_json::json!({ "name": ended }));
     } else {
         screen::talk(&format!("lab `{ended}` has ended"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn join(asked: &Asked, node: NodeId) -> Result<ExitCode, Failure> {
+    let lab = open(asked)?;
+    let done = Cluster::of(&lab).add(node).map_err(|error| {
+        Failure::of_lab(Exit::Refused, format!("cannot make {node} a member"), &error)
+    })?;
+    if asked.json {
+        screen::json(&done);
+    } else {
+        screen::talk(&format!("committed as entry {}; `stead node list` shows it", done.index));
     }
     Ok(ExitCode::SUCCESS)
 }

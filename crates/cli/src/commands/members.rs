@@ -5,10 +5,13 @@ use std::time::Duration;
 use super::Asked;
 use super::upkeep::pause;
 use super::write::{Write, carry_out, missing};
-use crate::arguments::{NodeCommand, QuorumCommand, ResourceTypeCommand};
+use crate::arguments::{NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::find_node;
 use crate::render::{self, TypeEntry};
+use stead_model::NodeId;
+use stead_model::config::NodeAddress;
+use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::upkeep::Drain;
 use stead_resmon::kit::{self, Trials};
@@ -20,6 +23,9 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
         NodeCommand::Drain { name, force_offline } => {
             let drain = if force_offline { Drain::ForceOffline } else { Drain::Yes };
             return pause(asked, &name, Some(drain)).await;
+        }
+        NodeCommand::Add { name, addresses, number } => {
+            return add(asked, name, addresses, number).await;
         }
         NodeCommand::Absent { name } => (name, true),
         NodeCommand::Present { name } => (name, false),
@@ -35,10 +41,34 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
     carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 
+async fn add(
+    asked: &Asked,
+    name: String,
+    given: Vec<OnNetwork>,
+    number: Option<u16>,
+) -> Result<Exit, Failure> {
+    let doing = format!("add node `{name}`");
+    let reached = asked.reach().await?;
+    let networks = &reached.view.networks;
+    let mut addresses = Vec::new();
+    for OnNetwork { network, address } in given {
+        let Some(found) = networks.iter().find(|n| n.name == network) else {
+            let names: Vec<&str> = networks.iter().map(|n| n.name.as_str()).collect();
+            let reason = Reason::new(Code::NotFound, format!("there is no network `{network}`"))
+                .hint(format!("the networks are {}", names.join(", ")));
+            return Err(Failure::refused(&doing, reason));
+        };
+        addresses.push(NodeAddress { network: found.id, address });
+    }
+    let request = Request::AddNode { number: number.map(NodeId), name, addresses };
+    carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
 async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let view = asked.view().await?;
     match command {
-        NodeCommand::Absent { .. }
+        NodeCommand::Add { .. }
+        | NodeCommand::Absent { .. }
         | NodeCommand::Present { .. }
         | NodeCommand::Pause { .. }
         | NodeCommand::Drain { .. }

@@ -138,7 +138,11 @@ impl Cluster {
                     }
                 }
             }
-            PeerMessage::Heartbeat(heartbeat) => self.links.announced(now, from, heartbeat.disk),
+            PeerMessage::Heartbeat(heartbeat) => {
+                self.links.announced(now, from, heartbeat.disk);
+                self.tell_members(from, heartbeat.members);
+            }
+            PeerMessage::Members(nodes) => self.get_to_know(now, nodes),
             PeerMessage::Raft(raft) => self.raft(from, raft),
             PeerMessage::LeaseQuestion(question) => {
                 if question.node != from {

@@ -19,6 +19,7 @@ impl Cluster {
         for _ in 0..ROUNDS_MAX {
             let worked = self.deliver(now)
                 | self.pump_own(now)
+                | self.meet(now)
                 | self.pump_seat(now)
                 | self.chase_requests(now)
                 | self.note_leader(now)
@@ -84,7 +85,8 @@ impl Cluster {
             Some(own) => (own.replica.leader(), own.replica.term()),
             None => Default::default(),
         };
-        PeerMessage::Heartbeat(Heartbeat { disk, leader, term })
+        let members = u16::try_from(self.config.nodes.len()).unwrap_or(u16::MAX);
+        PeerMessage::Heartbeat(Heartbeat { disk, leader, term, members })
     }
 
     pub(super) fn ask_lease(&mut self, now: Time) {
@@ -226,6 +228,7 @@ impl Cluster {
         }
         let released = seat.act(now, &around, &mut self.io);
         self.database_limit_bytes = seat.database_limit_bytes();
+        self.disk_nodes_max = seat.nodes_max();
         let news = seat.take_news();
         let worked = released.is_some();
         if let Some(released) = released {
@@ -262,7 +265,9 @@ impl Cluster {
             leader_elsewhere: elsewhere && hears && heard > voters.len() / 2,
             host: self.links.disk_host(now, fresh),
             hears_leader: hears,
-            is_voter: own.is_some_and(|o| o.replica.is_voter(voter)),
+            may_host: own.is_some_and(|o| {
+                o.replica.is_voter(voter) && o.replica.is_member(VoterId::from(self.node))
+            }),
             leaves: self.is_leaving(),
         }
     }
@@ -413,8 +418,10 @@ impl Cluster {
             utc,
             timing: &self.timing,
             host: self.node,
+            config: &self.config,
             nodes: &nodes,
             host_names: &self.host_names,
+            disk_nodes_max: self.disk_nodes_max,
             heard: &heard,
             database_limit_bytes: self.database_limit_bytes,
             beats: &mut beats,

@@ -63,6 +63,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
             .as_ref()
             .map_or(DATABASE_LIMIT_BYTES, Seat::database_limit_bytes),
         seat,
+        disk_nodes_max: None,
         asker: Asker::new((node, service), &guard, planted),
         found: guard,
         deferred: Vec::new(),
@@ -84,6 +85,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         online_seen: BTreeSet::new(),
         report_changed: false,
         leader_seen: None,
+        met: 0,
         stay: Stay::new(service),
         halted: false,
         host_names: host_names(&config),

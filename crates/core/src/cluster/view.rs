@@ -31,6 +31,7 @@ impl Cluster {
             at,
             quorum: self.quorum_view(now),
             nodes: self.config.nodes.iter().map(|n| self.node_view(now, n)).collect(),
+            networks: self.config.networks.clone(),
             groups: self.group_views(at),
             applied: self.applied(),
             troubles: Vec::new(),
@@ -249,6 +250,7 @@ impl Cluster {
                 Change::NodeReturns { .. } => "node-returns",
                 Change::VoteLent { .. } => "vote-lent",
                 Change::VoteReturned { .. } => "vote-returned",
+                Change::NodeJoined { .. } => "node-joined",
                 Change::Upkeep { .. } => "upkeep",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use stead_model::change::Change;
+use stead_model::change::{Change, JoinedVote};
 use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
 use stead_model::group_policy;
 use stead_model::profile::LeaseLength;
@@ -177,6 +177,12 @@ impl Db {
             Change::NodeReturns { node } => done(self.left.remove(node)),
             Change::VoteLent { node } => done(self.lent.insert(*node)),
             Change::VoteReturned { node } => done(self.lent.remove(node)),
+            Change::NodeJoined { entry, vote } => {
+                if *vote == JoinedVote::WhenComplete {
+                    self.lent.insert(entry.id);
+                }
+                done(self.joined.insert(entry.id, entry.clone()))
+            }
         }
     }
 
@@ -411,6 +417,7 @@ impl Db {
             | Change::NodeReturns { .. }
             | Change::VoteLent { .. }
             | Change::VoteReturned { .. }
+            | Change::NodeJoined { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
     }
@@ -489,6 +496,7 @@ fn is_administration(change: &Change) -> bool {
         | Change::NodeReturns { .. }
         | Change::VoteLent { .. }
         | Change::VoteReturned { .. }
+        | Change::NodeJoined { .. }
         | Change::SetKey { .. } => false,
     }
 }

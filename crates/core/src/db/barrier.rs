@@ -101,6 +101,7 @@ impl Touch {
             | Change::NodeReturns { .. }
             | Change::VoteLent { .. }
             | Change::VoteReturned { .. }
+            | Change::NodeJoined { .. }
             | Change::SetKey { .. } => None,
         }
     }

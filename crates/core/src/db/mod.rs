@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stead_model::change::{Change, Entry};
+use stead_model::config::NodeEntry;
 use stead_model::group::{Desired, Group};
 use stead_model::profile::LeaseLength;
 use stead_model::request::Answer;
@@ -64,6 +65,7 @@ pub struct Db {
     left: BTreeSet<NodeId>,
     lent: BTreeSet<NodeId>,
     upkeep: upkeep::Standing,
+    joined: BTreeMap<NodeId, NodeEntry>,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -216,7 +218,14 @@ impl Db {
         &self.left
     }
 
-    /// Nodes that handed their vote over when they left.
+    /// Nodes that became members after the cluster was formed.
+    #[must_use]
+    pub fn joined(&self) -> &BTreeMap<NodeId, NodeEntry> {
+        &self.joined
+    }
+
+    /// Nodes without a vote that get one as soon as they have the whole log: they handed it over
+    /// when they left, or joined and never had one.
     #[must_use]
     pub fn lent(&self) -> &BTreeSet<NodeId> {
         &self.lent

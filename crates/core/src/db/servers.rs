@@ -55,6 +55,16 @@ fn below<'a>(
     resources.values().filter(move |config| found.contains(&config.id))
 }
 
+/// The resource that publishes the name of a host, whatever its domain.
+pub(crate) fn named<'a>(db: &'a Db, host: &str) -> Option<&'a ResourceConfig> {
+    let label = host.split('.').next().unwrap_or(host);
+    let has = |resource: &&ResourceConfig| {
+        let name = resource.properties.get(NAME).filter(|_| resource.kind == NETWORK_NAME);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(label))
+    };
+    db.groups().values().flat_map(|group| group.resources.values()).find(has)
+}
+
 /// Refuses a name that another resource, a node or the cluster has, and properties that say nothing
 /// alone.
 pub(super) fn check(

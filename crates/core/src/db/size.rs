@@ -56,6 +56,9 @@ pub fn of_change(change: &Change) -> u64 {
             depends_on.iter().map(|d| d.as_str().len() as u64 + ITEM_BYTES).sum()
         }
         Change::SetKey { key, value: Some(value) } => of_key(key, value),
+        Change::NodeJoined { entry, .. } => {
+            OBJECT_BYTES + entry.name.len() as u64 + entry.addresses.len() as u64 * 2 * ITEM_BYTES
+        }
         Change::Grant { why, .. }
         | Change::Release { why, .. }
         | Change::Disown { why, .. }

@@ -2,6 +2,7 @@
 //! or a refusal. Requests that look at live nodes are judged here, the others by `db::validate`.
 
 use stead_model::change::Change;
+use stead_model::config::NodeAddress;
 use stead_model::declaration::Foreseen;
 use stead_model::group::{Desired, Group};
 use stead_model::reason::{Code, Reason};
@@ -46,6 +47,15 @@ pub enum Decision {
         /// Whether it votes.
         votes: bool,
     },
+    /// Make a node a member.
+    Join {
+        /// Its number, if it was given one.
+        number: Option<NodeId>,
+        /// Its host name.
+        name: String,
+        /// Its address on each network.
+        addresses: Vec<NodeAddress>,
+    },
 }
 
 impl Decision {
@@ -55,7 +65,7 @@ impl Decision {
         match self {
             Self::Propose(change) => std::slice::from_ref(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
-            Self::Rehearse { .. } | Self::Vote { .. } => &[],
+            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &[],
         }
     }
 }
@@ -98,6 +108,10 @@ pub fn decide(
         Request::FailResource { resource } => return rehearse(input, resource),
         Request::SetKey { key, value } => check::set_key(key, value.as_deref())?,
         Request::SetVote { node, votes } => return vote(input, *node, *votes),
+        Request::AddNode { number, name, addresses } => {
+            let (name, addresses) = (name.clone(), addresses.clone());
+            return Ok(Decision::Join { number: *number, name, addresses });
+        }
         Request::SetAbsence { node, absent } => absence(input, *node, *absent)?,
         Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,
         Request::Return { node } => member(input, *node, Change::NodeReturns { node: *node })?,

@@ -4,7 +4,8 @@
 //! With a quorum disk a node keeps its vote: the one that stays and the disk are a majority, and
 //! any node may come back first. With nodes alone it hands its vote over, so that those that stay
 //! are a majority of what is left, down to one; who left is a learner until it is back and has the
-//! whole log, and cannot form a cluster alone meanwhile.
+//! whole log, and cannot form a cluster alone meanwhile. A node that joins is given its vote in the
+//! same way.
 
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use stead_model::change::{Change, Entry};
@@ -13,11 +14,8 @@ use stead_model::{LogIndex, NodeId, VoterId};
 use super::{Around, cluster_time};
 use crate::consensus::replica::Replica;
 
-/// Takes or gives back one vote, if one is due; the index of the entry.
+/// Takes or gives one vote, if one is due; the index of the entry.
 pub(super) fn votes(replica: &mut Replica, around: &Around<'_>) -> Option<LogIndex> {
-    if has_disk(replica) {
-        return None;
-    }
     let lends = around.nodes.iter().copied().find(|node| shall_lend(replica, around, *node));
     if let Some(node) = lends {
         return change_vote(replica, around, node, Change::VoteLent { node });

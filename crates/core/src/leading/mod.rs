@@ -4,6 +4,7 @@
 //! nothing that it does not propose; what it proposes counts when it is applied.
 
 mod fitting;
+mod joining;
 pub(crate) mod leaving;
 mod probing;
 mod requests;
@@ -12,6 +13,7 @@ mod takeover;
 use std::collections::BTreeMap;
 
 use stead_model::change::{Change, Entry};
+use stead_model::config::NodeConfig;
 use stead_model::profile::{LeaseLength, Timing};
 use stead_model::request::{Answer, Envelope};
 use stead_model::wire::peer::{GroupReport, LeaseQuestion, PeerMessage, Report};
@@ -58,10 +60,14 @@ pub(crate) struct Around<'a> {
     pub(crate) timing: &'a Timing,
     /// The node on which this replica runs.
     pub(crate) host: NodeId,
-    /// All nodes of the configuration.
+    /// The configuration with all nodes that joined.
+    pub(crate) config: &'a NodeConfig,
+    /// All nodes.
     pub(crate) nodes: &'a [NodeId],
     /// Names of the nodes and of the cluster.
     pub(crate) host_names: &'a [String],
+    /// For how many nodes the quorum disk was formatted, once it is read.
+    pub(crate) disk_nodes_max: Option<u16>,
     /// Nodes heard now, the host included.
     pub(crate) heard: &'a [NodeId],
     /// Largest database the quorum disk can hold.

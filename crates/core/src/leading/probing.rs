@@ -40,6 +40,7 @@ pub(super) fn planned_move(decision: &Decision) -> Option<(&GroupId, NodeId)> {
         | Decision::ProposeAll(_)
         | Decision::Tell { .. }
         | Decision::Rehearse { .. }
+        | Decision::Join { .. }
         | Decision::Vote { .. } => None,
     }
 }

@@ -9,7 +9,7 @@ use stead_model::wire::peer::PeerMessage;
 use stead_model::{NodeId, VoterId};
 
 use super::fitting::Waiting;
-use super::{Around, Leading, Mail, cluster_time, probing};
+use super::{Around, Leading, Mail, cluster_time, joining, probing};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
 use crate::groups::{self, Decision};
@@ -110,6 +110,12 @@ impl Leading {
                 let message = PeerMessage::FailResource { group, resource, epoch };
                 around.mail.push(Mail { to, channel: Channel::Stream, message });
             }
+            Decision::Join { number, name, addresses } => {
+                let (change, voters) =
+                    joining::join((number, name, addresses), &replica.db, around)?;
+                entry.changes.push(change);
+                return Ok(replica.propose_membership(voters, &entry).is_ok());
+            }
             Decision::Vote { node, votes } => {
                 let change = vote_change(replica, node, votes)?;
                 return Ok(replica.propose_membership(change, &entry).is_ok());
@@ -136,6 +142,7 @@ pub(super) fn answered_at_once(
         Decision::ProposeAll(_)
         | Decision::Propose(_)
         | Decision::Rehearse { .. }
+        | Decision::Join { .. }
         | Decision::Vote { .. } => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stead_model::config::NodeConfig;
+use stead_model::config::{NodeConfig, NodeEntry};
 use stead_model::wire::peer::DiskHosting;
 use stead_model::{DiskEpoch, Incarnation, NetworkId, NodeId, Span, Time, VoterId};
 
@@ -13,6 +13,8 @@ use crate::event::Arrival;
 #[derive(Debug)]
 pub(crate) struct Links {
     peers: BTreeMap<NodeId, Peer>,
+    /// Networks that carry cluster traffic.
+    carries: Vec<NetworkId>,
     silence_max: Span,
 }
 
@@ -73,16 +75,22 @@ impl Links {
     pub(crate) fn new(config: &NodeConfig, now: Time, silence_max: Span) -> Self {
         let carries: Vec<_> =
             config.networks.iter().filter(|n| n.role.carries_cluster()).map(|n| n.id).collect();
-        let others = config.nodes.iter().filter(|n| n.id != config.node);
-        let peers = others.map(|node| {
-            let own = node.addresses.iter().map(|a| a.network).filter(|n| carries.contains(n));
-            let links = own.map(|n| (n, Link::default())).collect();
-            let disk = DiskHosting::No;
-            let peer =
-                Peer { links, window: Window::default(), suspected: false, disk, disk_heard: now };
-            (node.id, peer)
-        });
-        Self { peers: peers.collect(), silence_max }
+        let mut links = Self { peers: BTreeMap::new(), carries, silence_max };
+        config.nodes.iter().filter(|n| n.id != config.node).for_each(|n| links.add(now, n));
+        links
+    }
+
+    /// A node joined: it has not been heard yet.
+    pub(crate) fn add(&mut self, now: Time, node: &NodeEntry) {
+        let own = node.addresses.iter().map(|a| a.network).filter(|n| self.carries.contains(n));
+        let peer = Peer {
+            links: own.map(|n| (n, Link::default())).collect(),
+            window: Window::default(),
+            suspected: false,
+            disk: DiskHosting::No,
+            disk_heard: now,
+        };
+        self.peers.insert(node.id, peer);
     }
 
     /// Notes that something arrived; `true` if it is not a copy of what came before.

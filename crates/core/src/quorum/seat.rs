@@ -91,8 +91,8 @@ pub(crate) struct Surroundings {
     pub(crate) hears_leader: bool,
     /// Another node leads, is heard, and D is not needed for a majority.
     pub(crate) leader_elsewhere: bool,
-    /// D is a voter in the configuration this node has applied.
-    pub(crate) is_voter: bool,
+    /// D is a voter, and this node a member, in the configuration that it has applied.
+    pub(crate) may_host: bool,
     /// This node leaves the cluster in order, and another can host D.
     pub(crate) leaves: bool,
 }
@@ -235,6 +235,12 @@ impl Seat {
     pub(crate) fn database_limit_bytes(&self) -> u64 {
         let medium = self.medium.as_ref();
         medium.map_or(DATABASE_LIMIT_BYTES_MIN, |m| m.geometry.database_limit_bytes())
+    }
+
+    /// For how many nodes the disk was formatted, once it is read.
+    pub(crate) fn nodes_max(&self) -> Option<u16> {
+        let slots = self.medium.as_ref()?.geometry.slots();
+        Some(u16::try_from(slots / 2).unwrap_or(u16::MAX))
     }
 
     /// What happened since the last call: record codes and texts.
@@ -397,7 +403,7 @@ impl Seat {
         let (claim, since) = self.claim_seen;
         let newest = self.seen.map_or(0, |s| s.active);
         let adopting = claim > newest && now.since(since) < heartbeat * 20;
-        around.is_voter
+        around.may_host
             && !around.leaves
             && around.host.is_none()
             && self.misses >= 3

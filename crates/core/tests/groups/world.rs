@@ -136,7 +136,7 @@ impl World {
                 let now = self.now;
                 self.with_holdings(*node, |h| h.fail(now, (group, *epoch), resource));
             }
-            Decision::Vote { .. } | Decision::Tell { .. } => {}
+            Decision::Vote { .. } | Decision::Join { .. } | Decision::Tell { .. } => {}
         }
         Ok(decision)
     }

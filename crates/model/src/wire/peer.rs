@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::NodeEntry;
 use crate::ids::{
     DiskEpoch, Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, RequestId, ResourceId,
     Term, VoterId,
@@ -104,6 +105,8 @@ pub enum PeerMessage {
         /// What it says.
         answer: FitAnswer,
     },
+    /// All nodes that the sender knows, for one that knows fewer.
+    Members(Vec<NodeEntry>),
 }
 
 /// A resource that a possible owner shall judge.
@@ -140,6 +143,8 @@ pub struct Heartbeat {
     pub leader: Option<VoterId>,
     /// The sender's term.
     pub term: Term,
+    /// How many nodes the sender knows, itself included: who knows more tells it.
+    pub members: u16,
 }
 
 /// A node's part in hosting the quorum disk, announced outside of the consensus (R4).
@@ -294,6 +299,7 @@ impl fmt::Display for PeerMessage {
                 write!(f, "fail {group}/{resource} {epoch}")
             }
             Self::Probe { id, group } => write!(f, "probe for {group} {id}"),
+            Self::Members(nodes) => write!(f, "{} members", nodes.len()),
             Self::ProbeAnswer { id, taken } => write!(f, "probed {id} {taken:?}"),
             Self::Note(note) => write!(f, "{note}"),
             Self::FitQuestion { id, wanted, .. } => {

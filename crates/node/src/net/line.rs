@@ -196,6 +196,7 @@ fn size(message: &PeerMessage) -> usize {
         PeerMessage::Report(report) => report.groups.len() * 256 + 64,
         PeerMessage::Forward(_) => 4096,
         PeerMessage::Bundle(messages) => messages.iter().map(size).sum(),
+        PeerMessage::Members(nodes) => nodes.len() * 256 + 64,
         PeerMessage::Note(note) => note.bytes.len() + 256,
         PeerMessage::FitQuestion { wanted, .. } => wanted.len() * 1024 + 256,
         PeerMessage::FitAnswer { .. } => 1024,

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use stead_model::config::NodeConfig;
+use stead_model::config::{NodeConfig, NodeEntry};
 use stead_model::{Incarnation, NetworkId, NodeId};
 
-/// All that the transport knows of the cluster; fixed for the life of the service.
+/// All that the transport knows of the cluster; replaced when nodes join.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
     /// Messages of another cluster are dropped.
@@ -44,41 +44,47 @@ pub(crate) struct Route {
 impl Peers {
     /// Reads the networks that carry cluster traffic out of the configuration.
     pub(crate) fn new(config: &NodeConfig, incarnation: Incarnation) -> Self {
-        let address = |node: NodeId, network: NetworkId| -> Option<IpAddr> {
-            let entry = config.node_entry(node)?;
-            entry.addresses.iter().find(|a| a.network == network).map(|a| a.address)
-        };
+        let own_address = |network: NetworkId| address(config.node_entry(config.node)?, network);
         let networks: Vec<OwnEnd> = config
             .networks
             .iter()
             .filter(|n| n.role.carries_cluster())
             .filter_map(|n| {
-                let local = SocketAddr::new(address(config.node, n.id)?, config.port);
+                let local = SocketAddr::new(own_address(n.id)?, config.port);
                 Some(OwnEnd { network: n.id, name: n.name.clone(), local })
             })
             .collect();
-        let others = config.nodes.iter().map(|n| n.id).filter(|n| *n != config.node);
-        let route = |peer: NodeId, (end, own): (usize, &OwnEnd)| {
-            let remote = SocketAddr::new(address(peer, own.network)?, config.port);
-            Some(Route { peer, end, remote })
-        };
-        let routes = others
-            .flat_map(|peer| networks.iter().enumerate().filter_map(move |end| route(peer, end)))
-            .collect();
-        Self {
+        let alone = Self {
             cluster_id: config.cluster_id,
             cluster: config.cluster.clone(),
             node: config.node,
             incarnation,
             networks,
-            routes,
+            routes: Vec::new(),
+        };
+        alone.with(config.nodes.iter().filter(|n| n.id != config.node))
+    }
+
+    /// The same with ways to more nodes, behind those that there are.
+    pub(crate) fn with<'a>(mut self, nodes: impl Iterator<Item = &'a NodeEntry>) -> Self {
+        for node in nodes {
+            for (end, own) in self.networks.iter().enumerate() {
+                let Some(remote) = address(node, own.network) else { continue };
+                let remote = SocketAddr::new(remote, own.local.port());
+                self.routes.push(Route { peer: node.id, end, remote });
+            }
         }
+        self
     }
 
     /// Index of the route by which something from `address` came over a network.
     pub(crate) fn route_from(&self, end: usize, address: IpAddr) -> Option<usize> {
         self.routes.iter().position(|r| r.end == end && r.remote.ip() == address)
     }
+}
+
+fn address(node: &NodeEntry, network: NetworkId) -> Option<IpAddr> {
+    node.addresses.iter().find(|a| a.network == network).map(|a| a.address)
 }
 
 #[cfg(test)]
@@ -107,6 +113,7 @@ pub(crate) mod tests {
             node: NodeId(node),
             port,
             nodes: vec![entry(1), entry(2), entry(3)],
+            founders: None,
             networks: vec![
                 network(1, NetworkRole::Private),
                 network(2, NetworkRole::Mixed),
@@ -130,5 +137,18 @@ pub(crate) mod tests {
         assert_eq!(from(0, [127, 77, 2, 3]), None, "an address of another network");
         assert_eq!(from(0, [127, 77, 1, 2]), None, "our own address");
         assert_eq!(from(0, [127, 77, 1, 9]), None, "a stranger");
+    }
+
+    #[test]
+    fn a_node_that_joins_gets_routes_and_the_others_keep_theirs() {
+        let mut small = config(2, 7);
+        let joins = small.nodes.pop().unwrap();
+        let before = Peers::new(&small, Incarnation(1));
+        assert_eq!(before.route_from(0, IpAddr::from([127, 77, 1, 3])), None);
+        let after = before.clone().with([&joins].into_iter());
+        assert_eq!(after.routes[..before.routes.len()], before.routes);
+        let route = after.route_from(1, IpAddr::from([127, 77, 2, 3])).unwrap();
+        assert_eq!(after.routes[route].peer, NodeId(3));
+        assert_eq!(after.routes.len(), 4);
     }
 }

@@ -35,6 +35,16 @@ impl Reach {
         Self { heard, fresh: timing.heartbeat * 3 }
     }
 
+    /// The same knowledge with room for more routes.
+    pub(crate) fn with_routes(&self, routes: usize) -> Self {
+        let known = self.heard.iter().map(|heard| Heard {
+            at: AtomicU64::new(heard.at.load(Ordering::Relaxed)),
+            incarnation: AtomicU64::new(heard.incarnation.load(Ordering::Relaxed)),
+        });
+        let new = std::iter::repeat_with(Heard::default);
+        Self { heard: known.chain(new).take(routes).collect(), fresh: self.fresh }
+    }
+
     /// Something came over a route.
     pub(crate) fn hear(&self, route: usize, now: Time, incarnation: Incarnation) -> News {
         let heard = &self.heard[route];

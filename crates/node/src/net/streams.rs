@@ -19,9 +19,14 @@ use crate::threads::{self, Serving};
 /// The core thread's end of all streams.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    reach: Arc<Reach>,
-    lines: BTreeMap<NodeId, Vec<Arc<Line>>>,
+    around: Surroundings,
+    inbox: Arc<Inbox>,
+    lines: Lines,
+    /// The thread; it is joined when this is dropped.
+    serving: Serving,
 }
+
+type Lines = BTreeMap<NodeId, Vec<Arc<Line>>>;
 
 impl Streams {
     /// Starts the thread.
@@ -29,26 +34,28 @@ impl Streams {
         (peers, reach): (Arc<Peers>, Arc<Reach>),
         (records, timing): (Arc<Records>, Timing),
         inbox: Arc<Inbox>,
-        serving: &mut Serving,
     ) -> io::Result<Self> {
-        let around = Surroundings { peers, reach: Arc::clone(&reach), records, timing };
-        let mut lines: BTreeMap<NodeId, Vec<Arc<Line>>> = BTreeMap::new();
-        for (route, way) in around.peers.routes.iter().enumerate() {
-            lines.entry(way.peer).or_default().push(Arc::new(Line::new(route)));
-        }
-        let all: Vec<Arc<Line>> = lines.values().flatten().cloned().collect();
-        let runtime = threads::runtime()?;
-        let work = serve(all, around, Arc::clone(&inbox));
-        serving.start("streams", (inbox, runtime), work)?;
-        Ok(Self { reach, lines })
+        let around = Surroundings { peers, reach, records, timing };
+        let (lines, serving) = begin(&around, &inbox)?;
+        Ok(Self { around, inbox, lines, serving })
+    }
+
+    /// Nodes joined: the thread begins anew, with lines to them too. What waited in the old lines
+    /// is dropped like what waits in one that breaks.
+    pub(crate) fn meet(&mut self, peers: Arc<Peers>, reach: Arc<Reach>) -> io::Result<()> {
+        // The old thread is gone before the new one listens on the same addresses.
+        self.serving = Serving::new();
+        (self.around.peers, self.around.reach) = (peers, reach);
+        (self.lines, self.serving) = begin(&self.around, &self.inbox)?;
+        Ok(())
     }
 
     /// Sends a message over the best connected network; over the best one where none is.
     pub(crate) fn send(&self, to: NodeId, message: PeerMessage) {
         let Some(lines) = self.lines.get(&to) else { return };
         let connected = lines.iter().filter(|l| l.is_connected()).map(|l| l.route());
-        let best = self.reach.best(connected);
-        let best = best.or_else(|| self.reach.best(lines.iter().map(|l| l.route())));
+        let best = self.around.reach.best(connected);
+        let best = best.or_else(|| self.around.reach.best(lines.iter().map(|l| l.route())));
         if let Some(line) = lines.iter().find(|l| Some(l.route()) == best) {
             line.push(message);
         }
@@ -66,6 +73,20 @@ impl Streams {
             line.nudge();
         }
     }
+}
+
+/// Starts the thread over one line per route.
+fn begin(around: &Surroundings, inbox: &Arc<Inbox>) -> io::Result<(Lines, Serving)> {
+    let mut lines = Lines::new();
+    for (route, way) in around.peers.routes.iter().enumerate() {
+        lines.entry(way.peer).or_default().push(Arc::new(Line::new(route)));
+    }
+    let all: Vec<Arc<Line>> = lines.values().flatten().cloned().collect();
+    let runtime = threads::runtime()?;
+    let work = serve(all, around.clone(), Arc::clone(inbox));
+    let mut serving = Serving::new();
+    serving.start("streams", (Arc::clone(inbox), runtime), work)?;
+    Ok((lines, serving))
 }
 
 async fn serve(lines: Vec<Arc<Line>>, around: Surroundings, inbox: Arc<Inbox>) {
@@ -113,7 +134,6 @@ mod tests {
         peers: Arc<Peers>,
         reach: Arc<Reach>,
         inbox: Arc<Inbox>,
-        _serving: Serving,
     }
 
     fn node(number: u16, port: u16, life: u64) -> Node {
@@ -123,10 +143,8 @@ mod tests {
         let inbox = Arc::new(Inbox::new().unwrap());
         let records = Arc::new(Records::in_memory(NodeId(number)));
         let known = (Arc::clone(&peers), Arc::clone(&reach));
-        let mut serving = Serving::new();
-        let own = Arc::clone(&inbox);
-        let streams = Streams::start(known, (records, timing), own, &mut serving).unwrap();
-        Node { streams, peers, reach, inbox, _serving: serving }
+        let streams = Streams::start(known, (records, timing), Arc::clone(&inbox)).unwrap();
+        Node { streams, peers, reach, inbox }
     }
 
     fn message(number: u64, bytes: usize) -> PeerMessage {

@@ -55,6 +55,16 @@ impl Datagrams {
         Ok(Self { peers, reach, sockets, sequences: BTreeMap::new(), buffer })
     }
 
+    /// Nodes joined; the sockets and the sequence numbers stay.
+    pub(crate) fn meet(&mut self, peers: Arc<Peers>, reach: Arc<Reach>) {
+        (self.peers, self.reach) = (peers, reach);
+    }
+
+    /// Who is where, and what was heard of them.
+    pub(crate) fn known(&self) -> (&Peers, &Reach) {
+        (&self.peers, &self.reach)
+    }
+
     /// The sockets, to wait on; the index is the one [`Self::take`] wants.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.sockets.iter().map(AsFd::as_fd)
@@ -170,7 +180,12 @@ mod tests {
     }
 
     fn heartbeat() -> PeerMessage {
-        PeerMessage::Heartbeat(Heartbeat { disk: Default::default(), leader: None, term: Term(3) })
+        PeerMessage::Heartbeat(Heartbeat {
+            disk: Default::default(),
+            leader: None,
+            term: Term(3),
+            members: 2,
+        })
     }
 
     fn wait(node: &mut Datagrams, end: usize) -> Taken {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cluster 2 disk standard            nodes; disk, majority or disk-only; profile
+//! spare 1                            how many of the nodes are no members at first
 //! group web on n1                    a group and its preferred owner, from the start
 //! resource app generic-application in web after ip
 //! at 5s crash n1                     see `verb.rs` for all verbs
@@ -39,6 +40,8 @@ use crate::world::{Phase, World};
 pub struct Script {
     /// How many nodes.
     pub nodes: u16,
+    /// How many of them, the last ones, are no members at first.
+    pub spares: u16,
     /// The quorum mode.
     pub mode: QuorumMode,
     /// The profile.
@@ -136,6 +139,8 @@ pub enum Verb {
     Leave(Who),
     /// `absent WHO on|off`
     Absent(Who, bool),
+    /// `add NODE`: a spare one becomes a member.
+    Add(NodeId),
     /// `expect GROUP on WHO`
     ExpectOn(GroupId, Who),
     /// `expect ROLE is WHO`
@@ -154,7 +159,8 @@ impl Script {
     /// The world of the script.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        Plan::calm(self.nodes, self.mode, self.profile)
+        let plan = Plan::calm(self.nodes, self.mode, self.profile);
+        Plan { joiners: self.spares, ..plan }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct ParseError {
 pub fn parse(text: &str) -> Result<Script, ParseError> {
     let mut script = Script {
         nodes: 2,
+        spares: 0,
         mode: QuorumMode::NodeAndDiskMajority,
         profile: Profile::Standard,
         set_up: Vec::new(),
@@ -69,6 +70,12 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
             };
             let unknown = || format!("{profile} is no profile");
             script.profile = Profile::parse(profile).ok_or_else(unknown)?;
+        }
+        ["spare", count] => {
+            script.spares = count.parse().map_err(|_| format!("{count} is no number"))?;
+            if script.spares >= script.nodes {
+                return Err("a cluster is formed by at least one node".into());
+            }
         }
         ["group", group, rest @ ..] => {
             let policy = policy(rest)?;
@@ -228,6 +235,7 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["move", name, "to", node] => Verb::Move(group(name), who(node)),
         ["leave", node] => Verb::Leave(who(node)),
         ["absent", node, word @ ("on" | "off")] => Verb::Absent(who(node), *word == "on"),
+        ["add", name] => Verb::Add(node(name)?),
         ["vote", node, word @ ("on" | "off")] => Verb::Vote(who(node), *word == "on"),
         ["online", name] => {
             Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Online })

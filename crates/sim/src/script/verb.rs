@@ -5,6 +5,7 @@ use stead_model::request::Request;
 
 use super::{Verb, Who};
 use crate::checkers::Promise;
+use crate::clients::joins;
 use crate::faults::{Kind, Recovery};
 use crate::node::Power;
 use crate::world::World;
@@ -59,6 +60,7 @@ impl World {
                 let request = Request::SetAbsence { node: self.who(who)?, absent: *absent };
                 self.script_asks(request);
             }
+            Verb::Add(node) => self.script_asks(joins(&self.plan, *node)),
             Verb::Vote(who, votes) => {
                 let request = Request::SetVote { node: self.who(who)?, votes: *votes };
                 self.script_asks(request);

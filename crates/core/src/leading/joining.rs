@@ -1,0 +1,191 @@
+//! Nodes that join a running cluster: what is refused, and the entry that makes one a member.
+//!
+//! The entry makes it a learner and tells everybody where it is; its log begins as those of the
+//! founders did, so that it takes the leader's word for nothing. It is given a vote like a node
+//! that comes back (`leaving`): once it has the whole log, one at a time (R10).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use stead_model::change::{Change, JoinedVote};
+use stead_model::config::{NodeAddress, NodeConfig, NodeEntry, QuorumMode};
+use stead_model::reason::{Code, Reason};
+use stead_model::{NodeId, VoterId};
+
+use super::Around;
+use crate::db::{Db, servers};
+
+/// Highest number of a node, whatever the quorum disk has room for.
+const NODES_MAX: u16 = 64;
+
+/// The changes that make a node a member: of the database, and of the voters and learners.
+pub(super) fn join(
+    (number, name, addresses): (Option<NodeId>, String, Vec<NodeAddress>),
+    db: &Db,
+    around: &Around<'_>,
+) -> Result<(Change, ConfChangeV2), Reason> {
+    let config = around.config;
+    let last = config.nodes.iter().map(|n| n.id).max().unwrap_or_default();
+    let id = number.unwrap_or(NodeId(last.0 + 1));
+    let entry = NodeEntry { id, name, addresses };
+    let refused = |code| Reason::new(code, format!("cannot add node `{}`", entry.name));
+    check_number(id, config, around.disk_nodes_max)
+        .map_err(|(code, because, hint)| refused(code).because(because).hint(hint))?;
+    check_name(&entry.name, config).map_err(|(code, because)| refused(code).because(because))?;
+    if let Some(server) = servers::named(db, &entry.name) {
+        return Err(refused(Code::Exists)
+            .because(format!("resource `{}` publishes that name", server.id))
+            .hint("a virtual server and a node cannot have the same name"));
+    }
+    check_addresses(&entry.addresses, config)
+        .map_err(|(code, because)| refused(code).because(because))?;
+    let mut single = ConfChangeSingle::default();
+    single.set_change_type(ConfChangeType::AddLearnerNode);
+    single.node_id = VoterId::from(id).0;
+    let vote = match config.quorum.mode {
+        QuorumMode::DiskOnly => JoinedVote::Never,
+        QuorumMode::NodeMajority | QuorumMode::NodeAndDiskMajority => JoinedVote::WhenComplete,
+    };
+    let voters = ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() };
+    Ok((Change::NodeJoined { entry, vote }, voters))
+}
+
+fn check_number(
+    id: NodeId,
+    config: &NodeConfig,
+    disk_nodes_max: Option<u16>,
+) -> Result<(), (Code, String, String)> {
+    if config.node_entry(id).is_some() {
+        let hint = "leave the number out: the next free one is taken".to_owned();
+        return Err((Code::Exists, format!("there is a node {id} already"), hint));
+    }
+    let max = if config.quorum.disk.is_some() { disk_nodes_max } else { Some(NODES_MAX) };
+    let Some(max) = max.map(|max| max.min(NODES_MAX)) else {
+        let hint = "ask again when `quorum show` says that the quorum disk is read".to_owned();
+        return Err((Code::Conflict, "the quorum disk has not been read yet".into(), hint));
+    };
+    if (1..=max).contains(&id.0) {
+        return Ok(());
+    }
+    let hint = if config.quorum.disk.is_some() {
+        "the quorum disk was formatted for so many; a larger cluster needs a new one".to_owned()
+    } else {
+        "choose a free number in this range".to_owned()
+    };
+    Err((Code::Invalid, format!("{id} is not among the numbers 1 to {max}"), hint))
+}
+
+fn check_name(name: &str, config: &NodeConfig) -> Result<(), (Code, String)> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let is_name = (1..=253).contains(&name.len()) && name.bytes().all(allowed);
+    if !is_name || name.starts_with(['-', '.']) {
+        return Err((Code::Invalid, format!("`{name}` is no host name")));
+    }
+    match config.nodes.iter().find(|n| n.name.eq_ignore_ascii_case(name)) {
+        Some(other) => Err((Code::Exists, format!("{} has that name", other.id))),
+        None => Ok(()),
+    }
+}
+
+fn check_addresses(addresses: &[NodeAddress], config: &NodeConfig) -> Result<(), (Code, String)> {
+    let mut seen = BTreeSet::new();
+    for given in addresses {
+        let Some(network) = config.networks.iter().find(|n| n.id == given.network) else {
+            return Err((Code::NotFound, format!("there is no network {}", given.network)));
+        };
+        if !seen.insert(given.network) {
+            let text = format!("two addresses are given on network `{}`", network.name);
+            return Err((Code::Invalid, text));
+        }
+        check_address(given.address, config)?;
+    }
+    let carries = |n: &&stead_model::config::NetworkEntry| n.role.carries_cluster();
+    if config.networks.iter().filter(carries).any(|n| seen.contains(&n.id)) {
+        return Ok(());
+    }
+    let text = "it is given no address on a network that carries cluster traffic";
+    Err((Code::Invalid, text.to_owned()))
+}
+
+fn check_address(address: IpAddr, config: &NodeConfig) -> Result<(), (Code, String)> {
+    if address.is_unspecified() || address.is_multicast() {
+        return Err((Code::Invalid, format!("{address} is no address of a node")));
+    }
+    let has = |n: &&NodeEntry| n.addresses.iter().any(|a| a.address == address);
+    match config.nodes.iter().find(has) {
+        Some(other) => Err((Code::Exists, format!("{} has the address {address}", other.id))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_model::NetworkId;
+    use stead_model::config::{NetworkEntry, NetworkRole, QuorumConfig};
+    use stead_model::profile::Profile;
+
+    fn at(network: u8, last: u8) -> NodeAddress {
+        NodeAddress { network: NetworkId(network), address: IpAddr::from([10, 0, network, last]) }
+    }
+
+    fn config() -> NodeConfig {
+        let network = |id, role| NetworkEntry { id: NetworkId(id), name: format!("net{id}"), role };
+        let node = |id: u8| NodeEntry {
+            id: NodeId(id.into()),
+            name: format!("node{id}"),
+            addresses: vec![at(1, id)],
+        };
+        NodeConfig {
+            cluster: "test".into(),
+            cluster_id: 1,
+            node: NodeId(1),
+            port: 1,
+            nodes: vec![node(1), node(3)],
+            founders: None,
+            networks: vec![network(1, NetworkRole::Private), network(2, NetworkRole::Public)],
+            quorum: QuorumConfig { mode: QuorumMode::NodeMajority, disk: None },
+            profile: Profile::Standard,
+            watchdog: None,
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_taken_or_have_no_slot_on_the_disk_are_refused() {
+        let config = config();
+        assert_eq!(check_number(NodeId(2), &config, None), Ok(()));
+        assert_eq!(check_number(NodeId(64), &config, None), Ok(()));
+        let code = |id, config: &NodeConfig, slots| {
+            check_number(NodeId(id), config, slots).map_err(|(code, ..)| code)
+        };
+        assert_eq!(code(3, &config, None), Err(Code::Exists));
+        assert_eq!(code(65, &config, None), Err(Code::Invalid));
+        assert_eq!(code(0, &config, None), Err(Code::Invalid));
+        let mut with_disk = config;
+        with_disk.quorum.disk = Some(stead_model::config::QuorumDisk {
+            voter: VoterId(VoterId::DISK_FIRST),
+            path: "/dev/q".into(),
+            disk_id: [1; 16],
+        });
+        assert_eq!(code(4, &with_disk, Some(4)), Ok(()));
+        assert_eq!(code(5, &with_disk, Some(4)), Err(Code::Invalid));
+        assert_eq!(code(4, &with_disk, None), Err(Code::Conflict));
+    }
+
+    #[test]
+    fn names_and_addresses_of_other_nodes_are_refused() {
+        let config = config();
+        assert_eq!(check_name("node2", &config), Ok(()));
+        assert_eq!(check_name("NODE3", &config).unwrap_err().0, Code::Exists);
+        for bad in ["", "-a", "a b", "ä", "a/b"] {
+            assert_eq!(check_name(bad, &config).unwrap_err().0, Code::Invalid, "{bad}");
+        }
+        let code = |given: &[NodeAddress]| check_addresses(given, &config).map_err(|(c, _)| c);
+        assert_eq!(code(&[at(1, 2), at(2, 2)]), Ok(()));
+        assert_eq!(code(&[at(1, 3)]), Err(Code::Exists));
+        assert_eq!(code(&[at(2, 2)]), Err(Code::Invalid), "no cluster traffic reaches it");
+        assert_eq!(code(&[at(1, 2), at(1, 4)]), Err(Code::Invalid));
+        assert_eq!(code(&[at(9, 2)]), Err(Code::NotFound));
+    }
+}
