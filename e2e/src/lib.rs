@@ -21,6 +21,7 @@
 
 pub mod database;
 pub mod evidence;
+pub mod machine;
 pub mod processes;
 pub mod program;
 pub mod roles;
@@ -32,6 +33,7 @@ pub mod world;
 pub mod writer;
 
 pub use database::Database;
+pub use machine::Machine;
 pub use roles::Roles;
 pub use site::Site;
 pub use world::World;

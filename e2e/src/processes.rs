@@ -41,8 +41,14 @@ pub fn find(world: &World, node: NodeId, role: Role<'_>) -> u32 {
 /// All processes of a node that play a role now.
 #[must_use]
 pub fn all(world: &World, node: NodeId, role: Role<'_>) -> Vec<u32> {
+    below(world.pid_of(node), role)
+}
+
+/// All processes below this one that play a role now.
+#[must_use]
+pub fn below(ancestor: u32, role: Role<'_>) -> Vec<u32> {
     let processes = snapshot();
-    let mut family = vec![world.pid_of(node)];
+    let mut family = vec![ancestor];
     let mut found = Vec::new();
     while let Some(parent) = family.pop() {
         for child in processes.iter().filter(|p| p.parent == parent) {

@@ -73,6 +73,12 @@ const PACKAGES: &[Package] = &[
         need: Need::Wanted { without: "that agent refuses every start" },
     },
     Package {
+        name: "systemd",
+        program: "/usr/lib/systemd/systemd",
+        reason: "a machine with systemd as PID 1 for the type `generic-service`",
+        need: Need::Wanted { without: "it is not tried" },
+    },
+    Package {
         name: "pacemaker-resource-agents",
         program: "/usr/lib/ocf/resource.d/pacemaker/Dummy",
         reason: "the agent `ocf:pacemaker:Dummy`",

@@ -28,6 +28,7 @@ pub mod resource;
 pub mod resource_type;
 pub mod server;
 pub mod time;
+pub mod unit;
 pub mod upkeep;
 pub mod view;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One mount.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,20 @@ fn mount(line: &[u8]) -> Option<Mount> {
     })
 }
 
+/// Where a control group is a folder: `group` as in `/proc/PID/cgroup`, in the cgroup2 file system
+/// of the table. On hybrid hosts that one is not at `/sys/fs/cgroup`. `None` if there is none, or
+/// the group is in a part of it that is not mounted.
+#[must_use]
+pub fn control_group(table: &str, group: &str) -> Option<PathBuf> {
+    table.lines().find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let below = Path::new(group).strip_prefix(root).ok()?;
+        kind.starts_with("cgroup2 ").then(|| Path::new(point).join(below))
+    })
+}
+
 /// A path without the octal escapes of the kernel.
 fn plain(escaped: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(escaped.len());
@@ -66,6 +80,19 @@ fn plain(escaped: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HYBRID: &str = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                          41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn control_groups_are_where_their_file_system_is() {
+        let found = control_group(HYBRID, "/system.slice/stead.service").unwrap();
+        assert_eq!(found, Path::new("/sys/fs/cgroup/unified/system.slice/stead.service"));
+        let part = "41 31 0:38 /lab/n1 /run/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(control_group(part, "/lab/n1/a").unwrap(), Path::new("/run/cgroup/a"));
+        assert_eq!(control_group(part, "/elsewhere"), None);
+        assert_eq!(control_group("", "/"), None);
+    }
 
     #[test]
     fn lines_are_understood_and_nonsense_is_left_out() {

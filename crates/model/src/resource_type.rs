@@ -11,6 +11,7 @@ use crate::ocf;
 use crate::probe::Probe;
 use crate::reason::{Code, Reason};
 use crate::server;
+use crate::unit;
 
 /// A resource type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
@@ -64,6 +65,8 @@ pub enum Form {
     Environment,
     /// `required` or `none`.
     Reservation,
+    /// A systemd service that may be a resource, as in `nginx.service`.
+    Unit,
     /// What a health probe looks at, as in `tcp:5432` or `http:8080/health`.
     Probe,
     /// A host name without domain.
@@ -99,6 +102,10 @@ pub const IP_ADDRESS: &str = "ip-address";
 pub const NETWORK_NAME: &str = "network-name";
 /// The property that names the file with the key of DNS updates of a [`NETWORK_NAME`].
 pub const TSIG_KEY: &str = "tsig-key";
+/// Name of the type of systemd services.
+pub const GENERIC_SERVICE: &str = "generic-service";
+/// The property that names the unit of a [`GENERIC_SERVICE`].
+pub const UNIT: &str = "unit";
 /// Name of the type of scripts.
 pub const GENERIC_SCRIPT: &str = "generic-script";
 /// Name of the type of shared disks.
@@ -181,6 +188,21 @@ pub const BUILTIN: &[ResourceType] = &[
                 Form::Time,
                 Some("60s"),
                 "a check that takes longer is ended, and health is unknown",
+            ),
+        ],
+    },
+    ResourceType {
+        name: GENERIC_SERVICE,
+        about: "a systemd service: installed on every node, disabled at boot",
+        properties: &[
+            needed(UNIT, Form::Unit, "its unit, as in `nginx.service` or `web@one.service`"),
+            optional("start-timeout", Form::Time, Some("90s"), "a longer start has failed"),
+            optional("stop-timeout", Form::Time, Some("90s"), "after this it is killed"),
+            optional(
+                "check",
+                Form::Command,
+                None,
+                "the thorough check beside what systemd says: ends with 0 when it works",
             ),
         ],
     },
@@ -404,6 +426,12 @@ impl Property {
     /// # Errors
     /// Names the property, the value and the form expected.
     pub fn check(&self, value: &str) -> Result<(), Reason> {
+        if self.form == Form::Unit
+            && let Err(why) = unit::check(value)
+        {
+            let text = format!("property `{}` cannot be `{value}`", self.name);
+            return Err(Reason::new(Code::Invalid, text).because(why));
+        }
         if self.form.fits(value) {
             return Ok(());
         }
@@ -417,6 +445,7 @@ impl Form {
     #[must_use]
     pub fn fits(self, value: &str) -> bool {
         match self {
+            Self::Unit => unit::check(value).is_ok(),
             Self::Text => !value.is_empty() && !value.chars().any(char::is_control),
             Self::Path => value.starts_with('/') && !value.contains('\0'),
             Self::Number => value.parse::<u32>().is_ok(),
@@ -454,6 +483,7 @@ impl Form {
             Self::Command => "a command with closed quotes",
             Self::Environment => "`NAME=VALUE` pairs",
             Self::Reservation => "`required` or `none`",
+            Self::Unit => "a systemd service such as `nginx.service`",
             Self::Probe => "`tcp:[HOST:]PORT` or `http:[HOST:]PORT/PATH`, HOST an address",
             Self::HostName => "up to 63 letters, digits and inner hyphens",
             Self::Domain => "a domain such as `example.org`",

@@ -23,6 +23,7 @@ mod stage;
 mod stalled_monitor;
 mod stopped;
 mod strangers;
+mod systemd;
 mod tickle;
 mod upgrade;
 mod upkeep;

@@ -6,8 +6,8 @@
 //! owners report them.
 //!
 //! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
-//! requests), `barrier` (R7), `size`, `snapshot`, `upkeep`, `properties`, `disks`, `servers` and
-//! `validate` (what an administrator may ask for).
+//! requests), `barrier` (R7), `size`, `snapshot`, `upkeep`, `properties`, `disks`, `units`,
+//! `servers` and `validate` (what an administrator may ask for).
 //!
 //! Invariants
 //! - I-AGREE: equal applied index means equal digest.
@@ -26,6 +26,7 @@ pub(crate) mod servers;
 pub mod size;
 pub mod snapshot;
 pub mod tree;
+mod units;
 pub mod upkeep;
 pub mod validate;
 

@@ -18,7 +18,7 @@ use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::properties::{self, Settings};
-use super::{Db, disks, servers, size, tree};
+use super::{Db, disks, servers, size, tree, units};
 
 /// The group of that name.
 ///
@@ -145,6 +145,7 @@ pub(crate) fn create_resource(
     properties::set_resource(&mut resource, kind, &settings, members.nodes)?;
     check_address(db, &resource)?;
     disks::check(db, new.group, &resource)?;
+    units::check(db, &resource)?;
     servers::check(db, &resource, members.host_names)?;
     Ok(Change::CreateResource { group: new.group.clone(), resource })
 }
@@ -161,6 +162,7 @@ pub(crate) fn set_resource(
     properties::set_resource(&mut resource, kind, settings, members.nodes)?;
     check_address(db, &resource)?;
     disks::check(db, &group.id, &resource)?;
+    units::check(db, &resource)?;
     servers::check(db, &resource, members.host_names)?;
     Ok(Change::SetResource {
         resource: id.clone(),

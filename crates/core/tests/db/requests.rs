@@ -91,6 +91,10 @@ fn wrong_resources_are_refused_with_what_is_right() {
         ("ext:x", &[("check-timeout", "1")], Code::Invalid, "must be a time"),
         ("generic-script", &[], Code::Invalid, "neither property `script` nor `online-command`"),
         ("generic-script", &[("script", "x")], Code::Invalid, "it must be an absolute path"),
+        ("generic-service", &[], Code::Invalid, "property `unit` of resource `new` is missing"),
+        ("generic-service", &[("unit", "a.socket")], Code::Invalid, "only services are resources"),
+        ("generic-service", &[("unit", "a@.service")], Code::Invalid, "name an instance"),
+        ("generic-service", &[("unit", "dbus.service")], Code::Invalid, "the node itself needs it"),
     ];
     for (kind, given, code, text) in cases {
         let reason = refused(&db, &new(kind, given));
@@ -383,4 +387,27 @@ fn a_disk_belongs_to_one_group_with_all_its_partitions() {
         properties: settings(&[("disk", Some("/dev/disk/by-id/wwn-0x5"))]),
     };
     assert_eq!(refused(&db, &moved).code, Code::Conflict);
+}
+
+#[test]
+fn a_unit_is_one_resource() {
+    let mut db = two_groups();
+    let unit = |group: &str, id: &str, unit: &str| Request::CreateResource {
+        group: group.into(),
+        resource: id.into(),
+        kind: "generic-service".into(),
+        properties: properties(&[("unit", unit)]),
+    };
+    let Ok(Decision::Propose(made)) = ask(&db, &unit("web", "www", "nginx.service")) else {
+        panic!("it was not proposed");
+    };
+    must(&mut db, vec![made]);
+    let reason = refused(&db, &unit("mail", "other", "nginx.service"));
+    let text = "resource `other` cannot have unit `nginx.service`: resource `www` of group `web` \
+                has it";
+    let hint = "for a second one make an instance of a template, as in `web@two.service`";
+    assert_eq!(words(&reason), (Code::Conflict, text.to_owned(), hint));
+    assert!(ask(&db, &unit("mail", "other", "web@two.service")).is_ok());
+    let properties = settings(&[("stop-timeout", Some("5s"))]);
+    assert!(ask(&db, &Request::SetResource { resource: "www".into(), properties }).is_ok());
 }

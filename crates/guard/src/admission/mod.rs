@@ -240,14 +240,19 @@ impl Guard {
         self
     }
 
-    /// The same guard, which found mounts that its predecessor left: it begins with a hard stop,
-    /// so that nobody takes its life for a proof that they are gone.
+    /// The same guard, which found things that its predecessor left: it begins with a hard stop,
+    /// so that nobody takes its life for a proof that they are gone. The things are numbered from
+    /// 1 on. Programs among them are killed by the caller.
     #[must_use]
-    pub fn with_left(mut self, now: Time, mounts: impl IntoIterator<Item = Claim>) -> Self {
-        for claim in mounts {
+    pub fn with_left(
+        mut self,
+        now: Time,
+        things: impl IntoIterator<Item = (Claim, ThingKind)>,
+    ) -> Self {
+        for (claim, kind) in things {
             let instance = InstanceId(self.instance_next);
             self.instance_next += 1;
-            self.things.insert(instance, Held { claim, kind: ThingKind::Mount });
+            self.things.insert(instance, Held { claim, kind });
         }
         if !self.things.is_empty() {
             let grace = Grace::Until(now + self.grace);

@@ -366,7 +366,8 @@ fn what_a_predecessor_left_is_taken_away_before_anything_else() {
         epoch: Epoch(1),
         lease: LeaseNumber(9),
     };
-    let mut guard = Guard::new(Incarnation(7), GRACE).with_left(Time(0), [left("data")]);
+    let mut guard =
+        Guard::new(Incarnation(7), GRACE).with_left(Time(0), [(left("data"), ThingKind::Mount)]);
     assert!(guard.status().stopping && guard.status().admitted.len() == 1);
     assert_eq!(words(&guard.handle(Time(0), Input::Deadline)), "undo thing1");
     assert_eq!(words(&guard.handle(Time(1), gone(1))), "done l0; start monitor");

@@ -72,7 +72,10 @@ impl GuardProcess {
     pub(super) fn end(&mut self, instance: InstanceId) {
         if self.programs.contains_key(&instance) {
             self.kill_program(instance);
-        } else if self.addresses.contains_key(&instance) || self.mounts.contains(instance) {
+        } else if self.units.contains(instance)
+            || self.addresses.contains_key(&instance)
+            || self.mounts.contains(instance)
+        {
             self.undo(instance);
         } else {
             self.gone(instance, ExitStatus::Unknown);
@@ -96,12 +99,20 @@ impl GuardProcess {
     pub(super) fn kill_program(&mut self, instance: InstanceId) {
         if let Some(program) = self.programs.get_mut(&instance) {
             program.kill();
+        } else if self.units.contains(instance) {
+            self.undo(instance);
         }
     }
 
-    /// Takes an address or a mount away; what fails is tried again a few milliseconds later.
+    /// Takes an address or a mount away, or kills a unit; what fails is tried again a few
+    /// milliseconds later.
     pub(super) fn undo(&mut self, instance: InstanceId) {
         self.undo_again.remove(&instance);
+        if let Err(why) = self.units.kill(instance) {
+            self.undo_again.insert(instance);
+            let text = format!("a unit could not be ended: {why}");
+            self.notice(Notice::warning("unit-not-ended", text));
+        }
         if self.mounts.put_hand(instance, Task::Detach).is_err() {
             self.undo_again.insert(instance);
         }

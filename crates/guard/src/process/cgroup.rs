@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use stead_model::Incarnation;
+use stead_model::{Incarnation, mount_table};
 
 use super::handover::{Kept, Luggage};
 use crate::sys;
@@ -70,11 +70,7 @@ impl CgroupTree {
     /// # Errors
     /// There is no cgroup2 file system here, or it may not be written.
     pub(super) fn make(incarnation: Incarnation) -> io::Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let own = fs::read_to_string("/proc/self/cgroup")?;
-        let Some(base) = base_folder(&mounts, &own) else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no cgroup2 mount in mountinfo"));
-        };
+        let base = folder_of(&own_group()?)?;
         sweep(&base);
         let folder = base.join(format!("{FOLDER_PREFIX}{:016x}", incarnation.0));
         fs::create_dir(&folder)?;
@@ -94,16 +90,7 @@ impl CgroupTree {
     pub(super) fn create(&self, name: &str) -> io::Result<Cgroup> {
         let folder = self.folder.join(name);
         fs::create_dir(&folder)?;
-        let open = |file: &str| OpenOptions::new().write(true).open(folder.join(file));
-        let files = || Ok((open("cgroup.freeze")?, open("cgroup.procs")?));
-        let (kill, events) = (open("cgroup.kill").ok(), File::open(folder.join("cgroup.events")));
-        match (files(), events) {
-            (Ok((freeze, procs)), Ok(events)) => Ok(Cgroup { folder, freeze, kill, events, procs }),
-            (Err(why), _) | (_, Err(why)) => {
-                drop(fs::remove_dir(&folder));
-                Err(why)
-            }
-        }
+        Cgroup::open(&folder).inspect_err(|_| drop(fs::remove_dir(&folder)))
     }
 }
 
@@ -115,6 +102,18 @@ impl Drop for CgroupTree {
 }
 
 impl Cgroup {
+    /// One that is there.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        let open = |file: &str| OpenOptions::new().write(true).open(folder.join(file));
+        Ok(Self {
+            folder: folder.to_owned(),
+            freeze: open("cgroup.freeze")?,
+            kill: open("cgroup.kill").ok(),
+            events: File::open(folder.join("cgroup.events"))?,
+            procs: open("cgroup.procs")?,
+        })
+    }
+
     pub(super) fn hand_over(&self, luggage: &mut Luggage) -> CgroupParcel {
         CgroupParcel {
             folder: self.folder.clone(),
@@ -153,16 +152,19 @@ impl Cgroup {
         drop(self.freeze.write_all(b"1"));
         match &mut self.kill {
             Some(kill) => kill.write_all(b"1"),
-            None => self.kill_each(),
+            None => kill_each(&self.folder),
         }
     }
 
-    fn kill_each(&self) -> io::Result<()> {
-        let all = fs::read_to_string(self.folder.join("cgroup.procs"))?;
-        for pid in all.lines().filter_map(|pid| pid.parse().ok()).filter(|pid: &i32| *pid > 0) {
-            drop(sys::kill(pid, libc::SIGKILL));
-        }
-        Ok(())
+    /// Lets what lives in it run again.
+    pub(super) fn thaw(&mut self) -> io::Result<()> {
+        self.freeze.write_all(b"0")
+    }
+
+    /// Whether somebody removed it, which only an empty one can be.
+    pub(super) fn is_removed(&self) -> bool {
+        let read = self.events.read_at(&mut [0; 1], 0);
+        read.is_err_and(|why| why.raw_os_error() == Some(libc::ENODEV))
     }
 
     /// Whether no process lives in it. Until it is read again, the descriptor of
@@ -182,6 +184,37 @@ impl Cgroup {
     pub(super) fn remove(&self) -> io::Result<()> {
         fs::remove_dir(&self.folder)
     }
+}
+
+/// Kills what lives in a control group and those below it, for kernels that have no `cgroup.kill`.
+fn kill_each(folder: &Path) -> io::Result<()> {
+    let all = fs::read_to_string(folder.join("cgroup.procs"))?;
+    for pid in all.lines().filter_map(|pid| pid.parse().ok()).filter(|pid: &i32| *pid > 0) {
+        drop(sys::kill(pid, libc::SIGKILL));
+    }
+    let below = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    for group in below.filter(|path| path.is_dir()) {
+        // One that is gone meanwhile was empty.
+        drop(kill_each(&group));
+    }
+    Ok(())
+}
+
+/// The control group of this process, as in `/proc/self/cgroup`.
+pub(super) fn own_group() -> io::Result<String> {
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let group = own.lines().find_map(|line| line.strip_prefix("0::"));
+    group.map(str::to_owned).ok_or_else(no_cgroup2)
+}
+
+/// Where a control group is a folder.
+pub(super) fn folder_of(group: &str) -> io::Result<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    mount_table::control_group(&table, group).ok_or_else(no_cgroup2)
+}
+
+fn no_cgroup2() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "no cgroup2 mount in mountinfo")
 }
 
 /// Whether `cgroup.events` says that nothing lives there.
@@ -205,44 +238,14 @@ pub(super) fn sweep(base: &Path) {
     }
 }
 
-/// The folder of the guard's own control group, from mountinfo and `/proc/self/cgroup`.
-fn base_folder(mounts: &str, own: &str) -> Option<PathBuf> {
-    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    mounts.lines().find_map(|line| {
-        let (mount, kind) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        let below = Path::new(own).strip_prefix(root).ok()?;
-        kind.starts_with("cgroup2 ").then(|| Path::new(point).join(below))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HYBRID: &str = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
-                          41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
-
-    #[test]
-    fn the_mount_is_found_where_it_is() {
-        let own = "4:pids:/x\n0::/system.slice/stead.service\n";
-        let found = base_folder(HYBRID, own).unwrap();
-        assert_eq!(found, Path::new("/sys/fs/cgroup/unified/system.slice/stead.service"));
-    }
 
     #[test]
     fn emptiness_is_what_the_kernel_says() {
         assert!(is_empty("populated 0\nfrozen 1\n"));
         assert!(!is_empty("populated 1\nfrozen 1\n"));
         assert!(!is_empty(""), "no word is no proof");
-    }
-
-    #[test]
-    fn a_mounted_part_of_the_tree_is_understood() {
-        let mounts = "41 31 0:38 /lab/n1 /run/cgroup rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(base_folder(mounts, "0::/lab/n1/a\n").unwrap(), Path::new("/run/cgroup/a"));
-        assert_eq!(base_folder(mounts, "0::/elsewhere\n"), None);
-        assert_eq!(base_folder("", "0::/\n"), None);
     }
 }

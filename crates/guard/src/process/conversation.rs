@@ -133,6 +133,13 @@ impl GuardProcess {
                     Err(Refusal::NotStarted(format!("it could not be written down: {why}")))
                 }
             },
+            Thing::Unit(undo) => match self.units.add(instance, claim, undo) {
+                Ok(()) => Ok((instance, None)),
+                Err(why) => {
+                    self.feed(Input::Gone(instance));
+                    Err(Refusal::NotStarted(why.to_string()))
+                }
+            },
             Thing::Program(spec) => {
                 let started = self.host.start(instance, spec, limits);
                 self.began(instance, started)
@@ -259,9 +266,11 @@ impl GuardProcess {
         }
     }
 
-    /// An address, mount or mark is gone by the monitor's own doing.
+    /// An address, mount, mark or unit is gone by the monitor's own doing.
     fn released(&mut self, instance: InstanceId) {
-        if !self.programs.contains_key(&instance) {
+        if !self.units.release(instance) {
+            self.undo(instance);
+        } else if !self.programs.contains_key(&instance) {
             self.addresses.remove(&instance);
             self.mounts.forget(instance);
             self.undo_again.remove(&instance);

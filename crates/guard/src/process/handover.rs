@@ -26,6 +26,7 @@ use super::limits::LimiterParcel;
 use super::monitors::OwnParcel;
 use super::mounts::MountsParcel;
 use super::program::{Namespaces, ProgramParcel, RemainsParcel};
+use super::units::UnitsParcel;
 use crate::admission::Guard;
 use crate::sys;
 
@@ -55,6 +56,8 @@ pub(super) struct Handover {
     pub(super) addresses: BTreeMap<InstanceId, AddressUndo>,
     #[serde(default)]
     pub(super) mounts: MountsParcel,
+    #[serde(default)]
+    pub(super) units: UnitsParcel,
     pub(super) undo_again: BTreeSet<InstanceId>,
     pub(super) notices: Vec<Notice>,
     pub(super) cgroups: Option<TreeParcel>,
@@ -185,6 +188,7 @@ mod tests {
                 },
             )]),
             mounts: MountsParcel::default(),
+            units: UnitsParcel::default(),
             undo_again: BTreeSet::from([InstanceId(9)]),
             notices: Vec::new(),
             cgroups: None,

@@ -28,6 +28,7 @@ mod passage;
 mod privilege;
 mod program;
 mod undo;
+mod units;
 mod upgrade;
 mod watchdog;
 
@@ -41,7 +42,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 use stead_model::order::GuardReport;
-use stead_model::wire::guard::{AddressUndo, ExitStatus, GuardToNode, InstanceId};
+use stead_model::wire::guard::{AddressUndo, ExitStatus, GuardToNode, InstanceId, ThingKind};
 use stead_model::{Incarnation, Span, Time};
 
 use crate::admission::{Guard, Input};
@@ -58,6 +59,7 @@ pub use options::{GuardOptions, OptionsError};
 use passage::Addresses;
 use program::{Namespaces, Program, ProgramHost, Remains};
 use undo::Undoer;
+use units::Units;
 use upgrade::Upgrade;
 use watchdog::Watchdog;
 
@@ -137,6 +139,7 @@ struct GuardProcess {
     addresses: BTreeMap<InstanceId, AddressUndo>,
     passage: Addresses,
     mounts: Mounts,
+    units: Units,
     undo_again: BTreeSet<InstanceId>,
     notices: Vec<Notice>,
     /// What the next node service is told once.
@@ -189,9 +192,14 @@ impl GuardProcess {
             notices.push(Notice::no_limits(&lacking));
         }
         let mounts = Mounts::left_in(&options.root);
+        let left = mounts.claims().into_iter().map(|claim| (claim, ThingKind::Mount));
+        let left: Vec<_> = left.collect();
+        let units = Units::left_in(&options.root, left.len() as u64 + 1);
+        let running = units.claims().into_iter().map(|claim| (claim, ThingKind::Program));
+        let left = left.into_iter().chain(running);
         let guard = Guard::new(incarnation, options.grace);
         let mut process = Self {
-            guard: guard.with_left(boot_time(), mounts.claims()),
+            guard: guard.with_left(boot_time(), left),
             timer: Timer::new()?,
             signals,
             undoer: Undoer::open(),
@@ -211,7 +219,8 @@ impl GuardProcess {
             addresses: BTreeMap::new(),
             passage,
             mounts,
-            undo_again: BTreeSet::new(),
+            undo_again: units.instances().collect(),
+            units,
             notices: Vec::new(),
             last_words: Vec::new(),
             dirty: None,
@@ -259,6 +268,7 @@ impl GuardProcess {
             if died || !self.leaving.is_empty() {
                 self.reap();
             }
+            self.look_at_units();
             self.hear_monitors();
             self.hear_node();
         }
@@ -317,7 +327,8 @@ impl GuardProcess {
         let (ids, speaking): (Vec<_>, Vec<_>) = speaking.unzip();
         fds.extend(speaking.into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let leaving = self.leaving.iter().filter_map(|left| left.remains.poll_for());
-        fds.extend(leaving.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
+        let changing = leaving.chain(self.units.poll_for());
+        fds.extend(changing.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::PRI)));
         // An interrupted or failed wait only means to look earlier.
         let _ = poll(&mut fds, None);
         let spoke = ids.iter().zip(&fds[first..]).filter(|(_, fd)| !fd.revents().is_empty());
@@ -408,7 +419,8 @@ impl GuardProcess {
         let children = list.split_whitespace().filter_map(|pid| pid.parse().ok());
         let left = children.filter(|pid: &i32| {
             let serves = self.node.is(*pid) || self.monitors.is(*pid) || self.mounts.is_hand(*pid);
-            !serves && !self.upgrade.is_check(*pid) && self.instance_of(*pid).is_none()
+            let serves = serves || self.units.is_warden(*pid) || self.upgrade.is_check(*pid);
+            !serves && self.instance_of(*pid).is_none()
         });
         // None of them was waited for, so the number is still theirs.
         left.map(|pid| drop(sys::kill(pid, libc::SIGKILL))).count()
@@ -440,8 +452,16 @@ impl GuardProcess {
                     self.gone(instance, ExitStatus::Unknown);
                 }
                 Some(HandEnd::Failed(instance)) => drop(self.undo_again.insert(instance)),
-                None => {}
+                None => self.units.replace_warden(pid),
             }
+        }
+    }
+
+    /// Tells of units of which nothing is left any more.
+    fn look_at_units(&mut self) {
+        for instance in self.units.look() {
+            self.undo_again.remove(&instance);
+            self.gone(instance, ExitStatus::Unknown);
         }
     }
 

@@ -18,7 +18,7 @@ use stead_model::wire::guard::{Claim, InstanceId, MountUndo};
 
 use super::hand::{self, Task};
 use super::handover::{Kept, Luggage};
-use crate::sys;
+use crate::sys::{self, hand::GuardDeath};
 
 /// All mounts of this guard.
 #[derive(Debug)]
@@ -129,7 +129,8 @@ impl Mounts {
         let keep = [Some(gate.as_raw_fd()), root.as_ref().map(AsRawFd::as_raw_fd)];
         let keep: Vec<i32> = keep.into_iter().flatten().collect();
         let undo = &mount.written.undo;
-        let process = sys::hand::fork(&keep, move || hand::act(task, undo, root, gate))?;
+        let act = move || hand::act(task, undo, root, gate);
+        let process = sys::hand::fork(&keep, GuardDeath::Follow, act)?;
         match task {
             Task::ShutDown => {}
             // The hand has a copy: this one is not the last.

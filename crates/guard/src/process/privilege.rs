@@ -10,7 +10,7 @@ use super::Notice;
 use crate::sys;
 
 /// Real-time priority of the guard: above ordinary real-time work, below interrupt threads (50).
-const PRIORITY: i32 = 40;
+pub(super) const PRIORITY: i32 = 40;
 
 /// What the guard's children get back: limits of locked memory, `(soft, hard)`.
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,7 @@ use super::mounts::Mounts;
 use super::passage::Addresses;
 use super::program::{Program, ProgramHost, Remains, c_strings};
 use super::undo::Undoer;
+use super::units::Units;
 use super::{Ending, GuardOptions, GuardProcess, Leaving, Notice, words};
 use crate::sys::{self, Place, Spawn, Spawned};
 
@@ -240,6 +241,7 @@ impl GuardProcess {
             leaving,
             addresses: self.addresses.clone(),
             mounts: self.mounts.hand_over(keep),
+            units: self.units.hand_over(keep),
             undo_again: self.undo_again.clone(),
             notices: self.notices.clone(),
             cgroups: self.host.cgroups.as_ref().map(|tree| tree.hand_over(keep)),
@@ -264,6 +266,7 @@ impl GuardProcess {
         privilege.programs = from.memlock;
         let passage = Addresses::take_over(&from.guard, &from.addresses, &mut notices);
         let mounts = Mounts::take_over(&options.root, from.mounts)?;
+        let units = Units::take_over(&options.root, from.units)?;
         let watchdog =
             super::watchdog::begin(options.watchdog.as_ref(), from.watchdog, &mut notices);
         let leaving = from.leaving.into_iter().map(|left| {
@@ -297,6 +300,7 @@ impl GuardProcess {
             addresses: from.addresses,
             passage,
             mounts,
+            units,
             undo_again: from.undo_again,
             notices,
             last_words: Vec::new(),

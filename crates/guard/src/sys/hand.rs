@@ -1,5 +1,6 @@
 //! A hand of the guard: a short-lived copy of it that makes the system calls which may wait for a
-//! device. A device that never answers costs a hand, never the guard.
+//! device. A device that never answers costs a hand, never the guard. A warden is a hand that waits
+//! for the death of the guard.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -10,10 +11,23 @@ use super::{CloneArgs, Spawned};
 /// Number of the last descriptor there may be.
 const FD_LAST: libc::c_uint = libc::c_uint::MAX;
 
+/// What the death of the guard means to a hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum GuardDeath {
+    /// It dies, too.
+    Follow,
+    /// It is what it waits for.
+    Outlive,
+}
+
 /// Starts a hand that keeps only these descriptors (and standard error), acts and ends with the
-/// code it gives. It dies with the guard. What `act` owns is owned by the hand; the guard's copies
-/// of it are closed when this returns.
-pub(crate) fn fork(keep: &[RawFd], act: impl FnOnce() -> u8) -> io::Result<Spawned> {
+/// code it gives. What `act` owns is owned by the hand; the guard's copies of it are closed when
+/// this returns.
+pub(crate) fn fork(
+    keep: &[RawFd],
+    death: GuardDeath,
+    act: impl FnOnce() -> u8,
+) -> io::Result<Spawned> {
     let mut numbers = [keep, &[0, 1, 2]].concat();
     numbers.sort_unstable();
     let parent = std::process::id();
@@ -31,7 +45,7 @@ pub(crate) fn fork(keep: &[RawFd], act: impl FnOnce() -> u8) -> io::Result<Spawn
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            settle(parent, &numbers);
+            settle(parent, &numbers, death);
             let code = act();
             // SAFETY: ends this process at once; nothing of the guard's copy is dropped or flushed.
             unsafe { libc::_exit(code.into()) }
@@ -44,14 +58,16 @@ pub(crate) fn fork(keep: &[RawFd], act: impl FnOnce() -> u8) -> io::Result<Spawn
     }
 }
 
-/// The hand holds no connection of the guard open and dies with it. `keep` is sorted.
-fn settle(parent: u32, keep: &[RawFd]) {
+/// The hand holds no connection of the guard open. `keep` is sorted.
+fn settle(parent: u32, keep: &[RawFd], death: GuardDeath) {
     // SAFETY: plain system calls; the descriptors that are closed are this process's own copies
     // and nothing here uses them any more.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        if libc::getppid() as u32 != parent {
-            libc::_exit(127);
+        if death == GuardDeath::Follow {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            if libc::getppid() as u32 != parent {
+                libc::_exit(127);
+            }
         }
         for pair in keep.windows(2) {
             if pair[0] + 1 < pair[1] {

@@ -65,6 +65,9 @@ pub enum Thing {
     Mount(MountUndo),
     /// Nothing outside the monitor; it ends with the monitor.
     Mark,
+    /// A systemd service that the monitor starts after the admission. To everybody else it is a
+    /// program, although PID 1 starts its processes: the guard has its control group.
+    Unit(UnitUndo),
 }
 
 /// What the programs of a resource may take together, by the kernel's doing.
@@ -140,6 +143,16 @@ pub struct MountUndo {
     pub point: String,
 }
 
+/// How the guard ends a systemd service without the monitor and without PID 1.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UnitUndo {
+    /// Its name; [`crate::unit::condition`] is the file without which it does not start, which the
+    /// guard makes with the admission.
+    pub unit: String,
+    /// Its control group, as in `/proc/PID/cgroup`. It need not be there yet.
+    pub cgroup: String,
+}
+
 /// From a monitor to the guard.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum MonitorToGuard {
@@ -186,9 +199,10 @@ pub enum MonitorToGuard {
         /// Number of the act.
         number: u64,
     },
-    /// Nothing is left of an address, mount or mark.
+    /// Nothing is left of an address, mount or mark; or PID 1 says that a unit is inactive, which
+    /// the guard believes if its control group is empty.
     Released {
-        /// The address, mount or mark.
+        /// The address, mount, mark or unit.
         instance: InstanceId,
     },
     /// A mount was made. One descriptor of its root comes along: by it the guard shuts the file
@@ -398,7 +412,7 @@ impl Thing {
     #[must_use]
     pub const fn kind(&self) -> ThingKind {
         match self {
-            Self::Program(_) | Self::Agent(_) => ThingKind::Program,
+            Self::Program(_) | Self::Agent(_) | Self::Unit(_) => ThingKind::Program,
             Self::Address(_) => ThingKind::Address,
             Self::Mount(_) => ThingKind::Mount,
             Self::Mark => ThingKind::Mark,

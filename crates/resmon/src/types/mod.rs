@@ -4,6 +4,7 @@ mod dummy;
 mod external;
 mod generic_application;
 mod generic_script;
+mod generic_service;
 mod installed;
 mod ip_address;
 mod network_name;
@@ -15,7 +16,7 @@ mod program;
 use std::sync::Arc;
 
 use stead_model::order::OnlineSpec;
-use stead_model::resource_type::{GENERIC_SCRIPT, NETWORK_NAME, PHYSICAL_DISK};
+use stead_model::resource_type::{GENERIC_SCRIPT, GENERIC_SERVICE, NETWORK_NAME, PHYSICAL_DISK};
 
 pub(crate) use generic_application::sentence;
 pub(crate) use program::PATH;
@@ -36,6 +37,9 @@ pub fn open(spec: &OnlineSpec, context: Context) -> Result<Arc<dyn ResourceType>
         }
         GENERIC_SCRIPT => {
             Ok(Arc::new(generic_script::GenericScript::open(spec, &properties, context)?))
+        }
+        GENERIC_SERVICE => {
+            Ok(Arc::new(generic_service::GenericService::open(&properties, context)?))
         }
         PHYSICAL_DISK => Ok(Arc::new(physical_disk::PhysicalDisk::open(&properties, context)?)),
         NETWORK_NAME => Ok(Arc::new(network_name::NetworkName::open(spec, &properties, context)?)),
