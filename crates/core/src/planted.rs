@@ -70,11 +70,17 @@ pub enum Fault {
     SentBeforePersisted,
     /// The guard admits without looking at the lease (planted in the guard).
     MonitorActsAfterHardStop,
+    /// A resource is started whatever it depends on.
+    DependenciesIgnored,
+    /// Only the first dependency of a resource counts.
+    OneDependencyCounts,
+    /// A resource is stopped while others that depend on it run.
+    StoppedBeforeDependents,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::ClaimForgetsActive,
         Self::AdoptWithoutReread,
         Self::TakeoverIgnoresGrace,
@@ -107,6 +113,9 @@ impl Fault {
         Self::TornSuperblockAccepted,
         Self::SentBeforePersisted,
         Self::MonitorActsAfterHardStop,
+        Self::DependenciesIgnored,
+        Self::OneDependencyCounts,
+        Self::StoppedBeforeDependents,
     ];
 
     /// Its name on the command line, as in `barrier-is-commit-index`.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stead_core::Event;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::request::{Answer, Envelope, Request};
-use stead_model::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
+use stead_model::{GroupId, NodeId, RequestId, ResourceId};
 
 use crate::agenda::{Happening, Outside};
 use crate::checkers::ack::Kept;
@@ -191,6 +191,9 @@ impl Clients {
     /// A request by the weights of the plan.
     fn wish(&mut self, plan: &Plan) -> Request {
         let rng = &mut self.rng;
+        if plan.clients.trees > 0 && rng.chance(plan.clients.trees) {
+            return self.wish_for_dependencies();
+        }
         let group = |rng: &mut Rng, groups: &[GroupId]| rng.pick(groups).clone();
         let either = |rng: &mut Rng| {
             if rng.chance(650) { Desired::Online } else { Desired::Offline }
@@ -215,6 +218,18 @@ impl Clients {
             Some(5) => Request::FailResource { resource: rng.pick(&self.resources).clone() },
             _ => self.new_key(plan),
         }
+    }
+
+    /// Other dependencies, of all groups: what leaves the group or goes in a circle is refused.
+    fn wish_for_dependencies(&mut self) -> Request {
+        let rng = &mut self.rng;
+        let resource = rng.pick(&self.resources).clone();
+        let home = |id: &ResourceId| id.as_str().split('r').next().map(str::to_owned);
+        let inside = rng.chance(800);
+        let near = |id: &&ResourceId| !inside || home(id) == home(&resource);
+        let near: Vec<&ResourceId> = self.resources.iter().filter(near).collect();
+        let depends_on = (0..rng.below(4)).map(|_| (*rng.pick(&near)).clone()).collect();
+        Request::SetDependencies { resource, depends_on }
     }
 
     fn new_key(&mut self, plan: &Plan) -> Request {
@@ -334,12 +349,13 @@ impl World {
         {
             self.trace.milestone(self.now, || format!("noted: {}", notices.join("; ")));
         }
+        let verdict = self.checkers.dep.answered(&request, &answer);
+        self.verdict(verdict);
         match answer {
             Answer::Done { index } | Answer::Noted { index, .. } => {
                 self.tally.acknowledged += 1;
                 self.trace.mix(index.0);
                 self.trace.line(self.now, || format!("client told {id} is done at {index}"));
-                self.declare(index, &request);
                 let verdict = self.checkers.ack.acknowledged(index, kept(&request));
                 self.verdict(verdict);
             }
@@ -365,20 +381,5 @@ impl World {
             self.checkers.converge.calm_again(self.now);
         }
         self.client_pauses(client);
-    }
-
-    /// I-DEP holds on a node from the moment it has applied the entry.
-    fn declare(&mut self, index: LogIndex, request: &Request) {
-        let mut declare = |resource: &ResourceId, on: &BTreeSet<ResourceId>| {
-            let on = on.iter().cloned().collect();
-            self.checkers.dep.declare(index, resource.clone(), on);
-        };
-        match request {
-            Request::SetDependencies { resource, depends_on } => declare(resource, depends_on),
-            Request::Apply { wanted } => {
-                wanted.resources.iter().for_each(|r| declare(&r.resource, &r.depends_on));
-            }
-            _ => {}
-        }
     }
 }

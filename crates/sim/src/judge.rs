@@ -72,6 +72,7 @@ impl World {
             .and_then(|()| {
                 self.checkers.ack.applied(node, seen.applied, |key| db.keys().get(key).cloned())
             })
+            .and_then(|()| self.checkers.dep.applied(db))
             .and_then(|()| self.checkers.why.all_owned(db.groups()));
         self.verdict(verdict);
     }
@@ -101,8 +102,10 @@ impl World {
     pub fn judge(&mut self) {
         let longest = self.node_ids().filter_map(|n| Some(self.db(n)?.longest_lease())).max();
         let habits = self.plan.processes;
-        let starts =
-            Span((habits.start_max_ns + habits.stop_max_ns) * 4) + self.timing.heartbeat * 24;
+        // As if every resource of a group stood on another one.
+        let deep = self.plan.clients.groups.iter().map(Vec::len).max().unwrap_or(0).max(3) as u64;
+        let starts = Span((habits.start_max_ns + habits.stop_max_ns) * (deep + 1))
+            + self.timing.heartbeat * (8 * deep);
         let disk_only = self.plan.mode == stead_model::config::QuorumMode::DiskOnly;
         let least = if disk_only { LeaseLength::Longer } else { LeaseLength::Short };
         let lease = self.timing.length(longest.unwrap_or_default().max(least));
@@ -226,5 +229,6 @@ impl World {
         self.tally.runs += 1;
         self.tally.holes_frozen += self.checkers.own.holes_frozen;
         self.tally.holes_clock += self.checkers.own.holes_clock;
+        self.tally.dependency_rules = self.checkers.dep.judged;
     }
 }

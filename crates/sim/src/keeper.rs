@@ -264,6 +264,8 @@ impl World {
         let own = self.checkers.own.judge(&self.acts);
         self.verdict(own);
         self.verdict(verdict);
+        let verdict = self.checkers.dep.begins(node, &claim.resource, &self.acts);
+        self.verdict(verdict);
         if let Some(service) = &self.node(node).service {
             let applied = service.cluster.applied();
             let verdict = self.checkers.ack.runs(node, applied);

@@ -57,6 +57,10 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
         // A cluster that stops without need.
         Fault::HolderNeverLetsGo => &[Converge],
         Fault::StartBeforeStop => &[Own, StopStart, Dep],
+        // Orders against the tree.
+        Fault::DependenciesIgnored
+        | Fault::OneDependencyCounts
+        | Fault::StoppedBeforeDependents => &[Dep],
         Fault::MonitorActsAfterHardStop => &[Own, Quorum, StopStart],
     }
 }

@@ -125,6 +125,8 @@ pub struct ClientHabits {
     pub weights: [u64; 6],
     /// Votes that are given rather than taken, per mille.
     pub votes_given: u64,
+    /// Of all requests those that change what depends on what, per mille.
+    pub trees: u64,
 }
 
 /// Which faults exist.
@@ -181,6 +183,7 @@ impl Plan {
         .with_visits(&mut Rng::new(seed).fork(5))
         .with_ambushes(&mut Rng::new(seed).fork(6))
         .with_joiners(&mut Rng::new(seed).fork(7))
+        .with_trees(&mut Rng::new(seed).fork(8))
     }
 
     /// In one world of ten nodes join a cluster that was formed by fewer. Drawn apart like visits.
@@ -205,6 +208,20 @@ impl Plan {
             self.faults.only(Kind::Ambush);
             self.faults.aimed = [0, 1000, 0];
             self.faults.pause_ns = rng.between(beat * 5, beat * 30);
+        }
+        self
+    }
+
+    /// In one world of twelve trees are larger and change all the time, also to what is refused.
+    /// Drawn apart like visits.
+    fn with_trees(mut self, rng: &mut Rng) -> Self {
+        if rng.chance(80) {
+            let group = |rng: &mut Rng| {
+                let count = rng.between(3, 6);
+                (0..count).map(|i| (rng.below(1 << i) & rng.any()) as u8).collect()
+            };
+            self.clients.groups = (0..rng.between(2, 3)).map(|_| group(rng)).collect();
+            self.clients.trees = rng.between(100, 600);
         }
         self
     }
@@ -294,6 +311,7 @@ impl Plan {
                 patience_ns: timing.heartbeat.0 * 2,
                 weights: [0; 6],
                 votes_given: 500,
+                trees: 0,
             },
             faults: FaultHabits {
                 pause_ns: 0,
@@ -417,6 +435,7 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
         patience_ns: rng.wild(beat, beat * 30),
         weights,
         votes_given: rng.between(300, 800),
+        trees: 0,
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use stead_core::Counters;
 
+use crate::checkers::dep::Judged;
+
 /// What happened in one run or in many.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
@@ -47,6 +49,8 @@ pub struct Tally {
     pub absences: u64,
     /// Monitors that were silent and were replaced.
     pub monitors_replaced: u64,
+    /// How often each of the six dependency rules was judged.
+    pub dependency_rules: Judged,
     /// Times a frozen owner woke and acted beside another (stated hole).
     pub holes_frozen: u64,
     /// Times a stopped clock let two owners act (stated hole, H14).
@@ -87,14 +91,17 @@ impl Tally {
         self.left += other.left;
         self.absences += other.absences;
         self.monitors_replaced += other.monitors_replaced;
+        for (rule, judged) in self.dependency_rules.iter_mut().zip(other.dependency_rules) {
+            *rule += judged;
+        }
         self.holes_frozen += other.holes_frozen;
         self.holes_clock += other.holes_clock;
     }
 
     /// What the soak must have visited, by name.
     #[must_use]
-    pub fn required(&self) -> [(&'static str, u64); 17] {
-        let Self { cores, .. } = self;
+    pub fn required(&self) -> [(&'static str, u64); 23] {
+        let Self { cores, dependency_rules: rules, .. } = self;
         [
             ("takeovers", cores.takeovers),
             ("elections by timeout", cores.elections_by_timeout),
@@ -113,6 +120,12 @@ impl Tally {
             ("nodes that left in order", self.left),
             ("absences asked for", self.absences),
             ("silent monitors replaced", self.monitors_replaced),
+            ("trees kept in one group", rules[0]),
+            ("starts on several dependencies", rules[1]),
+            ("starts beside the rest of the tree", rules[2]),
+            ("starts after another node", rules[3]),
+            ("starts after all they depend on", rules[4]),
+            ("stops before all they depend on", rules[5]),
         ]
     }
 

@@ -167,6 +167,11 @@ impl Holding {
         }
     }
 
+    /// Whether a fault is planted.
+    pub(super) const fn has_planted(&self, fault: Fault) -> bool {
+        self.planted.has(fault)
+    }
+
     /// Takes over what the database says.
     pub fn sync(&mut self, group: Option<&Group>, is: Ownership, administered: LogIndex) {
         self.run = group.is_some_and(shall_run);

@@ -19,6 +19,7 @@ use super::machine::{
     Call, Happened, How, Machine, State, Stop, TERMINATE_LIMIT, Then, Watch, spec,
 };
 use crate::db::{servers, tree};
+use crate::planted::Fault;
 
 /// A resource that must leave the node and could not be stopped so often stops the whole node.
 pub const FENCE_AFTER: u32 = 3;
@@ -91,8 +92,10 @@ fn time_out(holding: &mut Holding, desk: &mut Desk<'_>, lease: LeaseNumber) {
 /// (I-DEP). What stands on it is given up first.
 pub(super) fn may_time_out(holding: &Holding, id: &ResourceId) -> bool {
     match holding.machines.get(id).map(|m| &m.state) {
-        Some(State::Starting(_) | State::Stopping(..)) => is_free(holding, id),
-        Some(State::Offline | State::Online(_) | State::Stuck { .. } | State::Failed(_)) => true,
+        Some(State::Starting(_) | State::Stopping(..) | State::Stuck { .. }) => {
+            is_free(holding, id)
+        }
+        Some(State::Offline | State::Online(_) | State::Failed(_)) => true,
         None => false,
     }
 }
@@ -105,13 +108,28 @@ fn must_go_down(holding: &Holding) -> BTreeSet<ResourceId> {
     for config in tree::online_order(&holding.resources) {
         let Some(machine) = holding.machines.get(&config.id) else { continue };
         let online = |d: &ResourceId| holding.machines.get(d).is_some_and(Machine::is_online);
-        let stands = config.depends_on.iter().all(|d| online(d) && !down.contains(d));
+        let stands = counted(holding, config).all(|d| online(d) && !down.contains(d));
         let sound = machine.failing.is_none() && !is_changed(machine, config);
         if wanted.contains(&config.id) && stands && sound {
             down.remove(&config.id);
         }
     }
     down
+}
+
+/// What a resource stands on: all it depends on.
+fn counted<'a>(
+    holding: &Holding,
+    config: &'a ResourceConfig,
+) -> impl Iterator<Item = &'a ResourceId> {
+    let count = if holding.has_planted(Fault::DependenciesIgnored) {
+        0
+    } else if holding.has_planted(Fault::OneDependencyCounts) {
+        1
+    } else {
+        usize::MAX
+    };
+    config.depends_on.iter().take(count)
 }
 
 /// Whether it runs with other properties than the database has now.
@@ -131,6 +149,9 @@ fn own(config: &ResourceConfig) -> impl Iterator<Item = (&String, &String)> {
 
 /// Whether nothing runs that depends on it, by what was started or by what the database has now.
 fn is_free(holding: &Holding, id: &ResourceId) -> bool {
+    if holding.has_planted(Fault::StoppedBeforeDependents) {
+        return true;
+    }
     let stands_on = |config: Option<&ResourceConfig>| {
         config.is_some_and(|config| config.depends_on.contains(id))
     };
@@ -152,7 +173,7 @@ fn is_startable(
 /// out to be gone.
 fn stands_firm(holding: &Holding, id: &ResourceId) -> bool {
     let watched = |d: &ResourceId| holding.machines.get(d).is_some_and(Machine::is_watched);
-    holding.resources.get(id).is_some_and(|config| config.depends_on.iter().all(watched))
+    holding.resources.get(id).is_some_and(|config| counted(holding, config).all(watched))
 }
 
 fn step(
@@ -178,9 +199,13 @@ fn step(
             let adopt = !down.contains(id) && needs_adoption(holding, (id, machine), watch);
             adopt.then_some(Step::Adopt)
         }
-        State::Stopping(None, stop) => Some(Step::Stop(stop.clone())),
+        // What was made to depend on it meanwhile goes down first.
+        State::Stopping(None, stop) => is_free(holding, id).then(|| Step::Stop(stop.clone())),
         State::Stopping(Some(_), _) | State::Failed(_) => None,
-        State::Stuck { again, stop, .. } => (now >= *again).then(|| Step::Stop(stop.clone())),
+        State::Stuck { again, stop, .. } => {
+            let again = now >= *again && is_free(holding, id);
+            again.then(|| Step::Stop(stop.clone()))
+        }
     }
 }
 

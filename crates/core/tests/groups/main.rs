@@ -7,8 +7,6 @@ mod independent;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
-mod rules;
-#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod swarm;

@@ -13,6 +13,8 @@ mod restart;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod table;

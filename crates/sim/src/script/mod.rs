@@ -131,7 +131,8 @@ pub enum Verb {
     Fail(ResourceId),
     /// `move GROUP to WHO`
     Move(GroupId, Who),
-    /// `ask REQUEST`: online, offline, set, vote, clear-failures, create, force create.
+/// A request: online, offline, online-resource, offline-resource, depend, set, clear-failures,
+    /// create, force create.
     Ask(Request),
     /// `vote WHO on|off`
     Vote(Who, bool),

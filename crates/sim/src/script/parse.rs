@@ -197,6 +197,15 @@ const fn upkeep(upkeep: Upkeep) -> Verb {
     Verb::Ask(Request::Upkeep { upkeep })
 }
 
+fn switched(resource: &str, desired: Desired) -> Verb {
+    Verb::Ask(Request::SetResourceDesired { resource: resource.into(), desired })
+}
+
+fn depend(resource: &str, on: &[&str]) -> Verb {
+    let depends_on = on.iter().map(|on| ResourceId::from(*on)).collect();
+    Verb::Ask(Request::SetDependencies { resource: resource.into(), depends_on })
+}
+
 fn verb(words: &[&str]) -> Result<Verb, String> {
     let group = |name: &str| GroupId::from(name);
     Ok(match words {
@@ -243,6 +252,10 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["offline", name] => {
             Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Offline })
         }
+        ["online-resource", name] => switched(name, Desired::Online),
+        ["offline-resource", name] => switched(name, Desired::Offline),
+        ["depend", name] => depend(name, &[]),
+        ["depend", name, "on", on @ ..] => depend(name, on),
         ["clear-failures", name] => Verb::Ask(Request::ClearFailures { group: group(name) }),
         ["drain", name] => upkeep(Upkeep::Pause { node: node(name)?, drain: Drain::Yes }),
         ["resume", name] => upkeep(Upkeep::Resume { node: node(name)? }),

@@ -1,0 +1,58 @@
+//! "A resource goes offline before any it depends on."
+
+use stead_core::planted::Planted;
+use stead_model::ResourceId;
+use stead_model::order::Action;
+use stead_model::request::Request;
+
+use crate::story::{Ordered, dependents, is_coming, many_stories_keep, runs};
+use crate::world::{World, n};
+
+#[test]
+fn a_115_a_resource_goes_offline_before_any_it_depends_on() {
+    let mut world = World::new(2, Planted::NONE);
+    world.group(
+        "files",
+        &[("share", &["name"]), ("name", &["ip"]), ("ip", &["disk"]), ("disk", &[])],
+    );
+    world.run();
+    world.ask(Request::MoveGroup { group: "files".into(), to: Some(n(2)) });
+    world.run();
+    let history = world.nodes[&n(1)].history.iter();
+    let offline = history.filter_map(|line| line.split("offline files/").nth(1));
+    let names: Vec<&str> = offline.map(|rest| rest.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["share", "name", "ip", "disk"]);
+}
+
+/// In any story: when a stop is ordered nothing that depends on it runs or is still coming.
+#[test]
+fn a_115_whatever_happens_offline_comes_before_any_it_depends_on() {
+    many_stories_keep(before_any);
+}
+
+/// A stop is ordered when nothing that depends on it runs or is still coming.
+fn before_any(world: &World, new: &[Ordered]) -> Result<usize, String> {
+    let mut judged = 0;
+    for Ordered { node, order } in new {
+        match order.action {
+            Action::Offline | Action::Terminate => {}
+            Action::Online(_) | Action::Adopt(_) | Action::Probe(_) | Action::Fit(_) => continue,
+        }
+        let above = dependents(world, *node, &order.resource);
+        let up = |d: &ResourceId| runs(world, *node, d) || is_coming(world, *node, d);
+        if let Some(left) = above.iter().find(|d| up(d)) {
+            return Err(format!("{node}: {order} before {left}\n{}", world.trace()));
+        }
+        judged += above.len();
+    }
+    Ok(judged)
+}
+
+#[cfg(feature = "planted")]
+#[test]
+fn a_115_the_stories_can_fail() {
+    crate::story::some_story_breaks(
+        stead_core::planted::Fault::StoppedBeforeDependents,
+        before_any,
+    );
+}
