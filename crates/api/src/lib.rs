@@ -7,11 +7,13 @@
 //! Handlers only translate: HTTP to [`stead_model::request::Request`],
 //! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
 //! touch the core. Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`,
-//! `client`, `explain`, `attention`, `export` and `file` (declarations), `document`.
+//! `client`, `explain`, `attention`, `availability`, `tree`, `export` and `file` (declarations),
+//! `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 
 pub mod attention;
+pub mod availability;
 pub mod backend;
 pub mod client;
 pub mod contract;
@@ -23,6 +25,7 @@ mod routes;
 pub mod server;
 pub mod status;
 mod stream;
+pub mod tree;
 
 pub use backend::{Backend, Later};
 pub use client::{Client, ClientError};

@@ -1,6 +1,6 @@
 //! `stead group …`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Assignment;
 
@@ -14,6 +14,15 @@ pub(crate) struct TermArguments {
     /// Ends it now
     #[arg(long)]
     pub(crate) end: bool,
+}
+
+/// How a tree is drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum TreeFormat {
+    /// For people.
+    Text,
+    /// For Graphviz.
+    Dot,
 }
 
 /// What can be done with groups.
@@ -63,6 +72,12 @@ pub(crate) enum GroupCommand {
     Tree {
         /// The group
         name: String,
+        /// A tree of text, or a graph for Graphviz
+        #[arg(long, value_enum, default_value_t = TreeFormat::Text)]
+        format: TreeFormat,
+        /// Proposes the commands that make a row of a tree that forks; changes nothing
+        #[arg(long, conflicts_with = "format")]
+        fix: bool,
     },
     /// Pins a group to a node for a while: it goes there, and comes back after a failover
     Pin {

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use assignment::Assignment;
 pub(crate) use declare::{ApplyArguments, ExportArguments};
-pub(crate) use group::{GroupCommand, TermArguments};
+pub(crate) use group::{GroupCommand, TermArguments, TreeFormat};
 pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
 pub(crate) use node::{NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 pub(crate) use resource::ResourceCommand;
@@ -77,6 +77,9 @@ pub(crate) enum ClusterCommand {
     /// Why things are as they are
     #[command(subcommand)]
     Explain(ExplainCommand),
+    /// Statements about the whole cluster
+    #[command(subcommand)]
+    Report(ReportCommand),
 }
 
 /// Arguments of `status`.
@@ -99,6 +102,13 @@ pub(crate) enum EventCommand {
         #[arg(long)]
         follow: bool,
     },
+}
+
+/// What can be stated.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReportCommand {
+    /// States how available each group is: who takes it over when its node fails
+    Availability,
 }
 
 /// What can be explained.

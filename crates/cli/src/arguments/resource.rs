@@ -36,6 +36,11 @@ pub(crate) enum ResourceCommand {
     },
     /// Shows all resources
     List,
+    /// Shows what goes offline if a resource goes, in which order, and what follows if it fails
+    Impact {
+        /// The resource
+        name: String,
+    },
     /// Brings a resource online
     Online {
         /// The resource

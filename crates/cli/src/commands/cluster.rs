@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use stead_api::attention;
+use stead_api::{attention, availability};
 use stead_model::UtcMillis;
 use stead_model::view::View;
 
 use super::Asked;
-use crate::arguments::StatusArguments;
+use crate::arguments::{ReportCommand, StatusArguments};
 use crate::failure::{Exit, Failure};
 use crate::{render, screen};
 
@@ -26,6 +26,13 @@ pub(super) async fn attention(asked: &Asked) -> Result<Exit, Failure> {
     let all = attention::list(&view);
     asked.show(&all, |all| render::attention(all));
     Ok(exit(&view))
+}
+
+pub(super) async fn report(asked: &Asked, command: ReportCommand) -> Result<Exit, Failure> {
+    let ReportCommand::Availability = command;
+    let statements = availability::report(&asked.view().await?);
+    asked.show(&statements, |all| render::availability(all));
+    Ok(Exit::Ok)
 }
 
 fn exit(view: &View) -> Exit {

@@ -12,8 +12,8 @@ use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::view::View;
 
-use super::Asked;
 use super::write::{NODE_LISTS, insisted, noted, numbered};
+use super::{Asked, trees};
 use crate::arguments::{ApplyArguments, ExportArguments};
 use crate::failure::{Exit, Failure};
 use crate::reach::Reached;
@@ -43,6 +43,7 @@ pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Ex
     let foresee = insist(Request::Foresee { wanted: wanted.clone() });
     let foreseen = reached.client.foresee(&foresee).await;
     let foreseen = foreseen.map_err(|error| Failure::of_client(&doing, error))?;
+    trees::tell_forks(asked, &wanted, &foreseen);
     if plan {
         asked.show(&foreseen, render::foreseen);
         if !asked.json {

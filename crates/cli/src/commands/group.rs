@@ -10,7 +10,7 @@ use stead_model::{GroupId, NodeId};
 
 use super::upkeep::{self, What};
 use super::write::{self, Write};
-use super::{Asked, reach};
+use super::{Asked, reach, trees};
 use crate::arguments::{Assignment, GroupCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::find_node;
@@ -48,12 +48,8 @@ pub(super) async fn run(asked: &Asked, command: GroupCommand) -> Result<Exit, Fa
             let group = write::group_id(&doing, &name)?;
             write::ask(asked, doing, Request::ClearFailures { group }).await
         }
-        GroupCommand::Tree { name } => {
-            let view = asked.view().await?;
-            let group = write::group(&view, &format!("show group `{name}`"), &name)?;
-            asked.show(group, render::tree);
-            Ok(Exit::Ok)
-        }
+        GroupCommand::Tree { name, fix: true, .. } => trees::fix(asked, &name).await,
+        GroupCommand::Tree { name, format, .. } => trees::tree(asked, &name, format).await,
         GroupCommand::Pin { name, to, time } => upkeep::pin(asked, &name, (&to, &time)).await,
         GroupCommand::Unpin { name } => upkeep::unpin(asked, &name).await,
         GroupCommand::Maintain { name, term } => {

@@ -7,6 +7,7 @@ pub(crate) mod lab;
 mod members;
 mod record;
 mod resource;
+mod trees;
 mod upkeep;
 mod write;
 
@@ -74,5 +75,6 @@ pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Ex
         ClusterCommand::Quorum(command) => members::quorum(asked, command).await,
         ClusterCommand::Event(command) => record::event(asked, command).await,
         ClusterCommand::Explain(command) => record::explain(asked, command).await,
+        ClusterCommand::Report(command) => cluster::report(asked, command).await,
     }
 }

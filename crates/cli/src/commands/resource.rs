@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use stead_api::contract::{Control, Logs, ResourceEntry};
+use stead_api::tree::Tree;
 use stead_model::group::Desired;
 use stead_model::request::Request;
 use stead_model::view::{GroupView, ResourceView, View};
 
 use super::upkeep::{self, What};
 use super::write::{self, Write};
-use super::{Asked, reach};
+use super::{Asked, reach, trees};
 use crate::arguments::{Assignment, ResourceCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::Reached;
@@ -42,6 +43,7 @@ pub(super) async fn run(asked: &Asked, command: ResourceCommand) -> Result<Exit,
         ResourceCommand::Offline { name, wait } => {
             bring(asked, &name, Desired::Offline, wait).await
         }
+        ResourceCommand::Impact { name } => trees::impact(asked, &name).await,
         ResourceCommand::Fail { name } => {
             let doing = format!("rehearse a failure of resource `{name}`");
             let resource = write::resource_id(&doing, &name)?;
@@ -176,11 +178,11 @@ async fn depend(
     };
     let other = write::resource_id(&doing, on)?;
     let reached = asked.reach().await?;
-    let (_, resource) = write::resource(&reached.view, &doing, name)?;
-    let id = resource.resource.clone();
+    let (group, resource) = write::resource(&reached.view, &doing, name)?;
+    let (id, tree) = (resource.resource.clone(), Tree::of_group(group));
     let mut depends_on: BTreeSet<_> = resource.depends_on.iter().cloned().collect();
     let changed = match dependency {
-        Dependency::Begins => depends_on.insert(other),
+        Dependency::Begins => depends_on.insert(other.clone()),
         Dependency::Ends => depends_on.remove(&other),
     };
     if !changed && dependency == Dependency::Ends {
@@ -191,6 +193,12 @@ async fn depend(
     if !changed {
         screen::talk(&format!("`{name}` depends on `{on}` already"));
     }
+    let tree = tree.with(&id, &depends_on);
+    let forks = dependency == Dependency::Begins && tree.forks_at(&id, &other);
     let request = Request::SetDependencies { resource: id, depends_on };
-    write::carry_out(asked, reached, Write { doing, request, goal: None }).await
+    let exit = write::carry_out(asked, reached, Write { doing, request, goal: None }).await?;
+    if forks {
+        trees::tell_fork(asked, &tree);
+    }
+    Ok(exit)
 }

@@ -5,6 +5,7 @@ mod cluster;
 mod explained;
 mod foreseen;
 mod groups;
+mod impact;
 mod kinds;
 mod labs;
 mod moment;
@@ -18,12 +19,13 @@ pub(crate) use cluster::status;
 pub(crate) use explained::{explanation, timeouts};
 pub(crate) use foreseen::foreseen;
 pub(crate) use groups::{group, groups, resource, resources, wanted};
+pub(crate) use impact::{availability, impact};
 pub(crate) use kinds::{TypeEntry, group_properties, resource_type, resource_types, tested};
 pub(crate) use labs::{demo, lab, labs};
 pub(crate) use nodes::{node, nodes, quorum};
 pub(crate) use records::{record_line, records};
 pub(crate) use table::Table;
-pub(crate) use tree::tree;
+pub(crate) use tree::{dot, tree};
 
 /// `yes` or `no`.
 const fn yes_no(is: bool) -> &'static str {

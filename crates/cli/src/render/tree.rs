@@ -22,6 +22,21 @@ pub(crate) fn tree(group: &GroupView) -> String {
     drawing.text
 }
 
+/// The same as a graph for Graphviz: an arrow leads to what is needed.
+pub(crate) fn dot(group: &GroupView) -> String {
+    let mut text = format!("digraph \"{}\" {{\n  node [shape=box];\n", group.group);
+    for resource in &group.resources {
+        let (id, kind, state) = (&resource.resource, &resource.kind, resource.state.word());
+        text.push_str(&format!("  \"{id}\" [label=\"{id}\\n{kind}, {state}\"];\n"));
+    }
+    for resource in &group.resources {
+        let edge = |on: &ResourceId| format!("  \"{}\" -> \"{on}\";\n", resource.resource);
+        text.extend(resource.depends_on.iter().map(edge));
+    }
+    text.push_str("}\n");
+    text
+}
+
 struct Drawing<'a> {
     text: String,
     all: BTreeMap<&'a ResourceId, &'a ResourceView>,

@@ -131,7 +131,7 @@ pub enum Verb {
     Fail(ResourceId),
     /// `move GROUP to WHO`
     Move(GroupId, Who),
-/// A request: online, offline, online-resource, offline-resource, depend, set, clear-failures,
+    /// A request: online, offline, online-resource, offline-resource, depend, set, clear-failures,
     /// create, force create.
     Ask(Request),
     /// `vote WHO on|off`
