@@ -67,6 +67,18 @@ const PACKAGES: &[Package] = &[
         need: Need::Wanted { without: "they are not tried" },
     },
     Package {
+        name: "bind9",
+        program: "named",
+        reason: "a name server that network names are published on",
+        need: Need::Wanted { without: "that is not tried" },
+    },
+    Package {
+        name: "bind9-dnsutils",
+        program: "dig",
+        reason: "a client that asks it",
+        need: Need::Wanted { without: "that is not tried" },
+    },
+    Package {
         name: "kmod",
         program: "modprobe",
         reason: "what the agent `ocf:heartbeat:Filesystem` calls",

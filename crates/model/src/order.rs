@@ -48,6 +48,9 @@ pub enum Action {
     /// Look whether the resource could run here, before it is made so. It starts nothing and
     /// touches no resource of that name; answered by [`Outcome::Fitness`].
     Fit(Box<Wanted>),
+    /// Take away what the resource left elsewhere when it went for good, its name in DNS for one.
+    /// It does not run; answered by [`Outcome::Forgotten`] or [`Outcome::Remains`].
+    Forget(OnlineSpec),
 }
 
 /// A resource as somebody wants it, to be judged by a possible owner.
@@ -141,6 +144,10 @@ pub enum Outcome {
     Taken(String),
     /// Whether it could run here.
     Fitness(Fitness),
+    /// Nothing is left elsewhere; what was taken away, empty if there was nothing.
+    Forgotten(String),
+    /// Something is left elsewhere; what, and why.
+    Remains(String),
 }
 
 /// An order to the guard.
@@ -275,6 +282,7 @@ impl fmt::Display for ResourceOrder {
             Action::Adopt(_) => "adopt",
             Action::Probe(_) => "probe",
             Action::Fit(_) => "fit",
+            Action::Forget(_) => "forget",
         };
         let Self { order, group, resource, epoch, lease, .. } = self;
         write!(f, "{order} {verb} {group}/{resource} {epoch} {lease}")

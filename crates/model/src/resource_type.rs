@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::external;
 use crate::group::{Failback, FailoverPreset};
 use crate::ocf;
-use crate::probe::Probe;
+use crate::probe::{Probe, is_of_probe};
 use crate::reason::{Code, Reason};
 use crate::server;
 use crate::unit;
@@ -106,6 +106,14 @@ pub const TSIG_KEY: &str = "tsig-key";
 pub const GENERIC_SERVICE: &str = "generic-service";
 /// The property that names the unit of a [`GENERIC_SERVICE`].
 pub const UNIT: &str = "unit";
+/// The property that says how long clients keep the records of a [`NETWORK_NAME`].
+pub const TTL: &str = "ttl";
+/// The property that says whether the addresses of a [`NETWORK_NAME`] get their name.
+pub const PTR: &str = "ptr";
+/// The property that makes DNS a condition of a [`NETWORK_NAME`]'s coming online.
+pub const REQUIRE_DNS: &str = "require-dns";
+/// The property that has a [`NETWORK_NAME`] removed from DNS when it goes offline.
+pub const REMOVE_OFFLINE: &str = "remove-offline";
 /// Name of the type of scripts.
 pub const GENERIC_SCRIPT: &str = "generic-script";
 /// Name of the type of shared disks.
@@ -142,7 +150,28 @@ pub const BUILTIN: &[ResourceType] = &[
         about: "the host name of a virtual server, for its programs and its clients",
         properties: &[
             needed(server::NAME, Form::HostName, "the host name, without domain"),
-            optional(server::ZONE, Form::Domain, None, "its domain, as in `example.org`"),
+            optional(server::ZONE, Form::Domain, None, "its domain; the zone that is updated"),
+            optional(
+                server::DNS_SERVERS,
+                Form::Servers,
+                None,
+                "servers of the zone that take dynamic updates, the preferred first; none: no DNS",
+            ),
+            optional(TSIG_KEY, Form::Path, None, "file with the key, as `tsig-keygen` writes it"),
+            optional(TTL, Form::Time, Some("20min"), "how long clients may keep what DNS says"),
+            optional(PTR, Form::Flag, Some("true"), "the addresses get their name (PTR), too"),
+            optional(
+                REQUIRE_DNS,
+                Form::Flag,
+                Some("false"),
+                "it comes online only when it is in DNS; else DNS is told in the background",
+            ),
+            optional(
+                REMOVE_OFFLINE,
+                Form::Flag,
+                Some("false"),
+                "it is removed from DNS when it goes offline, not only when it is deleted",
+            ),
         ],
     },
     ResourceType {
@@ -374,6 +403,13 @@ pub fn is_parameter(kind: &ResourceType, name: &str) -> bool {
         external::TABLE => external::is_name(name),
         _ => false,
     }
+}
+
+/// Whether a property of a type may be changed while the resource runs.
+#[must_use]
+pub fn changes_running(kind: &str, name: &str) -> bool {
+    let of_dns = [server::DNS_SERVERS, TSIG_KEY, TTL, PTR, REQUIRE_DNS, REMOVE_OFFLINE];
+    is_of_probe(name) || (kind == NETWORK_NAME && of_dns.contains(&name))
 }
 
 /// Whether a type needs no light check: between two thorough ones it is told when to look.

@@ -51,8 +51,8 @@ pub const NETBIOS_CHARACTERS_MAX: usize = 15;
 /// The port of DNS servers.
 pub const DNS_PORT: u16 = 53;
 
-/// The property of a network name that is its host name.
-pub const NAME: &str = "name";
+/// The property of a network name that is its host name. (`name` is the resource's own in a file.)
+pub const NAME: &str = "host-name";
 /// The property of a network name that is its DNS zone.
 pub const ZONE: &str = "zone";
 /// The property of a network name that says which servers are told.

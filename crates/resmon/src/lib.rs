@@ -5,11 +5,12 @@
 //!
 //! Reading order: [`slot`] decides (pure) what happens to one resource; [`resource_type`] is what
 //! a type must do; [`types`] are the built-in ones; [`monitor`] connects guard, node service and
-//! the threads in which types run, `prober` makes health probes, `external`
+//! the threads in which types run, `prober` makes health probes, `dns` publishes names, `external`
 //! talks with the programs of external types, `kit` tests them; `host` is the only place that
 //! touches Linux.
 
 mod bell;
+mod dns;
 mod external;
 mod guard_port;
 mod host;

@@ -25,6 +25,7 @@ use stead_model::wire::guard::{Claim, InstanceId, Refusal};
 use stead_netlink::Mac;
 
 pub use crate::bell::{Cancel, Slept};
+use crate::dns::Lines;
 pub use crate::guard_port::{ActEnd, AdmitError, GuardPort, Held, Life, Settles};
 use crate::slot::Who;
 
@@ -86,6 +87,14 @@ pub trait ResourceType: Send + Sync {
         Ok(())
     }
 
+    /// What takes away what it left elsewhere when it went for good: it does not run, and this
+    /// open one is for nothing else. Carried out in a thread, again where it fails. `None`: it
+    /// leaves nothing.
+    fn leaves(&self, claim: &Claim) -> Option<Leaving> {
+        let _ = claim;
+        None
+    }
+
     /// Looks whether a stranger has what it would need here, before a planned move: one sentence
     /// that names it. It runs elsewhere meanwhile and is not started by this. By default there is
     /// nothing to look at.
@@ -120,6 +129,9 @@ impl Apart {
 
 /// What a check found, with a detail for people.
 pub type Checked = (Health, String);
+
+/// Takes something away; tells what, empty if there was nothing, or what stays and why.
+pub type Leaving = Box<dyn FnMut() -> Result<String, String> + Send>;
 
 /// One call: for whom, and how it is told to return early.
 #[derive(Clone, Debug)]
@@ -156,6 +168,7 @@ pub struct Context {
     pub push: Push,
     /// The virtual server that it stands on or is part of.
     pub server: Arc<VirtualServer>,
+    pub(crate) lines: Arc<Lines>,
     /// Folder that stands for `/`.
     pub root: PathBuf,
     pub(crate) bell: Arc<crate::bell::Bell>,

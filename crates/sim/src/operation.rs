@@ -87,6 +87,7 @@ impl World {
                     false => Fitness::Fit,
                 }))
             }
+            Action::Forget(_) => Some(Outcome::Forgotten(String::new())),
             Action::Online(_) | Action::Offline | Action::Terminate | Action::Adopt(_) => None,
         }
     }
@@ -116,7 +117,7 @@ impl World {
             (Action::Offline, Some(_)) => (Phase::Stopping, habits.stop_max_ns),
             (Action::Terminate, _) | (Action::Offline, None) => (Phase::Stopping, little),
             // Answered when it was read.
-            (Action::Probe(_) | Action::Fit(_), _) => (Phase::Idle, 0),
+            (Action::Probe(_) | Action::Fit(_) | Action::Forget(_), _) => (Phase::Idle, 0),
         };
         self.go_on(address, (phase, done), most);
         if let Some(runner) = self.runner(address, resource) {
@@ -230,7 +231,7 @@ impl World {
             }
             (Action::Offline | Action::Terminate, None) => Outcome::Offline,
             // Answered when it was read.
-            (Action::Probe(_) | Action::Fit(_), _) => Outcome::Free,
+            (Action::Probe(_) | Action::Fit(_) | Action::Forget(_), _) => Outcome::Free,
         };
         if let Some(runner) = self.runner(address, resource) {
             runner.instance = if outcome == Outcome::Online { running } else { None };

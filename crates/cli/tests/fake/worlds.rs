@@ -202,7 +202,7 @@ fn virtual_server() -> View {
     let mut view = healthy(1);
     let mut files = stead_api::document::example_group("files");
     let address = resource("files-address", "ip-address", &[("address", "10.0.0.25/24")]);
-    let given = [("name", "VirtualServer"), ("zone", "nwtraders.example")];
+    let given = [("host-name", "VirtualServer"), ("zone", "nwtraders.example")];
     let mut name = resource("files-name", "network-name", &given);
     name.depends_on = vec!["files-address".into()];
     files.resources = vec![address, name];

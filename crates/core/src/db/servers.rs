@@ -79,10 +79,10 @@ pub(super) fn check(
     let label =
         |host: &String| host.split('.').next().is_some_and(|l| l.eq_ignore_ascii_case(name));
     if let Some(host) = host_names.iter().find(|host| label(host)) {
-        let text = format!("resource `{}` cannot have name `{name}`", resource.id);
+        let text = format!("resource `{}` cannot have host name `{name}`", resource.id);
         return Err(Reason::new(Code::Conflict, text)
             .because(format!("a node or the cluster is called `{host}`"))
-            .hint("a virtual server needs a name of its own; choose another `name`"));
+            .hint("a virtual server needs a name of its own; choose another `host-name`"));
     }
     let same = |other: &&ResourceConfig| {
         let theirs = other.properties.get(NAME).filter(|_| other.kind == NETWORK_NAME);
@@ -90,11 +90,11 @@ pub(super) fn check(
     };
     for group in db.groups().values() {
         if let Some(other) = group.resources.values().find(same) {
-            let text = format!("resource `{}` cannot have name `{name}`", resource.id);
+            let text = format!("resource `{}` cannot have host name `{name}`", resource.id);
             let has = format!("resource `{}` of group `{}` has it", other.id, group.id);
             return Err(Reason::new(Code::Conflict, text)
                 .because(has)
-                .hint("a name is one virtual server; choose another `name`"));
+                .hint("a name is one virtual server; choose another `host-name`"));
         }
     }
     let given = |name: &str| resource.properties.contains_key(name);

@@ -23,6 +23,8 @@ impl Machine {
             Outcome::Notice(text) => Happened::Notice(text),
             // The answer to a probe, which is no call to this resource.
             Outcome::Free | Outcome::Taken(_) | Outcome::Fitness(_) => Happened::Nothing,
+            // Nor is this one to a resource that is here.
+            Outcome::Forgotten(_) | Outcome::Remains(_) => Happened::Nothing,
         }
     }
 
@@ -108,7 +110,8 @@ impl Machine {
         }
         self.health = health;
         self.detail = match health {
-            Health::Good => None,
+            // Well, and worth a word all the same.
+            Health::Good => Some(text.clone()).filter(|text| !text.is_empty()),
             Health::Unknown | Health::Bad => Some(text.clone()),
         };
         match (health, &self.failing) {

@@ -84,6 +84,8 @@ pub struct Holding {
     administered: LogIndex,
     /// In maintenance: watched, and not acted upon.
     alone: BTreeSet<ResourceId>,
+    /// Resources that went offline as ordered, since the last look.
+    stopped: Vec<ResourceId>,
     planted: Planted,
 }
 
@@ -103,6 +105,7 @@ impl Holding {
             machines: BTreeMap::new(),
             administered: LogIndex(0),
             alone: BTreeSet::new(),
+            stopped: Vec::new(),
         }
     }
 
@@ -272,7 +275,10 @@ impl Holding {
             Happened::Adopted => {
                 (Level::Info, "resource-adopted", "it runs and is watched again".to_owned())
             }
-            Happened::WentOffline => (Level::Info, "resource-offline", "it is offline".to_owned()),
+            Happened::WentOffline => {
+                self.stopped.push(id.clone());
+                (Level::Info, "resource-offline", "it is offline".to_owned())
+            }
             Happened::Failed(why) => self.judge(now, id, &why),
             Happened::Unwell(why) => (Level::Warning, "resource-unwell", why),
             Happened::StopFailed(why) => (Level::Error, "resource-stop-failed", why),
@@ -281,6 +287,11 @@ impl Holding {
             Happened::Retried(text) => (Level::Warning, "resource-retried", text),
         };
         out.push(self.note(level, code, (id, text)));
+    }
+
+    /// Which resources went offline as ordered, since the last call.
+    pub(super) fn take_stopped(&mut self) -> Vec<ResourceId> {
+        std::mem::take(&mut self.stopped)
     }
 
     fn judge(&mut self, now: Time, id: &ResourceId, why: &str) -> (Level, &'static str, String) {

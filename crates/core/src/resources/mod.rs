@@ -6,9 +6,9 @@
 //! ```
 //!
 //! `machine` and `answers` are one resource, `holding` one group in its epoch, `orders` what to
-//! order in which sequence, `probes` the look before a planned move, `gate` when orders may be
-//! given at all. Everything is a function of the last inputs: an order that could not be given is
-//! found again at the next input.
+//! order in which sequence, `probes` the look before a planned move, `leftovers` what is to be
+//! removed elsewhere, `gate` when orders may be given at all. Everything is a function of the last
+//! inputs: an order that could not be given is found again at the next input.
 //!
 //! Invariants
 //! - I-DEP: a resource is started after all it depends on is online and stopped when nothing that
@@ -23,6 +23,7 @@ pub mod answers;
 pub mod fitness;
 pub mod gate;
 pub mod holding;
+pub mod leftovers;
 pub mod machine;
 pub mod orders;
 pub mod probes;
@@ -38,6 +39,7 @@ use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, NodeId, OrderId, Resour
 pub use fitness::{Judged, Looks};
 pub use gate::Gate;
 pub use holding::Holding;
+pub use leftovers::Leftovers;
 pub use probes::{Asked, Found, Probes};
 
 use crate::db::{Db, shall_run, tree};
@@ -108,6 +110,7 @@ pub struct Holdings {
     reported: Vec<GroupReport>,
     probes: Probes,
     looks: Looks,
+    leftovers: Leftovers,
     out: Vec<Output>,
 }
 
@@ -134,6 +137,7 @@ impl Holdings {
             reported: Vec::new(),
             probes: Probes::default(),
             looks: Looks::default(),
+            leftovers: Leftovers::default(),
             out: Vec::new(),
         };
         holdings.reported = holdings.report(Time(0));
@@ -157,6 +161,7 @@ impl Holdings {
             self.seen = Some(db.groups_changed());
             self.take_up(db);
             self.settle_ownership(db);
+            self.leftovers.sync(db, self.node);
         }
         self.settle(now)
     }
@@ -169,8 +174,13 @@ impl Holdings {
         if let Outcome::Fitness(fitness) = &report.outcome {
             return self.looks.reported(&report, fitness).map(Output::Judged).into_iter().collect();
         }
+        if matches!(report.outcome, Outcome::Forgotten(_) | Outcome::Remains(_)) {
+            let note = self.leftovers.reported(report);
+            return note.map(Output::Record).into_iter().collect();
+        }
         if let Some(holding) = self.groups.get_mut(&report.group) {
             holding.reported(now, report, &mut self.out);
+            holding.take_stopped().iter().for_each(|id| self.leftovers.went_offline(id));
         }
         self.settle(now)
     }
@@ -193,6 +203,7 @@ impl Holdings {
     /// A monitor died: what runs goes on unwatched.
     pub fn monitor_died(&mut self, now: Time) -> Vec<Output> {
         self.gate.monitor_died();
+        self.leftovers.monitor_died();
         self.groups.values_mut().for_each(Holding::monitor_died);
         self.settle(now)
     }
@@ -337,6 +348,10 @@ impl Holdings {
     /// Orders all that can be ordered now and tells what changed.
     fn settle(&mut self, now: Time) -> Vec<Output> {
         let lease = self.gate.open();
+        if let Some(lease) = lease {
+            // Before what starts: the last order about a name counts.
+            self.leftovers.give(lease, &mut self.order_last, &mut self.out);
+        }
         for holding in self.groups.values_mut() {
             let (order_last, out) = (&mut self.order_last, &mut self.out);
             let mut desk = Desk { now, lease, order_last, out };

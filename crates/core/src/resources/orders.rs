@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use stead_model::order::{Action, ResourceOrder};
-use stead_model::probe::is_of_probe;
 use stead_model::resource::ResourceConfig;
+use stead_model::resource_type::changes_running;
 use stead_model::{LeaseNumber, OrderId, ResourceId, Span, Time};
 
 use super::Output;
@@ -142,9 +142,9 @@ pub(crate) fn restarts(running: &ResourceConfig, config: &ResourceConfig) -> boo
     running.kind != config.kind || !own(running).eq(own(config))
 }
 
-/// The properties that a resource runs with; its probe may be changed while it does.
+/// The properties that a resource runs with; others may be changed while it does.
 fn own(config: &ResourceConfig) -> impl Iterator<Item = (&String, &String)> {
-    config.properties.iter().filter(|(name, _)| !is_of_probe(name))
+    config.properties.iter().filter(|(name, _)| !changes_running(&config.kind, name))
 }
 
 /// Whether nothing runs that depends on it, by what was started or by what the database has now.

@@ -66,7 +66,9 @@ impl Probes {
             | Outcome::Offline
             | Outcome::Failed(_)
             | Outcome::StopFailed(_)
-            | Outcome::Refused(_) => None,
+            | Outcome::Refused(_)
+            | Outcome::Forgotten(_)
+            | Outcome::Remains(_) => None,
             Outcome::Health(..) | Outcome::Notice(_) | Outcome::Fitness(_) => return None,
         };
         probe.orders.remove(&report.order);

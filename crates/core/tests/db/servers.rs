@@ -28,7 +28,7 @@ fn new(group: &str, id: &str, kind: &str, (property, value): (&str, &str)) -> Re
 }
 
 fn name(group: &str, id: &str, name: &str) -> Request {
-    new(group, id, "network-name", ("name", name))
+    new(group, id, "network-name", ("host-name", name))
 }
 
 fn depends(id: &str, on: &[&str]) -> Request {
@@ -73,7 +73,7 @@ fn names_that_are_none_or_taken_are_refused() {
     done(&mut db, &name("web", "n", &"a".repeat(63)));
     let set = |value: &str| Request::SetResource {
         resource: "n".into(),
-        properties: BTreeMap::from([("name".to_owned(), Some(value.to_owned()))]),
+        properties: BTreeMap::from([("host-name".to_owned(), Some(value.to_owned()))]),
     };
     assert_eq!(refused(&db, &set("files")).code, Code::Conflict);
     assert_eq!(refused(&db, &set("alpha")).code, Code::Conflict);
@@ -136,7 +136,7 @@ fn a_declared_name_is_judged_like_a_requested_one() {
             }],
             resources: vec![
                 declared("files-ip", "ip-address", ("address", "10.0.0.25/24"), &[]),
-                declared("more", "network-name", ("name", name), on),
+                declared("more", "network-name", ("host-name", name), on),
             ],
         },
     };

@@ -507,7 +507,7 @@ fn check_order(holdings: &Holdings, order: &ResourceOrder) {
             assert!(above.next().is_none(), "I-DEP: {order} before what depends on it is down");
         }
         Action::Adopt(_) => assert!(online(&order.resource)),
-        Action::Probe(_) | Action::Fit(_) => {}
+        Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => {}
     }
 }
 
@@ -609,6 +609,7 @@ impl Guard {
             }
             Action::Probe(_) => Outcome::Free,
             Action::Fit(_) => Outcome::Fitness(Fitness::Fit),
+            Action::Forget(_) => Outcome::Forgotten(String::new()),
         }
     }
 }

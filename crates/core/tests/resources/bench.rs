@@ -299,6 +299,7 @@ pub(crate) fn verb(action: &Action) -> &'static str {
         Action::Adopt(_) => "adopt",
         Action::Probe(_) => "probe",
         Action::Fit(_) => "fit",
+        Action::Forget(_) => "forget",
     }
 }
 
@@ -308,6 +309,7 @@ pub(crate) fn done(action: &Action) -> Outcome {
         Action::Offline | Action::Terminate => Outcome::Offline,
         Action::Probe(_) => Outcome::Free,
         Action::Fit(_) => Outcome::Fitness(Fitness::Fit),
+        Action::Forget(_) => Outcome::Forgotten(String::new()),
     }
 }
 

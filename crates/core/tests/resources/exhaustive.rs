@@ -64,7 +64,7 @@ fn orders_are_right(tree: &[ResourceConfig], bench: &Bench) {
                 assert!(all, "{order} before all that depends on it is offline");
             }
             Action::Adopt(_) => panic!("nothing is to be adopted here"),
-            Action::Probe(_) | Action::Fit(_) => panic!("nobody asked"),
+            Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => panic!("nobody asked"),
         }
     }
 }

@@ -5,6 +5,8 @@ mod bench;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod leftovers;
+#[cfg(test)]
 mod own_monitor;
 #[cfg(test)]
 mod probes;

@@ -20,7 +20,7 @@ fn address(id: &str, address: &str) -> ResourceConfig {
 
 /// An address, a name on it, a program on the name, and one beside it.
 fn files() -> Bench {
-    let name = of_kind("network-name", ("name", "files"), config("name", &["ip"]));
+    let name = of_kind("network-name", ("host-name", "files"), config("name", &["ip"]));
     let others = [config("app", &["name"]), config("beside", &["ip"])];
     let mut all = vec![address("ip", "10.0.0.25/24"), name];
     all.extend(others);

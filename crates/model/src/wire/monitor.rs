@@ -11,7 +11,7 @@ use crate::note::Note;
 use crate::order::{ResourceOrder, ResourceReport};
 
 /// Version of the messages in this file.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Name of the socket in `/run/stead` on which a monitor listens: of one that hosts one resource
 /// only, with its slot.

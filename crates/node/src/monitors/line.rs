@@ -342,6 +342,8 @@ const fn is_last(outcome: &Outcome) -> bool {
         | Outcome::Refused(_)
         | Outcome::Free
         | Outcome::Taken(_)
+        | Outcome::Forgotten(_)
+        | Outcome::Remains(_)
         | Outcome::Fitness(_) => true,
         Outcome::Health(..) | Outcome::Notice(_) => false,
     }

@@ -251,7 +251,7 @@ impl Monitors {
     fn has_own(&self, order: &ResourceOrder) -> bool {
         let wants = |spec: &OnlineSpec| spec.separate && !self.hosted.contains(&order.resource);
         match &order.action {
-            Action::Probe(_) | Action::Fit(_) => false,
+            Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => false,
             Action::Online(spec) | Action::Adopt(spec) => {
                 self.own.contains_key(&order.resource) || wants(spec)
             }
@@ -447,6 +447,8 @@ const fn is_down(outcome: &Outcome) -> bool {
         | Outcome::Notice(_)
         | Outcome::Free
         | Outcome::Taken(_)
+        | Outcome::Forgotten(_)
+        | Outcome::Remains(_)
         | Outcome::Fitness(_) => false,
     }
 }

@@ -1,11 +1,9 @@
 //! Which interface a cluster address lives on, and which neighbours are nodes of the cluster.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use stead_model::config::NodeConfig;
 use stead_netlink::{AddressEntry, Claim, Link, Mac, Route};
 
 /// Finds the interface: by name, or the one whose own address lies in the configured prefix.
@@ -64,9 +62,7 @@ fn network(address: IpAddr, prefix: u8) -> (bool, u128) {
 
 /// The MAC addresses that this node's neighbour table knows for the nodes of the cluster.
 pub(crate) fn node_macs(route: &Route, root: &Path) -> BTreeSet<Mac> {
-    let config = fs::read(root.join("etc/stead/cluster.json")).ok();
-    let config = config.and_then(|bytes| serde_json::from_slice::<NodeConfig>(&bytes).ok());
-    let Some(config) = config else { return BTreeSet::new() };
+    let Ok(config) = super::node::config(root) else { return BTreeSet::new() };
     let nodes: BTreeSet<IpAddr> =
         config.nodes.iter().flat_map(|n| n.addresses.iter().map(|a| a.address)).collect();
     let neighbours = route.neighbours().unwrap_or_default();

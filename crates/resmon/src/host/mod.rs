@@ -6,4 +6,5 @@ pub(crate) mod check;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod interface;
+pub(crate) mod node;
 pub(crate) mod users;

@@ -9,6 +9,7 @@
 //! writes to a socket that might be full and never calls a type.
 
 mod duty;
+mod forget;
 mod inspector;
 mod node_port;
 mod output;
@@ -122,10 +123,10 @@ fn start(root: PathBuf, socket: &str) -> io::Result<Monitor> {
         drop(news.send(Heard::GuardGone));
     })?;
     guard.hello()?;
-    let (nodes, notes) = (Arc::default(), Arc::default());
+    let (nodes, notes, lines) = (Arc::default(), Arc::default(), Arc::default());
     let found = sender.clone();
     let prober = Prober::new(Arc::new(move |it| drop(found.send(Heard::Probed(it)))));
-    let desk = Desk { guard, nodes, notes, root, bell, sender, prober };
+    let desk = Desk { guard, nodes, notes, lines, root, bell, sender, prober };
     let inventory = Inventory::Awaited(None);
     let (seats, inspector) = (BTreeMap::new(), Inspector::default());
     Ok(Monitor { seats, desk, inspector, heard, node: None, service: None, inventory })
@@ -291,6 +292,11 @@ impl Monitor {
             NodeToMonitor::Order(order) if matches!(order.action, Action::Fit(_)) => {
                 if let Some(link) = &self.node {
                     self.inspector.take(&self.desk, order, link.clone());
+                }
+            }
+            NodeToMonitor::Order(order) if matches!(order.action, Action::Forget(_)) => {
+                if let Some(link) = &self.node {
+                    forget::begin(&self.desk, order, link.clone());
                 }
             }
             NodeToMonitor::Order(order) => {

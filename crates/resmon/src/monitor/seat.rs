@@ -17,6 +17,7 @@ use stead_model::{Epoch, ResourceId};
 
 use super::{Heard, HeardSender, STACK_BYTES};
 use crate::bell::{Bell, Cancel};
+use crate::dns::Lines;
 use crate::guard_port::GuardPort;
 use crate::host::capture::{self, Suspects};
 use crate::host::clock::boot_time;
@@ -36,6 +37,7 @@ pub(super) struct Desk {
     pub(super) guard: Arc<GuardPort>,
     pub(super) nodes: Arc<ClusterMacs>,
     pub(super) notes: Arc<Notes>,
+    pub(super) lines: Arc<Lines>,
     pub(super) root: PathBuf,
     pub(super) bell: Arc<Bell>,
     pub(super) sender: HeardSender,
@@ -52,6 +54,7 @@ impl Desk {
             notes: Arc::clone(&self.notes),
             push: Push(Arc::new(|_| {})),
             server: Arc::new(spec.server.clone()),
+            lines: Arc::clone(&self.lines),
             root: self.root.clone(),
             bell: Arc::clone(&self.bell),
         }
@@ -248,6 +251,7 @@ impl Seat {
             notes: Arc::clone(&desk.notes),
             push,
             server: Arc::new(spec.server.clone()),
+            lines: Arc::clone(&desk.lines),
             root: desk.root.clone(),
             bell: Arc::clone(&desk.bell),
         };

@@ -23,7 +23,7 @@ impl Slot {
                 self.terminate(now, Outcome::Offline, out);
             }
             // Starts and stops nothing: it is carried out beside the slots.
-            Action::Probe(_) | Action::Fit(_) => {}
+            Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => {}
         }
     }
 
@@ -68,9 +68,8 @@ impl Slot {
         let (verb, spec) = match order.action {
             Action::Online(spec) => (Verb::Online(who, spec.clone()), spec),
             Action::Adopt(spec) => (Verb::Adopt(who, spec.clone()), spec),
-            Action::Offline | Action::Terminate | Action::Probe(_) | Action::Fit(_) => {
-                return;
-            }
+            Action::Offline | Action::Terminate => return,
+            Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => return,
         };
         let call = self.call(verb, out);
         let until = now + Span::from_millis(spec.pending_timeout_ms);
@@ -154,7 +153,9 @@ impl Slot {
             | Outcome::Refused(_)
             | Outcome::Free
             | Outcome::Taken(_)
-            | Outcome::Fitness(_) => true,
+            | Outcome::Fitness(_)
+            | Outcome::Forgotten(_)
+            | Outcome::Remains(_) => true,
         };
         let report = self.written(order, outcome);
         if answers {

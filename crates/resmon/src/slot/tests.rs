@@ -74,6 +74,8 @@ fn words(out: &[Output]) -> String {
                 Outcome::Free => "free".into(),
                 Outcome::Taken(by) => format!("taken: {by}"),
                 Outcome::Fitness(fitness) => format!("{fitness:?}"),
+                Outcome::Forgotten(what) => format!("forgotten: {what}"),
+                Outcome::Remains(what) => format!("remains: {what}"),
             };
             format!("{} {} {outcome}", report.order, report.epoch)
         }

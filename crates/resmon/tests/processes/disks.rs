@@ -184,7 +184,7 @@ fn a_disk_in_use_goes_down_the_ladder() {
 
     // One that may not be ended keeps the disk, and the resource is not offline.
     assert_eq!(bench.online(&[("force-unmount", "false")]), Outcome::Online);
-    let mut stranger = bench.stranger("cd $ROOT/mnt && touch again && exec sleep 600");
+    let mut stranger = bench.stranger("cd $ROOT/mnt && { touch again; exec sleep 600; }");
     eventually("the stranger uses the disk", || bench.on_disk("again").exists());
     let order = bench.world.order("disk", Action::Terminate);
     let stuck = bench.world.answer(order);

@@ -9,6 +9,8 @@
 mod addresses;
 mod agents;
 mod applications;
+#[path = "../bind/mod.rs"]
+mod bind;
 mod conformance;
 mod disks;
 mod external;

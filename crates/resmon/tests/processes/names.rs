@@ -5,10 +5,15 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Signal, geteuid};
+use stead_model::config::{NodeConfig, QuorumConfig, QuorumMode};
 use stead_model::order::{Action, GuardReport, OnlineSpec, Outcome};
+use stead_model::profile::Profile;
+use stead_model::resource::Health;
 use stead_model::server::VirtualServer;
+use stead_model::{NodeId, OrderId};
 
 use crate::Story;
+use crate::bind::Bind;
 use crate::world::{World, eventually, send_signal, spec};
 
 macro_rules! stories {
@@ -21,6 +26,8 @@ pub(crate) const ALL: &[Story] = stories![
     what_the_node_knows_is_kept_fresh,
     a_name_outlives_its_monitor,
     without_namespaces_a_program_has_the_variables,
+    a_name_is_online_before_its_server_and_published_by_it,
+    a_name_that_must_be_in_dns_waits_for_it_or_fails,
 ];
 
 /// What a program prints first, each on a line of its own.
@@ -39,7 +46,7 @@ fn server(name: &str, addresses: &[&str]) -> VirtualServer {
 /// The network name of a server.
 fn name(server: &VirtualServer) -> OnlineSpec {
     let name = server.name.clone().unwrap();
-    let given = [("name", name.as_str()), ("zone", "example.org")];
+    let given = [("host-name", name.as_str()), ("zone", "example.org")];
     let server = server.clone();
     OnlineSpec { server, looks_alive_ms: 100, ..spec("network-name", &given) }
 }
@@ -218,4 +225,108 @@ fn without_namespaces_a_program_has_the_variables() {
         }
     };
     assert!(hidden.contains("`alpha`"), "{hidden}");
+}
+
+/// A name that is published on the server, and the folder's cluster.
+fn published(
+    world: &World,
+    bind: &Bind,
+    server: &VirtualServer,
+    more: &[(&str, &str)],
+) -> OnlineSpec {
+    fs::create_dir_all(world.path("etc/stead")).unwrap();
+    let config = NodeConfig {
+        cluster: "lab".into(),
+        cluster_id: 7,
+        node: NodeId(1),
+        port: 1,
+        nodes: Vec::new(),
+        founders: None,
+        networks: Vec::new(),
+        quorum: QuorumConfig { mode: QuorumMode::NodeMajority, disk: None },
+        profile: Profile::Standard,
+        watchdog: None,
+    };
+    let text = serde_json::to_vec(&config).unwrap();
+    fs::write(world.path("etc/stead/cluster.json"), text).unwrap();
+    let (servers, key) = (bind.address.to_string(), bind.path("clus.key"));
+    let dns = [("dns-servers", servers.as_str()), ("tsig-key", key.to_str().unwrap())];
+    let mut spec = name(server);
+    let all = [&dns, &[("ttl", "60s")][..], more].concat();
+    spec.properties.extend(all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+    spec
+}
+
+/// The next notice that has this in it.
+fn noticed(world: &mut World, order: OrderId, text: &str) -> String {
+    loop {
+        let notice = world.notice(order);
+        if notice.contains(text) {
+            return notice;
+        }
+    }
+}
+
+/// Nothing waits for DNS: while its server is down the name is online, and published when it is up
+/// again.
+fn a_name_is_online_before_its_server_and_published_by_it() {
+    let Some(mut bind) = Bind::set() else { return };
+    let mut world = World::start();
+    let alpha = server("alpha", &["10.9.1.25"]);
+    let mut spec = published(&world, &bind, &alpha, &[]);
+    spec.is_alive_ms = 300;
+    let order = world.order("name", Action::Online(spec.clone()));
+    assert_eq!(world.answer(order), Outcome::Online);
+    let why = noticed(&mut world, order, "not in DNS");
+    assert!(why.contains("does not answer: connection refused"), "{why}");
+    let shown = loop {
+        if let Outcome::Health(health, text) = world.report().outcome
+            && text.contains("connection refused")
+        {
+            break health;
+        }
+    };
+    assert_eq!(shown, Health::Good, "it serves all who know its address");
+    bind.run();
+    bind.until("alpha.example.org", "A", "60 10.9.1.25");
+    noticed(&mut world, order, "`alpha.example.org` is 10.9.1.25 in DNS");
+
+    // It stands on another address: without a restart that is published, too.
+    let beta = server("alpha", &["10.9.1.26"]);
+    spec.server = beta;
+    let order = world.order("name", Action::Adopt(spec.clone()));
+    assert_eq!(world.answer(order), Outcome::Online);
+    bind.until("alpha.example.org", "A", "60 10.9.1.26");
+    bind.until("25.1.9.10.in-addr.arpa", "PTR", "");
+    // The server lost all changes: the thorough check finds that.
+    bind.halt();
+    fs::remove_file(bind.path("example.org.jnl")).unwrap();
+    bind.run();
+    bind.until("alpha.example.org", "A", "60 10.9.1.26");
+
+    // It goes offline and stays published; when it is deleted it does not.
+    assert_eq!(world.ask("name", Action::Offline), Outcome::Offline);
+    assert_eq!(bind.dig("alpha.example.org", "A"), ["60 10.9.1.26"]);
+    let removed = Outcome::Forgotten("`alpha.example.org` was removed from DNS".into());
+    assert_eq!(world.ask("name", Action::Forget(spec.clone())), removed);
+    assert!(bind.dig("alpha.example.org", "A").is_empty());
+    assert!(bind.dig("26.1.9.10.in-addr.arpa", "PTR").is_empty());
+    assert_eq!(world.ask("name", Action::Forget(spec)), Outcome::Forgotten(String::new()));
+}
+
+fn a_name_that_must_be_in_dns_waits_for_it_or_fails() {
+    let Some(bind) = Bind::start() else { return };
+    let mut world = World::start();
+    let alpha = server("alpha", &["10.9.1.25"]);
+    let needs = [("require-dns", "true")];
+    let spec = published(&world, &bind, &alpha, &needs);
+    assert_eq!(world.ask("name", Action::Online(spec.clone())), Outcome::Online);
+    assert_eq!(bind.dig("alpha.example.org", "A"), ["60 10.9.1.25"], "online before it is there");
+    assert_eq!(world.ask("name", Action::Offline), Outcome::Offline);
+    let wrong = bind.write_key("wrong.key", "clus", "d3Jvbmcgd3Jvbmcgd3Jvbmcg");
+    let wrong = [needs[0], ("tsig-key", wrong.to_str().unwrap())];
+    let refused = published(&world, &bind, &alpha, &wrong);
+    let Outcome::Failed(why) = world.ask("name", Action::Online(refused)) else { panic!("online") };
+    assert!(why.contains("another secret for key `clus`"), "{why}");
+    assert!(world.status().admitted.is_empty());
 }

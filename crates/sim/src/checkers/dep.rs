@@ -207,7 +207,7 @@ impl Dep {
             Action::Offline | Action::Terminate => self.offline((node, applied), resource)?,
             Action::Adopt(_) if self.known(node, resource) == Known::Online => {}
             Action::Adopt(_) => self.set(node, resource, Known::Coming),
-            Action::Probe(_) | Action::Fit(_) => {}
+            Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => {}
         }
         Ok(())
     }
@@ -257,6 +257,7 @@ impl Dep {
             }
             Outcome::StopFailed(_) | Outcome::Health(..) | Outcome::Notice(_) => {}
             Outcome::Free | Outcome::Taken(_) | Outcome::Fitness(_) => {}
+            Outcome::Forgotten(_) | Outcome::Remains(_) => {}
         }
     }
 }

@@ -20,20 +20,20 @@ mod mount_table;
 mod unmount;
 mod watch;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use stead_model::config::NodeConfig;
 use stead_model::order::Fitness;
 use stead_model::reservation::Owner;
 use stead_model::resource::Health;
 use stead_model::resource_type::{DISK, RESERVATION};
 use stead_model::wire::guard::{Claim, InstanceId, MountUndo, Thing};
 
+use crate::host::node;
 use crate::monitor::STACK_BYTES;
 use crate::reservation::lab::LabDisk;
 use crate::reservation::{self, ReservationError, Reservations};
@@ -297,10 +297,7 @@ fn look_at(device: &Device, reserved: Option<&Reserved>) -> Looked {
 
 /// Who this node is for the disk.
 fn owner(root: &Path, claim: &Claim) -> Result<Owner, String> {
-    let path = root.join("etc/stead/cluster.json");
-    let bytes = fs::read(&path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
-    let config: NodeConfig = serde_json::from_slice(&bytes)
-        .map_err(|why| format!("{} is no node configuration: {why}", path.display()))?;
+    let config = node::config(root)?;
     Ok(Owner::new(config.cluster_id, config.node, &claim.group, claim.epoch))
 }
 
