@@ -15,6 +15,7 @@ mod joins;
 mod killed;
 mod leaves;
 mod missed_changes;
+mod names;
 mod parity;
 mod postgresql;
 mod restarts;
