@@ -78,12 +78,17 @@ fn of_group(group: &GroupView) -> Vec<Attention> {
     if let Some(why) = &group.failed {
         let text = format!("group `{name}` stays down: {why}");
         found.push(urgent(text, format!("stead explain group {name}")));
-    } else if !as_wanted(group) {
+    } else if !as_wanted(group) || group.waits.is_some() {
         let wanted = match group.desired {
             Desired::Online => "online",
             Desired::Offline => "offline",
         };
-        let text = format!("group `{name}` is {}, wanted {wanted}", group.state.word());
+        let waits = group.waits.as_ref().map(|waits| format!(": {waits}")).unwrap_or_default();
+        let text = format!("group `{name}` is {}, wanted {wanted}{waits}", group.state.word());
+        found.push(urgent(text, format!("stead explain group {name}")));
+    }
+    if let Some(against) = &group.against {
+        let text = format!("group `{name}`: {against}");
         found.push(urgent(text, format!("stead explain group {name}")));
     }
     let failed = group.resources.iter().filter(|r| r.state == ResourceState::Failed);

@@ -17,18 +17,18 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stead_model::config::NodeAddress;
 use stead_model::declaration::{Declaration, Foreseen};
-use stead_model::group::Desired;
+use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::request::Request;
 use stead_model::view::View;
-use stead_model::{NodeId, RequestId};
+use stead_model::{GroupId, NodeId, RequestId};
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, Explanation, KeyValue, MoveTo, NewGroup, NewNode,
-    NewResource, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Timeouts,
+    Control, Controlled, Dependencies, Done, Explanation, KeyValue, LocalService, MoveTo, NewGroup,
+    NewNode, NewResource, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Timeouts,
 };
 
 /// Largest answer taken.
@@ -312,20 +312,9 @@ impl Follow {
 
 /// A request as method, path and body.
 fn spelled(request: &Request) -> (Method, String, Value) {
-    let verb = |desired: &Desired| match desired {
-        Desired::Online => "online",
-        Desired::Offline => "offline",
-    };
     match request {
         Request::CreateGroup { group, policy } => {
-            let new = NewGroup {
-                group: group.clone(),
-                preferred_owners: Vec::new(),
-                failover_threshold: None,
-                failover_period_s: None,
-                properties: policy.settings(),
-            };
-            (Method::POST, "/v1/groups".into(), body(&new))
+            (Method::POST, "/v1/groups".into(), body(&new_group(group, policy)))
         }
         Request::SetGroup { group, properties } => {
             let changes = PropertyChanges { properties: properties.clone() };
@@ -374,6 +363,13 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::SetAbsence { node, absent } => changed(*node, NodeChange::Absent(*absent)),
         Request::Leave { node } => changed(*node, NodeChange::Left(true)),
         Request::Return { node } => changed(*node, NodeChange::Left(false)),
+        Request::SetCapacity { node, capacity } => {
+            changed(*node, NodeChange::Capacity(capacity.to_string()))
+        }
+        Request::SetLocal { node, service, needs } => {
+            let needs = needs.as_ref().map(ToString::to_string);
+            changed(*node, NodeChange::Local(LocalService { service: service.clone(), needs }))
+        }
         Request::Apply { wanted } => (Method::POST, "/v1/apply".into(), body(wanted)),
         Request::Upkeep { upkeep } => (Method::POST, "/v1/upkeep".into(), body(upkeep)),
         Request::Foresee { wanted } => (Method::POST, "/v1/plan".into(), body(wanted)),
@@ -387,6 +383,23 @@ fn spelled(request: &Request) -> (Method, String, Value) {
 fn added(node: Option<NodeId>, name: &str, addresses: &[NodeAddress]) -> (Method, String, Value) {
     let (name, addresses) = (name.to_owned(), addresses.to_vec());
     (Method::POST, "/v1/nodes".into(), body(&NewNode { node, name, addresses }))
+}
+
+fn new_group(group: &GroupId, policy: &GroupPolicy) -> NewGroup {
+    NewGroup {
+        group: group.clone(),
+        preferred_owners: Vec::new(),
+        failover_threshold: None,
+        failover_period_s: None,
+        properties: policy.settings(),
+    }
+}
+
+const fn verb(desired: &Desired) -> &'static str {
+    match desired {
+        Desired::Online => "online",
+        Desired::Offline => "offline",
+    }
 }
 
 fn changed(NodeId(node): NodeId, change: NodeChange) -> (Method, String, Value) {

@@ -126,7 +126,7 @@ pub struct NewNode {
 }
 
 /// What shall change about a node; one field.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeChange {
     /// `true`: voter, `false`: learner.
@@ -136,6 +136,20 @@ pub enum NodeChange {
     /// Whether it leaves in order. A node asks this for itself: one that is made to leave by
     /// others while its guard stays is back at once.
     Left(bool),
+    /// All that it has for groups, as in `cpu=16,memory=64G`; empty: it is not limited.
+    Capacity(String),
+    /// A service of its own, which the cluster does not look after.
+    Local(LocalService),
+}
+
+/// A service of a node's own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocalService {
+    /// Its name.
+    pub service: String,
+    /// What it needs, as in `cpu=1,memory=2G`; `null`: it is listed no more.
+    pub needs: Option<String>,
 }
 
 /// A change was committed.
@@ -310,6 +324,8 @@ pub struct Place {
 pub enum Fit {
     /// It may.
     Possible,
+    /// A required rule of a group keeps it away now.
+    Barred,
     /// The node may own it, but is not available now.
     Unavailable,
     /// The node is not a possible owner.
@@ -322,6 +338,7 @@ impl Fit {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Possible => "possible",
+            Self::Barred => "barred",
             Self::Unavailable => "unavailable",
             Self::Excluded => "excluded",
         }

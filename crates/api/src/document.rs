@@ -45,6 +45,8 @@ pub fn example_group(name: &str) -> GroupView {
         failovers_until: None,
         retry_at: None,
         servers: Vec::new(),
+        waits: None,
+        against: None,
         policy: GroupPolicy::default(),
         resources: Vec::new(),
     }

@@ -15,6 +15,7 @@ use stead_api::contract::{
     Control, Controlled, Events, Explanation, KnownType, Logs, Placement, ResourceEntry, Timeouts,
 };
 use stead_api::{Backend, Client, ClientError, Later, explain, file};
+use stead_model::amounts::Amounts;
 use stead_model::config::NodeAddress;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::external::Installed;
@@ -23,6 +24,7 @@ use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
+use stead_model::room::Room;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{NodeState, NodeView, View};
 use stead_model::{
@@ -52,6 +54,8 @@ impl Node {
             absent: false,
             left: false,
             links: Vec::new(),
+            room: Room::default(),
+            needed: Amounts::default(),
         };
         let view = View {
             cluster: "test".into(),
@@ -210,6 +214,14 @@ fn every_request() -> Vec<Request> {
         Request::SetAbsence { node: NodeId(2), absent: true },
         Request::Leave { node: NodeId(2) },
         Request::Return { node: NodeId(2) },
+        Request::SetCapacity { node: NodeId(2), capacity: amounts("cpu=1.5,memory=4G,card=2") },
+        Request::SetCapacity { node: NodeId(2), capacity: Amounts::default() },
+        Request::SetLocal {
+            node: NodeId(2),
+            service: "dns".into(),
+            needs: Some(amounts("memory=100M")),
+        },
+        Request::SetLocal { node: NodeId(2), service: "dns".into(), needs: None },
         Request::Apply { wanted: declaration() },
         Request::Upkeep { upkeep: Upkeep::Pause { node: NodeId(2), drain: Drain::ForceOffline } },
         Request::Upkeep {
@@ -220,6 +232,10 @@ fn every_request() -> Vec<Request> {
             },
         },
     ]
+}
+
+fn amounts(text: &str) -> Amounts {
+    Amounts::parse(text).unwrap()
 }
 
 fn declaration() -> Declaration {

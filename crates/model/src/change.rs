@@ -13,6 +13,7 @@ use crate::group::{Desired, GroupPolicy};
 use crate::ids::{Epoch, GroupId, NodeId, RequestId, ResourceId};
 use crate::profile::LeaseLength;
 use crate::resource::{ResourceConfig, ResourcePolicy};
+use crate::room::Room;
 use crate::time::UtcMillis;
 use crate::upkeep::Upkeep;
 
@@ -204,6 +205,13 @@ pub enum Change {
         /// Whether it is given a vote then: not where the quorum disk votes alone.
         vote: JoinedVote,
     },
+    /// What a node has for groups, and what it does besides.
+    SetRoom {
+        /// The node.
+        node: NodeId,
+        /// All of it.
+        room: Room,
+    },
 }
 
 /// Whether a node that joined votes.
@@ -244,6 +252,7 @@ impl Change {
             | Self::VoteLent { .. }
             | Self::VoteReturned { .. }
             | Self::NodeJoined { .. }
+            | Self::SetRoom { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -280,6 +289,12 @@ impl fmt::Display for Change {
             Self::ClearFailures { group } => write!(f, "group {group}: failures forgotten"),
             Self::Retry { group, why } => write!(f, "group {group} is tried again, because {why}"),
             Self::Upkeep { upkeep } => write!(f, "{upkeep}"),
+            Self::SetRoom { node, room } => {
+                write!(f, "{node} has {}", or_nothing(room.capacity.to_string()))?;
+                room.local.iter().try_for_each(|(name, needs)| {
+                    write!(f, "; its own {name} needs {}", or_nothing(needs.to_string()))
+                })
+            }
             Self::LeaseLength { node, length } => match length {
                 LeaseLength::Short => write!(f, "{node}: short leases"),
                 LeaseLength::Longer => write!(f, "{node}: longer leases"),
@@ -296,4 +311,8 @@ impl fmt::Display for Change {
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }
     }
+}
+
+fn or_nothing(text: String) -> String {
+    if text.is_empty() { "nothing declared".to_owned() } else { text }
 }

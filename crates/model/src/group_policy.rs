@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::NodeId;
 use crate::reason::{Code, Reason};
 use crate::resource_type::{GROUP, Property, parse_time_ms};
+use crate::rules::Rules;
 
 /// Most failovers that can be counted for a threshold.
 pub const FAILOVERS_MAX: u32 = 1_000;
@@ -37,6 +38,9 @@ pub struct GroupPolicy {
     /// Default 3600 (B2).
     #[serde(default)]
     pub retry_after_s: u64,
+    /// Where it is placed among other groups, when it starts, what it needs.
+    #[serde(default)]
+    pub rules: Box<Rules>,
 }
 
 /// Named values of failover threshold and period (A-142, A16).
@@ -146,6 +150,7 @@ impl Default for GroupPolicy {
             failover_preset: FailoverPreset::Course,
             failback: Failback::Prevent,
             retry_after_s: 3_600,
+            rules: Box::default(),
         }
     }
 }
@@ -179,6 +184,7 @@ impl GroupPolicy {
         if !owners.is_empty() {
             all.insert("preferred-owners", owners.join(","));
         }
+        all.extend(self.rules.properties());
         all
     }
 
@@ -223,7 +229,7 @@ impl GroupPolicy {
             }
             self.set(property, value)?;
         }
-        Ok(())
+        self.rules.check()
     }
 
     fn set(&mut self, property: &Property, value: Option<&str>) -> Result<(), Reason> {
@@ -246,6 +252,7 @@ impl GroupPolicy {
             }
             "failback" => self.failback = Failback::parse(text).unwrap_or_default(),
             "retry-after" => self.retry_after_s = whole_seconds(property.name, text)?,
+            rule if self.rules.set(rule, value)? => {}
             other => {
                 let text = format!("property `{other}` is in the table and not in the policy");
                 return Err(Reason::new(Code::Bug, text));
@@ -342,6 +349,10 @@ mod tests {
             &[("failover-threshold", Some("2")), ("preferred-owners", Some("n2,1"))],
             &[("failover-period", Some("90s")), ("retry-after", Some("0s"))],
             &[("failback", Some("immediate")), ("failover-preset", Some("mscs"))],
+            &[("priority", Some("high")), ("demand", Some("cpu=0.5,memory=3G"))],
+            &[("affinity", Some("a,b")), ("anti-affinity-required", Some("c"))],
+            &[("start-after", Some("a")), ("start-after-required", Some("b"))],
+            &[("demand-required", Some("card=1")), ("affinity-required", Some("d"))],
         ];
         for change in changes {
             let policy = set(change).unwrap();

@@ -1,12 +1,13 @@
 //! The nouns of stead: what nodes, groups, resources and changes are; no IO, no policy.
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
-//! `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`, `server`, `change`, `order`,
-//! `note`, `declaration`, `request`, `reservation`, `upkeep`, `view`, `record`, `reason`, and
-//! `wire` for what crosses a socket.
+//! `amounts`, `room`, `rules`, `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`,
+//! `server`, `change`, `order`, `note`, `declaration`, `request`, `reservation`, `upkeep`, `view`,
+//! `record`, `reason`, and `wire` for what crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
+pub mod amounts;
 pub mod change;
 pub mod config;
 pub mod declaration;
@@ -26,6 +27,8 @@ pub mod request;
 pub mod reservation;
 pub mod resource;
 pub mod resource_type;
+pub mod room;
+pub mod rules;
 pub mod server;
 pub mod time;
 pub mod unit;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::Amounts;
 use crate::config::NodeAddress;
 use crate::declaration::{Declaration, Foreseen};
 use crate::group::{Desired, GroupPolicy};
@@ -165,6 +166,22 @@ pub enum Request {
         name: String,
         /// Its address on each network.
         addresses: Vec<NodeAddress>,
+    },
+    /// Say what a node has for groups, instead of what was said before.
+    SetCapacity {
+        /// The node.
+        node: NodeId,
+        /// What it has; nothing: it is not limited.
+        capacity: Amounts,
+    },
+    /// List a service of a node's own, which the cluster does not look after.
+    SetLocal {
+        /// The node.
+        node: NodeId,
+        /// Name of the service.
+        service: String,
+        /// What it needs; `None`: it is listed no more.
+        needs: Option<Amounts>,
     },
 }
 

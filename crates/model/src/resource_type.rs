@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::Amounts;
 use crate::external;
 use crate::group::{Failback, FailoverPreset};
 use crate::ocf;
 use crate::probe::{Probe, is_of_probe};
 use crate::reason::{Code, Reason};
+use crate::rules::{self, Priority};
 use crate::server;
 use crate::unit;
 
@@ -81,6 +83,12 @@ pub enum Form {
     Preset,
     /// `prevent`, `immediate`, or hours of a day in a time zone, as in `22-4@Europe/Berlin`.
     Failback,
+    /// `low`, `medium`, `high` or a number from 1 to 9999.
+    Priority,
+    /// Names of groups, as in `db,cache`.
+    Groups,
+    /// Amounts by unit, as in `cpu=2,memory=4G`.
+    Amounts,
 }
 
 const fn needed(name: &'static str, form: Form, about: &'static str) -> Property {
@@ -381,6 +389,45 @@ pub const GROUP: &[Property] = &[
         Some("1h"),
         "a group that was left failed is tried again after this; `0s`: never",
     ),
+    optional(
+        "priority",
+        Form::Priority,
+        Some("medium"),
+        "the higher is placed first: `low` 1000, `medium` 2000, `high` 3000, or a number",
+    ),
+    optional("affinity", Form::Groups, None, "groups it is placed beside, if it can be"),
+    optional(
+        "affinity-required",
+        Form::Groups,
+        None,
+        "groups it only runs beside: when one moves, the others follow",
+    ),
+    optional("anti-affinity", Form::Groups, None, "groups it is kept away from, if it can be"),
+    optional(
+        "anti-affinity-required",
+        Form::Groups,
+        None,
+        "groups it never runs beside: with no other node it waits",
+    ),
+    optional(
+        "start-after",
+        Form::Groups,
+        None,
+        "it starts when these are online; not waited for where they cannot come online",
+    ),
+    optional("start-after-required", Form::Groups, None, "it only starts when these are online"),
+    optional(
+        "demand",
+        Form::Amounts,
+        None,
+        "what it needs, `cpu=2,memory=4G`: placed where so much is left, if it can be",
+    ),
+    optional(
+        "demand-required",
+        Form::Amounts,
+        None,
+        "what it needs, or it is not started: with too little left everywhere it waits",
+    ),
 ];
 
 /// The built-in type of that name.
@@ -468,11 +515,21 @@ impl Property {
             let text = format!("property `{}` cannot be `{value}`", self.name);
             return Err(Reason::new(Code::Invalid, text).because(why));
         }
+        if self.form == Form::Amounts {
+            return self.check_amounts(value);
+        }
         if self.form.fits(value) {
             return Ok(());
         }
         Err(Reason::new(Code::Invalid, format!("property `{}` cannot be `{value}`", self.name))
             .because(format!("it must be {}", self.form.words())))
+    }
+
+    /// Says which of several amounts is none.
+    fn check_amounts(&self, value: &str) -> Result<(), Reason> {
+        let Err(bad) = Amounts::parse(value) else { return Ok(()) };
+        let text = format!("property `{}` cannot be `{value}`", self.name);
+        Err(Reason { text, cause: Some(bad.to_string()), ..bad })
     }
 }
 
@@ -499,6 +556,9 @@ impl Form {
             Self::Restart => value == "restart" || value == "none",
             Self::Preset => FailoverPreset::parse(value).is_some(),
             Self::Failback => Failback::parse(value).is_some(),
+            Self::Priority => Priority::parse(value).is_some(),
+            Self::Groups => rules::groups(value).is_some(),
+            Self::Amounts => Amounts::parse(value).is_ok(),
             Self::Environment => split_words(value)
                 .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
         }
@@ -527,6 +587,9 @@ impl Form {
             Self::Restart => "`restart` or `none`",
             Self::Preset => "`course`, `mscs` or `wsfc`",
             Self::Failback => "`prevent`, `immediate` or hours such as `22-4@Europe/Berlin`",
+            Self::Priority => "`low`, `medium`, `high` or a number from 1 to 9999",
+            Self::Groups => "names of groups with commas, at most 64",
+            Self::Amounts => "amounts such as `cpu=2,memory=4G`",
         }
     }
 }

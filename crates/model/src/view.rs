@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::amounts::Amounts;
 use crate::config::{NetworkEntry, NetworkRole, QuorumMode};
 use crate::group::{Desired, GroupPolicy, GroupState};
 use crate::ids::{Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
 use crate::profile::Profile;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
+use crate::room::Room;
 use crate::server::VirtualServer;
 use crate::time::UtcMillis;
 use crate::upkeep::Upkeep;
@@ -95,6 +97,12 @@ pub struct NodeView {
     pub left: bool,
     /// Its links from the viewing node.
     pub links: Vec<LinkView>,
+    /// What it has for groups, and services of its own that are not highly available.
+    #[serde(default)]
+    pub room: Room,
+    /// What the groups need that it owns and that shall run.
+    #[serde(default)]
+    pub needed: Amounts,
 }
 
 /// State of a node.
@@ -164,6 +172,12 @@ pub struct GroupView {
     /// The virtual servers that it is: its network names with the addresses that they stand on.
     #[serde(default)]
     pub servers: Vec<VirtualServer>,
+    /// What it waits for that shall run and does not: another group, or a node that may take it.
+    #[serde(default)]
+    pub waits: Option<String>,
+    /// The required rule that it runs against, if one.
+    #[serde(default)]
+    pub against: Option<String>,
     /// Its policy.
     pub policy: GroupPolicy,
     /// Its resources, in the order they come online.

@@ -228,6 +228,7 @@ fn placement(told: groups::Explanation) -> Placement {
         node: candidate.node,
         fit: match candidate.fit {
             groups::Fit::Possible => Fit::Possible,
+            groups::Fit::Barred => Fit::Barred,
             groups::Fit::Unavailable => Fit::Unavailable,
             groups::Fit::Excluded => Fit::Excluded,
         },

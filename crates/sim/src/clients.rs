@@ -54,7 +54,7 @@ struct Open {
 }
 
 fn set_up(plan: &Plan, rng: &mut Rng) -> VecDeque<Request> {
-    let mut script = VecDeque::new();
+    let mut script: VecDeque<Request> = plan.clients.rules.of_nodes().collect();
     let mut place = 0;
     for (index, shape) in plan.clients.groups.iter().enumerate() {
         let group = GroupId::from(format!("g{}", index + 1).as_str());
@@ -66,6 +66,7 @@ fn set_up(plan: &Plan, rng: &mut Rng) -> VecDeque<Request> {
             place += 1;
             script.extend(resource(plan, &group, (index, at, place), (*depends_on, rng.below(5))));
         }
+        script.extend(plan.clients.rules.of_group(index, &group));
         let desired = Desired::Online;
         script.push_back(Request::SetGroupDesired { group, desired });
     }
@@ -356,6 +357,7 @@ impl World {
                 self.tally.acknowledged += 1;
                 self.trace.mix(index.0);
                 self.trace.line(self.now, || format!("client told {id} is done at {index}"));
+                self.checkers.apart.declared(&request);
                 let verdict = self.checkers.ack.acknowledged(index, kept(&request));
                 self.verdict(verdict);
             }

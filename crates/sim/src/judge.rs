@@ -156,6 +156,7 @@ impl World {
             places.insert("clients".into(), Place::NotYet(format!("{id} is not answered")));
         }
         places.extend(db.groups().iter().map(|(id, group)| (id.clone(), self.place(group))));
+        self.excuse_ruled(db, &mut places);
         places
     }
 

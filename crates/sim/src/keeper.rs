@@ -262,7 +262,9 @@ impl World {
         let verdict = self.checkers.stop_start.begins(node, claim, &self.acts);
         self.acts.begin(node, thing, claim, self.now);
         let own = self.checkers.own.judge(&self.acts);
+        let apart = self.checkers.apart.judge(&self.acts);
         self.verdict(own);
+        self.verdict(apart);
         self.verdict(verdict);
         let verdict = self.checkers.dep.begins(node, &claim.resource, &self.acts);
         self.verdict(verdict);

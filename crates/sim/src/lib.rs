@@ -30,6 +30,7 @@ pub mod net;
 pub mod node;
 pub mod operation;
 pub mod rng;
+pub mod rules;
 pub mod run;
 pub mod script;
 pub mod soak;

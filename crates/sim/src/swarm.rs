@@ -12,6 +12,7 @@ use crate::clock::Instant;
 use crate::faults::Kind;
 use crate::net::Weather;
 use crate::rng::Rng;
+use crate::rules::RuleHabits;
 use crate::visits::Visits;
 
 /// Everything that is chosen before a run begins.
@@ -127,6 +128,8 @@ pub struct ClientHabits {
     pub votes_given: u64,
     /// Of all requests those that change what depends on what, per mille.
     pub trees: u64,
+    /// Rules between the groups, and what nodes have.
+    pub rules: RuleHabits,
 }
 
 /// Which faults exist.
@@ -184,12 +187,27 @@ impl Plan {
         .with_ambushes(&mut Rng::new(seed).fork(6))
         .with_joiners(&mut Rng::new(seed).fork(7))
         .with_trees(&mut Rng::new(seed).fork(8))
+        .with_rules(&mut Rng::new(seed).fork(9))
     }
 
     /// In one world of ten nodes join a cluster that was formed by fewer. Drawn apart like visits.
     fn with_joiners(mut self, rng: &mut Rng) -> Self {
         if self.nodes > 1 && self.away == Away::None && rng.chance(100) {
             self.joiners = rng.between(1, u64::from(self.nodes) - 1) as u16;
+        }
+        self
+    }
+
+    /// In one world of eight groups have rules and nodes have only so much. Drawn apart like
+    /// visits.
+    fn with_rules(mut self, rng: &mut Rng) -> Self {
+        if self.nodes > 1 && rng.chance(125) {
+            while self.clients.groups.len() < 2
+                || (self.clients.groups.len() < 5 && rng.chance(600))
+            {
+                self.clients.groups.push(vec![0]);
+            }
+            self.clients.rules = RuleHabits::draw(rng, self.nodes, self.clients.groups.len());
         }
         self
     }
@@ -312,6 +330,7 @@ impl Plan {
                 weights: [0; 6],
                 votes_given: 500,
                 trees: 0,
+                rules: RuleHabits::default(),
             },
             faults: FaultHabits {
                 pause_ns: 0,
@@ -436,6 +455,7 @@ fn clients(timing: &Timing, rng: &mut Rng) -> ClientHabits {
         weights,
         votes_given: rng.between(300, 800),
         trees: 0,
+        rules: RuleHabits::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Deserialize;
+use stead_model::amounts::Amounts;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
@@ -13,8 +14,8 @@ use utoipa::OpenApi;
 use super::Shared;
 use super::asked::{Asker, Body, Options, group_id, node_id, resource_id};
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, KeyValue, MoveTo, NewGroup, NewNode, NewResource,
-    NodeChange, Problem, PropertyChanges,
+    Control, Controlled, Dependencies, Done, KeyValue, LocalService, MoveTo, NewGroup, NewNode,
+    NewResource, NodeChange, Problem, PropertyChanges,
 };
 use crate::status::Refusal;
 
@@ -380,6 +381,14 @@ pub(super) async fn change_node(
         NodeChange::Absent(absent) => Request::SetAbsence { node, absent },
         NodeChange::Left(true) => Request::Leave { node },
         NodeChange::Left(false) => Request::Return { node },
+        NodeChange::Capacity(text) => {
+            let capacity = Amounts::parse(&text).map_err(Refusal)?;
+            Request::SetCapacity { node, capacity }
+        }
+        NodeChange::Local(LocalService { service, needs }) => {
+            let needs = needs.as_deref().map(Amounts::parse).transpose().map_err(Refusal)?;
+            Request::SetLocal { node, service, needs }
+        }
     };
     ask(&backend, asker, request).await
 }

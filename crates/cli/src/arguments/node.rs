@@ -56,6 +56,32 @@ pub(crate) enum NodeCommand {
         #[arg(value_name = "NODE")]
         name: String,
     },
+    /// Says what a node has for groups, instead of what was said before
+    Capacity {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Amounts such as `cpu=16 memory=64G`, and units of your own such as `licence=2`
+        #[arg(value_name = "UNIT=AMOUNT", required_unless_present = "unlimited")]
+        amounts: Vec<Assignment>,
+        /// The node is not limited in anything
+        #[arg(long, conflicts_with = "amounts")]
+        unlimited: bool,
+    },
+    /// Lists a service of a node's own, which needs something there and never fails over
+    Local {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Name of the service
+        service: String,
+        /// What it needs, as in `cpu=1 memory=2G`
+        #[arg(value_name = "UNIT=AMOUNT")]
+        amounts: Vec<Assignment>,
+        /// Lists it no more
+        #[arg(long, conflicts_with = "amounts")]
+        remove: bool,
+    },
     /// Announces a pause of a node: nothing moves while it stands still for up to 30 s
     Absent {
         /// The node: `n2`, `2` or its host name

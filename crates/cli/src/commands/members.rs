@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::Asked;
 use super::upkeep::pause;
 use super::write::{Write, carry_out, missing};
-use crate::arguments::{NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
+use crate::arguments::{Assignment, NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::find_node;
 use crate::render::{self, TypeEntry};
 use stead_model::NodeId;
+use stead_model::amounts::Amounts;
 use stead_model::config::NodeAddress;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
@@ -26,6 +27,13 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
         }
         NodeCommand::Add { name, addresses, number } => {
             return add(asked, name, addresses, number).await;
+        }
+        NodeCommand::Capacity { name, amounts, .. } => {
+            return capacity(asked, &name, amounts).await;
+        }
+        NodeCommand::Local { name, service, amounts, remove } => {
+            let needs = (!remove).then_some(amounts);
+            return local(asked, &name, (&service, needs)).await;
         }
         NodeCommand::Absent { name } => (name, true),
         NodeCommand::Present { name } => (name, false),
@@ -64,6 +72,39 @@ async fn add(
     carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 
+async fn capacity(asked: &Asked, name: &str, typed: Vec<Assignment>) -> Result<Exit, Failure> {
+    let doing = format!("say what node `{name}` has");
+    let capacity = amounts(&doing, typed)?;
+    let reached = asked.reach().await?;
+    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
+    let request = Request::SetCapacity { node, capacity };
+    carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
+async fn local(
+    asked: &Asked,
+    name: &str,
+    (service, typed): (&str, Option<Vec<Assignment>>),
+) -> Result<Exit, Failure> {
+    let doing = match typed {
+        Some(_) => format!("list service `{service}` of node `{name}`"),
+        None => format!("list service `{service}` of node `{name}` no more"),
+    };
+    let needs = typed.map(|typed| amounts(&doing, typed)).transpose()?;
+    let reached = asked.reach().await?;
+    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
+    let request = Request::SetLocal { node, service: service.to_owned(), needs };
+    carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
+fn amounts(doing: &str, typed: Vec<Assignment>) -> Result<Amounts, Failure> {
+    let mut amounts = Amounts::default();
+    for Assignment { key, value } in typed {
+        amounts.set(&key, &value).map_err(|reason| Failure::refused(doing, reason))?;
+    }
+    Ok(amounts)
+}
+
 async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let view = asked.view().await?;
     match command {
@@ -72,6 +113,8 @@ async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
         | NodeCommand::Present { .. }
         | NodeCommand::Pause { .. }
         | NodeCommand::Drain { .. }
+        | NodeCommand::Capacity { .. }
+        | NodeCommand::Local { .. }
         | NodeCommand::Resume { .. } => {}
         NodeCommand::List => asked.show(&view.nodes, |_| render::nodes(&view)),
         NodeCommand::Show { name } => {

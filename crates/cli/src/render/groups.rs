@@ -47,6 +47,8 @@ pub(crate) fn group(group: &GroupView) -> String {
         ("safety", format!("{:?}, {}", group.safety, group.safety_why)),
         ("failovers", failovers(group)),
     ]);
+    lines.extend(group.waits.clone().map(|waits| ("waits", waits)));
+    lines.extend(group.against.clone().map(|against| ("rule", against)));
     lines.extend(group.retry_at.map(|at| ("tried again", moment::to_second(at))));
     lines.extend(group.policy.properties());
     let mut text = facts(&lines);

@@ -1,6 +1,9 @@
 //! Nodes and quorum.
 
+use std::collections::BTreeSet;
+
 use stead_model::VoterId;
+use stead_model::amounts::written;
 use stead_model::config::QuorumMode;
 use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, View};
 
@@ -24,12 +27,22 @@ pub(crate) fn nodes(view: &View) -> String {
 
 /// One node with its links.
 pub(crate) fn node(view: &View, node: &NodeView) -> String {
-    let mut text = facts(&[
+    let mut lines = vec![
         ("node", name_of(view, node.node)),
         ("state", state(node).into()),
         ("votes", yes_no(node.votes).into()),
         ("lease", lease(node).into()),
-    ]);
+    ];
+    lines.extend(capacity(node));
+    let mut text = facts(&lines);
+    if !node.room.local.is_empty() {
+        let mut table = Table::new(&["OF ITS OWN, NOT HIGHLY AVAILABLE", "NEEDS"]);
+        for (service, needs) in &node.room.local {
+            table.row(vec![service.clone(), needs.to_string()]);
+        }
+        text.push('\n');
+        text.push_str(&table.text());
+    }
     if node.links.is_empty() {
         return text;
     }
@@ -46,6 +59,22 @@ pub(crate) fn node(view: &View, node: &NodeView) -> String {
     text.push('\n');
     text.push_str(&table.text());
     text
+}
+
+/// What it has, what its groups need and what its own services do.
+fn capacity(node: &NodeView) -> Vec<(&'static str, String)> {
+    let mut all: BTreeSet<&str> = node.room.capacity.iter().map(|(unit, _)| unit).collect();
+    all.extend(node.needed.iter().map(|(unit, _)| unit));
+    let line = |unit: &str| {
+        let needed = written(unit, node.needed.get(unit).unwrap_or(0));
+        let local = match node.room.local_use(unit) {
+            0 => String::new(),
+            own => format!(", {} by its own services", written(unit, own)),
+        };
+        let of = node.room.capacity.get(unit).map(|has| format!(" of {}", written(unit, has)));
+        format!("{unit} {needed}{} needed by groups{local}", of.unwrap_or_default())
+    };
+    all.into_iter().map(|unit| ("capacity", line(unit))).collect()
 }
 
 /// Quorum as one node sees it.

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use stead_model::amounts::Amounts;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
+use stead_model::room::Room;
 use stead_model::server::VirtualServer;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
@@ -44,6 +46,7 @@ impl World {
             "trouble" => world.serve(&[(1, trouble())]),
             "set-aside" => world.serve(&[(1, set_aside())]),
             "virtual-server" => world.serve(&[(1, virtual_server())]),
+            "ruled" => world.serve(&[(1, ruled())]),
             "empty" => world.serve(&[(1, without_groups())]),
             "frozen-first" => {
                 world.freeze(1);
@@ -142,6 +145,8 @@ fn node(number: u16, state: NodeState, seen_from: u16) -> NodeView {
         absent: false,
         left: false,
         links: if number == seen_from { Vec::new() } else { links },
+        room: Room::default(),
+        needed: Amounts::default(),
     }
 }
 
@@ -231,6 +236,35 @@ fn set_aside() -> View {
     web.resources.insert(1, disk);
     web.resources[2].depends_on = vec!["data".into(), "ip".into()];
     web.resources.push(resource("mailer", "dummy", &[]));
+    view
+}
+
+/// A group waits for room, another runs beside one that it must not run beside.
+fn ruled() -> View {
+    let amounts = |text: &str| Amounts::parse(text).unwrap();
+    let mut view = healthy(1);
+    view.nodes[1].room.capacity = amounts("cpu=16,memory=64G,licence=2");
+    view.nodes[1].room.local.insert("dns".into(), amounts("memory=512M"));
+    view.nodes[1].needed = amounts("cpu=3.5,memory=12G,licence=2");
+    let web = &mut view.groups[0];
+    let rules = [("anti-affinity-required", "db"), ("priority", "high")];
+    let rules = rules.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+    web.policy.set_all(&rules.into()).unwrap();
+    web.against = Some(
+        "it runs beside `db` against its required anti-affinity, until a node may take it".into(),
+    );
+    let mut crm = stead_api::document::example_group("crm");
+    (crm.state, crm.owner) = (GroupState::Offline, None);
+    crm.why = "nobody owns it: no node may take it now".into();
+    crm.waits = Some(
+        "no node may take it now: n1: not enough memory: it needs 8G, 2G is left; n2: \
+         required anti-affinity with `db`, which is there"
+            .into(),
+    );
+    let rules = [("demand-required", "memory=8G"), ("start-after", "db")];
+    let rules = rules.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+    crm.policy.set_all(&rules.into()).unwrap();
+    view.groups.push(crm);
     view
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use stead_model::amounts::Amounts;
 use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
 use stead_model::group::GroupState;
@@ -12,6 +13,7 @@ use stead_model::wire::peer::{PeerMessage, Report};
 use stead_model::{GroupId, Time, UtcMillis, VoterId};
 
 use super::{Cluster, Own, OwnReplica};
+use crate::db::Db;
 use crate::effect::Channel;
 use crate::groups::{self, Answering, NodeLive, PlanInput};
 use crate::leading::Mail;
@@ -23,6 +25,11 @@ impl Cluster {
     #[must_use]
     pub fn view(&self, now: Time) -> View {
         let at = self.utc_now(now);
+        let needed = self.running().map(|o| groups::needed(&o.replica.db)).unwrap_or_default();
+        let node_view = |n: &NodeEntry| NodeView {
+            needed: needed.get(&n.id).cloned().unwrap_or_default(),
+            ..self.node_view(now, n)
+        };
         View {
             cluster: self.config.cluster.clone(),
             node: self.node,
@@ -30,9 +37,9 @@ impl Cluster {
             profile: self.config.profile,
             at,
             quorum: self.quorum_view(now),
-            nodes: self.config.nodes.iter().map(|n| self.node_view(now, n)).collect(),
+            nodes: self.config.nodes.iter().map(node_view).collect(),
             networks: self.config.networks.clone(),
-            groups: self.group_views(at),
+            groups: self.groups_with_waits(now),
             applied: self.applied(),
             troubles: Vec::new(),
             upkeep: self.running().map(|o| o.replica.db.upkeep().list()).unwrap_or_default(),
@@ -117,6 +124,8 @@ impl Cluster {
             absent: own.is_some_and(|o| o.replica.db.absent().contains_key(&id)),
             left: own.is_some_and(|o| o.replica.db.left().contains(&id)),
             links: self.links.states(id).iter().filter_map(link).collect(),
+            room: own.and_then(|o| o.replica.db.rooms().get(&id).cloned()).unwrap_or_default(),
+            needed: Amounts::default(),
         }
     }
 
@@ -132,6 +141,14 @@ impl Cluster {
         groups::group_views(&own.replica.db, &nodes, at, self.config.nodes.len())
     }
 
+    fn groups_with_waits(&self, now: Time) -> Vec<GroupView> {
+        let mut views = self.group_views(self.utc_now(now));
+        if let Some(own) = self.running() {
+            groups::say_what_they_wait_for(&mut views, &self.seen(now, &own.replica.db));
+        }
+        views
+    }
+
     /// Why a group is where it is and why not elsewhere: as the leader decides where it runs here,
     /// else as this node sees it. `None`: there is no such group, or the log is being read.
     pub fn explain(&mut self, now: Time, group: &GroupId) -> Option<groups::Explanation> {
@@ -144,15 +161,22 @@ impl Cluster {
 
     fn see(&self, now: Time, group: &GroupId) -> Option<groups::Explanation> {
         let db = &self.running()?.replica.db;
+        groups::see(&self.seen(now, db), group)
+    }
+
+    /// The database with what this node sees of all nodes.
+    fn seen<'a>(&'a self, now: Time, db: &'a Db) -> PlanInput<'a> {
         let nodes = self.config.nodes.iter().map(|entry| {
             let own = entry.id == self.node && self.asker.lease(now).is_some();
-            let eligible = own || self.links.is_heard(entry.id);
+            let left = db.left().contains(&entry.id);
+            let eligible = (own || self.links.is_heard(entry.id)) && !left;
+            let stopped = !eligible && entry.id != self.node;
             let report = self.reporting.latest.get(&entry.id);
-            (entry.id, NodeLive { eligible, stopped: false, report })
+            (entry.id, NodeLive { eligible, stopped, report })
         });
         let (at, nodes) = (self.utc_now(now).max(db.at()), nodes.collect());
         let (host_names, planted) = (&self.host_names, self.planted);
-        groups::see(&PlanInput { db, at, nodes, host_names, planted }, group)
+        PlanInput { db, at, nodes, host_names, planted }
     }
 
     /// The owner's side: what the database and the lease mean for what runs here.
@@ -252,6 +276,7 @@ impl Cluster {
                 Change::VoteReturned { .. } => "vote-returned",
                 Change::NodeJoined { .. } => "node-joined",
                 Change::Upkeep { .. } => "upkeep",
+                Change::SetRoom { .. } => "node-room",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }
                 | Change::DeleteGroup { .. }

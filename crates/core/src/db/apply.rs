@@ -104,6 +104,9 @@ impl Db {
         match self.change(index, change) {
             Err(skip) => Applied::Skipped(skip),
             Ok(()) => {
+                if is_planned_by(change) {
+                    self.groups_changed = index;
+                }
                 if let Some(group) = group {
                     self.touched(index, &group, change);
                     self.placed(&group, by, change);
@@ -183,6 +186,8 @@ impl Db {
                 }
                 done(self.joined.insert(entry.id, entry.clone()))
             }
+            Change::SetRoom { node, room } if room.is_empty() => done(self.rooms.remove(node)),
+            Change::SetRoom { node, room } => done(self.rooms.insert(*node, room.clone())),
         }
     }
 
@@ -418,6 +423,7 @@ impl Db {
             | Change::VoteLent { .. }
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
+            | Change::SetRoom { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
     }
@@ -497,6 +503,18 @@ fn is_administration(change: &Change) -> bool {
         | Change::VoteLent { .. }
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
+        | Change::SetRoom { .. }
         | Change::SetKey { .. } => false,
     }
+}
+
+/// Whether a change that touches no group is one that the planner looks at.
+fn is_planned_by(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Upkeep { .. }
+            | Change::NodeLeaves { .. }
+            | Change::NodeReturns { .. }
+            | Change::SetRoom { .. }
+    )
 }

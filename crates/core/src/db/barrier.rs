@@ -102,6 +102,7 @@ impl Touch {
             | Change::VoteLent { .. }
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
+            | Change::SetRoom { .. }
             | Change::SetKey { .. } => None,
         }
     }

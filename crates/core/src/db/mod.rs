@@ -7,7 +7,7 @@
 //!
 //! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
 //! requests), `barrier` (R7), `size`, `snapshot`, `upkeep`, `properties`, `disks`, `units`,
-//! `servers` and `validate` (what an administrator may ask for).
+//! `servers`, `relations` and `validate` (what an administrator may ask for).
 //!
 //! Invariants
 //! - I-AGREE: equal applied index means equal digest.
@@ -22,6 +22,7 @@ pub mod apply;
 pub mod barrier;
 mod disks;
 pub mod properties;
+pub(crate) mod relations;
 pub(crate) mod servers;
 pub mod size;
 pub mod snapshot;
@@ -39,6 +40,7 @@ use stead_model::group::{Desired, Group};
 use stead_model::profile::LeaseLength;
 use stead_model::request::Answer;
 use stead_model::resource::ResourceConfig;
+use stead_model::room::Room;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 
 pub use answered::Answered;
@@ -67,6 +69,7 @@ pub struct Db {
     lent: BTreeSet<NodeId>,
     upkeep: upkeep::Standing,
     joined: BTreeMap<NodeId, NodeEntry>,
+    rooms: BTreeMap<NodeId, Room>,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -176,7 +179,8 @@ impl Db {
         self.trails.get(id)
     }
 
-    /// The last entry that changed any group: nothing to look at again while it stays.
+    /// The last entry that changed any group, or what planning looks at besides groups: nothing to
+    /// look at again while it stays.
     #[must_use]
     pub fn groups_changed(&self) -> LogIndex {
         self.groups_changed
@@ -258,14 +262,10 @@ impl Db {
         self.size_bytes
     }
 
-    /// How many groups each node owns.
+    /// What nodes have for groups, and what they do besides.
     #[must_use]
-    pub fn owned_counts(&self) -> BTreeMap<NodeId, usize> {
-        let mut counts = BTreeMap::new();
-        for owner in self.groups.values().filter_map(|g| g.ownership.as_ref()) {
-            *counts.entry(owner.node).or_insert(0) += 1;
-        }
-        counts
+    pub fn rooms(&self) -> &BTreeMap<NodeId, Room> {
+        &self.rooms
     }
 
     fn chain(&mut self, index: LogIndex, entry: &Entry) {

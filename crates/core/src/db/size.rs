@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use stead_model::amounts::Amounts;
 use stead_model::change::Change;
 use stead_model::group::{Failback, Group, GroupPolicy};
 use stead_model::resource::ResourceConfig;
@@ -59,6 +60,11 @@ pub fn of_change(change: &Change) -> u64 {
         Change::NodeJoined { entry, .. } => {
             OBJECT_BYTES + entry.name.len() as u64 + entry.addresses.len() as u64 * 2 * ITEM_BYTES
         }
+        Change::SetRoom { room, .. } => {
+            let local = room.local.iter();
+            let local = local.map(|(name, needs)| OBJECT_BYTES + name.len() as u64 + of(needs));
+            OBJECT_BYTES + of(&room.capacity) + local.sum::<u64>()
+        }
         Change::Grant { why, .. }
         | Change::Release { why, .. }
         | Change::Disown { why, .. }
@@ -86,7 +92,19 @@ fn of_policy(policy: &GroupPolicy) -> u64 {
         Failback::Prevent | Failback::Immediate => 0,
         Failback::Window(window) => window.zone.len() as u64,
     };
-    policy.preferred_owners.len() as u64 * ITEM_BYTES + zone
+    let rules = &policy.rules;
+    let relations = [&rules.affinity, &rules.anti_affinity, &rules.start_after];
+    let named = relations.into_iter().flat_map(|relation| relation.all());
+    let named: u64 = named.map(|id| id.as_str().len() as u64 + ITEM_BYTES).sum();
+    policy.preferred_owners.len() as u64 * ITEM_BYTES
+        + zone
+        + named
+        + of(&rules.demand)
+        + of(&rules.demand_required)
+}
+
+fn of(amounts: &Amounts) -> u64 {
+    amounts.iter().map(|(unit, _)| unit.len() as u64 + 2 * ITEM_BYTES).sum()
 }
 
 fn of_resource(resource: &ResourceConfig) -> u64 {

@@ -9,16 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stead_model::amounts::Amounts;
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy};
 use stead_model::ocf::{self, Reach};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
 use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
+use stead_model::room::{LOCAL_MAX, Room};
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::properties::{self, Settings};
-use super::{Db, disks, servers, size, tree, units};
+use super::{Db, disks, relations, servers, size, tree, units};
 
 /// The group of that name.
 ///
@@ -79,6 +81,7 @@ pub(crate) fn delete_group(db: &Db, id: &GroupId) -> Result<Change, Reason> {
             .because(format!("it still has {count} resource(s), `{resource}` among them"))
             .hint(format!("delete them first: `resource delete {resource}`")));
     }
+    relations::check_unnamed(db, id)?;
     Ok(Change::DeleteGroup { group: id.clone() })
 }
 
@@ -89,6 +92,38 @@ pub(crate) fn set_group_desired(db: &Db, id: &GroupId, desired: Desired) -> Resu
         servers::check_online(&group.resources, &wanted.iter().collect::<Vec<_>>())?;
     }
     Ok(Change::SetGroupDesired { group: id.clone(), desired })
+}
+
+/// Says what a node has for groups.
+pub(crate) fn set_capacity(db: &Db, node: NodeId, capacity: &Amounts) -> Change {
+    let present = db.rooms().get(&node).cloned().unwrap_or_default();
+    Change::SetRoom { node, room: Room { capacity: capacity.clone(), ..present } }
+}
+
+/// Lists a service of a node's own, or with `None` lists it no more.
+pub(crate) fn set_local(
+    db: &Db,
+    node: NodeId,
+    (service, needs): (&str, Option<&Amounts>),
+) -> Result<Change, Reason> {
+    check_name("service", service)?;
+    let mut room = db.rooms().get(&node).cloned().unwrap_or_default();
+    match needs {
+        Some(needs) => drop(room.local.insert(service.to_owned(), needs.clone())),
+        None if room.local.remove(service).is_none() => {
+            return Err(Reason::new(
+                Code::NotFound,
+                format!("{node} lists no service `{service}`"),
+            )
+            .hint(format!("`node show {node}` shows those that it lists")));
+        }
+        None => {}
+    }
+    if room.local.len() > LOCAL_MAX {
+        return Err(Reason::new(Code::TooMuch, format!("cannot list service `{service}`"))
+            .because(format!("{node} lists {LOCAL_MAX} already")));
+    }
+    Ok(Change::SetRoom { node, room })
 }
 
 pub(crate) fn clear_failures(db: &Db, id: &GroupId) -> Result<Change, Reason> {

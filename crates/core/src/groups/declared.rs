@@ -20,7 +20,7 @@ use super::PlanInput;
 use super::requests::deletable;
 use crate::db::properties::{self, Settings};
 use crate::db::validate::{self as check, Members, NewResource};
-use crate::db::{Db, size, tree};
+use crate::db::{Db, relations, size, tree};
 
 /// What makes groups as they are declared.
 #[derive(Clone, Debug)]
@@ -46,6 +46,9 @@ pub fn draft(
     let mut drawing = Drawing { wanted, input, nodes, draft };
     for group in &wanted.groups {
         drawing.group(group).map_err(|why| of_group(group, why))?;
+    }
+    for group in &wanted.groups {
+        drawing.relations(group).map_err(|why| of_group(group, why))?;
     }
     for group in &wanted.groups {
         drawing.end_of_old(group).map_err(|why| of_group(group, why))?;
@@ -103,6 +106,12 @@ impl Drawing<'_> {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Groups of the same declaration may name each other, in any order.
+    fn relations(&self, wanted: &DeclaredGroup) -> Result<(), Reason> {
+        let present = check::group(&self.draft.db, &wanted.group)?;
+        relations::check(&self.draft.db, &wanted.group, &present.policy.rules)
     }
 
     /// Dependencies that are no longer wanted, then resources that are no longer declared, those

@@ -5,8 +5,9 @@ use stead_model::group::{Desired, Group};
 use stead_model::wire::peer::Standing;
 use stead_model::{Epoch, GroupId, NodeId};
 
-use super::placement::{Candidate, candidates};
-use super::{PlanInput, failback, plan, upkeep};
+use super::placement::{Candidate, Fit, Layout};
+use super::{PlanInput, failback, order, plan, upkeep};
+use crate::db::{Db, shall_run};
 
 /// The explanation of a group's place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -43,14 +44,21 @@ pub fn explain(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
 pub fn see(input: &PlanInput<'_>, id: &GroupId) -> Option<Explanation> {
     let group = input.db.group(id)?;
     let owned = group.ownership.as_ref();
+    let layout = Layout::new(input);
+    let sentences = [
+        awaited(input, group),
+        waits_for(&layout, group),
+        against(input.db, group),
+        failback::hindrance(input, group),
+    ];
     Some(Explanation {
         group: id.clone(),
         owner: owned.map(|o| o.node),
         epoch: owned.map_or(group.epoch_last, |o| o.epoch),
         why: why(group),
         decides: false,
-        next: awaited(input, group).into_iter().chain(failback::hindrance(input, group)).collect(),
-        nodes: candidates(input, group, &input.db.owned_counts()),
+        next: sentences.into_iter().flatten().collect(),
+        nodes: layout.candidates(id),
     })
 }
 
@@ -65,6 +73,57 @@ pub fn why(group: &Group) -> String {
         (None, Desired::Offline) => "nobody owns it: it shall be offline".to_owned(),
         (None, Desired::Online) => "nobody owns it: no node may take it now".to_owned(),
     }
+}
+
+/// What a group waits for that shall run and is not there: another group, or a node.
+pub(super) fn waits_for(layout: &Layout<'_>, group: &Group) -> Option<String> {
+    const NAMED: usize = 4;
+    if !shall_run(group) || upkeep::is_left_alone(layout.input(), group) {
+        return None;
+    }
+    let number = layout.find(&group.id)?;
+    let (at, to) = layout.places(number);
+    let needs_epoch = layout.reported(number).is_some_and(|r| r.standing == Standing::NeedsEpoch);
+    if at.is_some() && !needs_epoch || to.is_some() {
+        return None;
+    }
+    if let Some(order) = order::awaited(layout, group) {
+        return Some(order);
+    }
+    let places = layout.candidates(&group.id);
+    if at.is_some() || places.iter().any(|place| place.fit == Fit::Possible) {
+        return None;
+    }
+    let shown = places.iter().take(NAMED).map(|place| format!("{}: {}", place.node, place.why));
+    let mut shown: Vec<String> = shown.collect();
+    if places.len() > NAMED {
+        shown.push(format!("and {} more nodes", places.len() - NAMED));
+    }
+    Some(format!("no node may take it now: {}", shown.join("; ")))
+}
+
+/// Which required rule a group runs against, in one sentence.
+pub(super) fn against(db: &Db, group: &Group) -> Option<String> {
+    let rules = &group.policy.rules;
+    if rules.anti_affinity.required.is_empty() && rules.affinity.required.is_empty() {
+        return None;
+    }
+    let at = |group: &Group| {
+        let owned = group.ownership.as_ref().filter(|owned| owned.release.is_none());
+        owned.filter(|_| shall_run(group)).map(|owned| owned.node)
+    };
+    let own = at(group)?;
+    let of = |id: &GroupId| db.group(id).and_then(at);
+    let beside = rules.anti_affinity.required.iter().find(|id| of(id) == Some(own));
+    let apart = rules.affinity.required.iter().find(|id| of(id).is_some_and(|at| at != own));
+    let until = "until a node may take it";
+    beside
+        .map(|id| format!("it runs beside `{id}` against its required anti-affinity, {until}"))
+        .or_else(|| {
+            apart.map(|id| {
+                format!("it runs apart from `{id}` against its required affinity, {until}")
+            })
+        })
 }
 
 fn awaited(input: &PlanInput<'_>, group: &Group) -> Option<String> {

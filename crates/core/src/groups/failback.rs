@@ -19,7 +19,8 @@ use stead_model::resource::ResourceState;
 use stead_model::wire::peer::GroupReport;
 use stead_model::{NodeId, UtcMillis};
 
-use super::{PlanInput, placement};
+use super::placement::Layout;
+use super::{PlanInput, mend, placement};
 
 /// Time zones by name, each read once.
 #[derive(Debug, Default)]
@@ -71,23 +72,25 @@ fn hour(zone: &TimeZone, day: Date, hour: u8) -> Option<Timestamp> {
     }
 }
 
-/// Where a group fails back to now, and why.
+/// Where a group fails back to now, and why. It takes along those that only run beside it, and
+/// goes to no node that would have too little for it.
 pub(super) fn target(
-    input: &PlanInput<'_>,
-    (group, owned): (&Group, &Ownership),
+    layout: &Layout<'_>,
+    (number, owned): (usize, &Ownership),
     report: &GroupReport,
     zones: &mut Zones,
 ) -> Option<(NodeId, String)> {
+    let (input, group) = (layout.input(), layout.group(number));
     if group.policy.failback == Failback::Prevent || !is_settled(report) {
         return None;
     }
     let preferred = &group.policy.preferred_owners;
     let before = preferred.iter().take_while(|node| **node != owned.node);
     let may = |node: &&NodeId| {
-        placement::excluding(group, **node).is_none()
-            && input.is_eligible(**node)
-            && input.db.upkeep().paused(**node).is_none()
+        layout.bar(number, **node).is_none()
             && placement::failures(input, group, **node).is_none()
+            && !layout.overfills(number, **node)
+            && mend::may_lead(layout, number, (owned.node, **node))
     };
     let (at, to) = before.enumerate().find(|(_, node)| may(node))?;
     let put = input.db.trail(&group.id).and_then(|trail| trail.put_on);

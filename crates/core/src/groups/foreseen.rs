@@ -1,24 +1,25 @@
 //! What a change of the database would cause: the leader's own planner, run ahead on a copy.
 //!
-//! Pure, and on the assumptions that nobody fails meanwhile and that every owner that is told to
-//! stop stops. So it says what the cluster sets out to do, not how long it takes.
+//! Pure, and on the assumptions that nobody fails meanwhile, that every owner that is told to stop
+//! stops and that what is given to a node comes online there. So it says what the cluster sets out to do, not how long it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::declaration::{Consequence, Deed, Difference, Foreseen, Turn};
 use stead_model::group::{Desired, Group};
-use stead_model::resource::ResourceConfig;
+use stead_model::resource::{Health, ResourceConfig, ResourceState};
 use stead_model::resource_type::builtin;
-use stead_model::wire::peer::{GroupReport, Report, Standing};
-use stead_model::{GroupId, NodeId, ResourceId};
+use stead_model::wire::peer::{GroupReport, Report, ResourceStatus, Standing};
+use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
-use super::placement::candidates;
-use super::{NodeLive, PlanInput, plan};
+use super::placement::Layout;
+use super::{NodeLive, PlanInput, order, plan};
 use crate::db::{Db, shall_run, tree};
 use crate::resources::orders::restarts;
 
-/// Planning rounds run ahead at most: a move takes two.
-const ROUNDS_MAX: usize = 8;
+/// Planning rounds run ahead at most: a move takes two, and groups that start one after the other
+/// take one each.
+const ROUNDS_MAX: usize = 32;
 
 /// What `after`, made of the database of `input`, differs in and would cause.
 #[must_use]
@@ -52,25 +53,45 @@ fn run_ahead(input: &PlanInput<'_>, mut db: Db) -> Db {
     db
 }
 
-/// Reports of the owners as if each had stopped what it is told to stop.
+/// Reports of the owners as if each had stopped what it is told to stop, and brought online what
+/// it was given meanwhile.
 fn obedient(input: &PlanInput<'_>, db: &Db) -> BTreeMap<NodeId, Report> {
     let mut reports: BTreeMap<NodeId, Report> = BTreeMap::new();
     for group in db.groups().values() {
-        let Some(owned) = group.ownership.as_ref().filter(|o| o.release.is_some()) else {
-            continue;
-        };
+        let Some(owned) = &group.ownership else { continue };
         let Some(live) = input.nodes.get(&owned.node) else { continue };
         let Some(present) = live.report else { continue };
+        let known = input.db.group(&group.id).and_then(|before| before.ownership.as_ref());
+        let given = known.is_none_or(|before| before.epoch != owned.epoch) && live.eligible;
+        let standing = match owned.release {
+            Some(_) => Standing::Stopped,
+            None if given => Standing::Held,
+            None => continue,
+        };
         let report = reports.entry(owned.node).or_insert_with(|| present.clone());
         report.groups.retain(|g| g.group != group.id);
-        report.groups.push(GroupReport {
-            group: group.id.clone(),
-            epoch: owned.epoch,
-            standing: Standing::Stopped,
-            resources: Vec::new(),
-        });
+        report.groups.push(in_order(group, owned.epoch, standing));
     }
     reports
+}
+
+/// What an owner says of a group about which all is as it shall be.
+fn in_order(group: &Group, epoch: Epoch, standing: Standing) -> GroupReport {
+    let online = |resource: ResourceId| ResourceStatus {
+        resource,
+        state: ResourceState::Online,
+        health: Health::Good,
+        detail: None,
+        restarts: 0,
+    };
+    let resources = match standing {
+        Standing::Held if shall_run(group) => tree::wanted(&group.resources),
+        Standing::Held | Standing::GaveUp(_) | Standing::NeedsEpoch | Standing::Stopped => {
+            BTreeSet::new()
+        }
+    };
+    let resources = resources.into_iter().map(online).collect();
+    GroupReport { group: group.id.clone(), epoch, standing, resources }
 }
 
 /// One group, now and in the end.
@@ -159,9 +180,14 @@ impl Course<'_> {
 
     fn nowhere(&self, group: &Group) -> Consequence {
         let input = PlanInput { db: self.end, ..self.input.clone() };
-        let places = candidates(&input, group, &self.end.owned_counts());
-        let why: Vec<String> = places.into_iter().map(|c| c.why).collect();
-        let (deed, why) = (Deed::Nowhere, why.join("; "));
+        let layout = Layout::new(&input);
+        let places = || {
+            let why: Vec<String> =
+                layout.candidates(&group.id).into_iter().map(|c| c.why).collect();
+            why.join("; ")
+        };
+        let why = order::awaited(&layout, group).unwrap_or_else(places);
+        let deed = Deed::Nowhere;
         Consequence {
             group: group.id.clone(),
             deed,

@@ -19,32 +19,40 @@
 //! - I-WHY: every change carries its reason.
 //! - I-CONVERGE: with nothing new to see, the plan is empty.
 //!
+//! Reading order: `plan` (what is done about every group), `placement` (which node), `order` (what a
+//! group waits for), `mend` (what runs against a rule), `failback`, `upkeep`, `timely`; then what
+//! people ask for and are told: `requests`, `declared`, `foreseen`, `explain`, `view`, `safety`.
+//!
 //! Not here: when a node counts as stopped (`lease`), what an owner does (`resources`).
 
 pub mod declared;
 pub mod explain;
 pub mod failback;
 pub mod foreseen;
+mod mend;
+mod order;
 pub mod placement;
 pub mod plan;
 pub mod requests;
 pub mod safety;
+mod timely;
 mod upkeep;
 pub mod view;
 
 use std::collections::BTreeMap;
 
 use stead_model::change::Change;
-use stead_model::wire::peer::{GroupReport, Report, Standing};
+use stead_model::wire::peer::{GroupReport, Report};
 use stead_model::{Epoch, GroupId, NodeId, UtcMillis};
 
 pub use declared::draft;
 pub use explain::{Explanation, explain, see};
 pub use foreseen::foresee;
-pub use placement::{Candidate, Fit, candidates};
+pub use placement::{Candidate, Fit, Layout};
 pub use plan::plan;
 pub use requests::{Decision, decide};
-pub use view::{Answering, group_views};
+pub use timely::next_look;
+pub use view::{Answering, group_views, needed, say_what_they_wait_for};
 
 use crate::db::Db;
 use crate::planted::{Fault, Planted};
@@ -100,10 +108,6 @@ impl<'a> PlanInput<'a> {
         let any_epoch = self.planted.has(Fault::OfflineWithoutEpoch);
         let report = self.nodes.get(&node)?.report?;
         report.groups.iter().find(|g| g.group == *group && (g.epoch == epoch || any_epoch))
-    }
-
-    fn standing(&self, node: NodeId, group: &GroupId, epoch: Epoch) -> Option<&'a Standing> {
-        self.reported(node, group, epoch).map(|g| &g.standing)
     }
 
     fn is_eligible(&self, node: NodeId) -> bool {

@@ -1,14 +1,20 @@
 //! One planning round: what the leader does about every group, as changes with reasons.
+//!
+//! First every group is looked at by itself. Those that need a node are collected, and then get
+//! their nodes together: who needs it most has the choice, and none takes a place that another
+//! one was given in the same round.
 
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, Ownership};
 use stead_model::group_policy::written_time;
+use stead_model::resource::ResourceState;
+use stead_model::upkeep::Drain;
 use stead_model::wire::peer::Standing;
 use stead_model::{NodeId, UtcMillis};
 
 use super::failback::{self, Zones};
-use super::placement::{Load, best};
-use super::{Plan, PlanInput, upkeep};
+use super::placement::{Layout, Seeker};
+use super::{Plan, PlanInput, mend, order, upkeep};
 use crate::db::apply::within_window;
 use crate::db::{Trail, shall_run};
 use crate::planted::Fault;
@@ -16,164 +22,220 @@ use crate::planted::Fault;
 /// Decides about all groups.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let (load, zones) = (input.db.owned_counts(), Zones::default());
-    let mut round = Round { input, load, zones, changes: Vec::new() };
+    let layout = Layout::new(input);
+    let (zones, changes, cases) = (Zones::default(), Vec::new(), Vec::new());
+    let mut round = Round { input, layout, zones, changes, cases };
     round.end_upkeep();
-    for group in input.db.groups().values() {
+    for number in 0..round.layout.groups().len() {
+        let group = round.layout.group(number);
         if upkeep::is_left_alone(input, group) {
             continue;
         }
         round.retry(group);
         match &group.ownership {
-            None => round.unowned(group),
-            Some(owned) => round.owned(group, owned),
+            None => round.unowned(number),
+            Some(owned) => round.owned(number, owned),
         }
     }
+    round.place();
     let why = summary(&round.changes);
     Plan { changes: round.changes, why }
 }
 
 struct Round<'a> {
     input: &'a PlanInput<'a>,
-    load: Load,
+    layout: Layout<'a>,
     zones: Zones,
     changes: Vec<Change>,
+    cases: Vec<Case<'a>>,
 }
 
-impl Round<'_> {
-    fn unowned(&mut self, group: &Group) {
-        if shall_run(group)
-            && let Some(node) = best(self.input, group, &self.load, None)
-        {
-            self.grant(group, node, "nobody owned it and it shall be online".to_owned());
+/// A group that needs a node.
+struct Case<'a> {
+    seeker: Seeker,
+    cause: Cause<'a>,
+}
+
+/// Why a group needs a node.
+enum Cause<'a> {
+    /// Nobody owns it.
+    Unowned,
+    /// Its owner has stopped it.
+    Stopped(&'a Ownership),
+    /// The lease of its owner is over.
+    Ended(&'a Ownership),
+    /// Its owner leaves the cluster.
+    Leaves(&'a Ownership),
+    /// It failed beyond the policy of a resource.
+    GaveUp(&'a Ownership, &'a str),
+    /// Its owner is drained.
+    Drained(&'a Ownership, Drain),
+}
+
+impl<'a> Round<'a> {
+    fn unowned(&mut self, number: usize) {
+        let group = self.layout.group(number);
+        if shall_run(group) && order::awaited(&self.layout, group).is_none() {
+            self.seek(number, (None, None), Cause::Unowned);
         }
     }
 
-    fn owned(&mut self, group: &Group, owned: &Ownership) {
+    fn owned(&mut self, number: usize, owned: &'a Ownership) {
         let Some(live) = self.input.nodes.get(&owned.node) else { return };
         let hasty = self.input.planted.has(Fault::StartBeforeStop) && !live.eligible;
-        match self.input.standing(owned.node, &group.id, owned.epoch) {
-            Some(Standing::Stopped) => self.reported_stopped(group, owned),
-            _ if live.stopped || hasty => self.owner_stopped(group, owned),
-            _ if owned.release.is_some() => self.releasing(group, owned),
-            _ if self.input.db.left().contains(&owned.node) => self.owner_leaves(group, owned),
-            Some(Standing::Held | Standing::GaveUp(_)) if self.drained(group, owned) => {}
-            Some(Standing::NeedsEpoch) => self.renew(group, owned),
-            Some(Standing::GaveUp(why)) => self.gave_up(group, owned, why),
-            Some(Standing::Held) => self.go_home(group, owned),
-            None => {}
-        }
-    }
-
-    /// The owner said so for this epoch: final (R8).
-    fn reported_stopped(&mut self, group: &Group, owned: &Ownership) {
-        let said = format!("{} reported it stopped", owned.node);
-        match self.next_owner(group, owned, Some(owned.node)) {
-            Some(node) => self.grant(group, node, because(owned, said)),
-            None => self.disown(group, owned, because(owned, said)),
-        }
-    }
-
-    /// The owner's lease and grace are over (R6). With nobody to take it, the group waits.
-    fn owner_stopped(&mut self, group: &Group, owned: &Ownership) {
-        let ended = format!("lease of {} ended", owned.node);
-        let leaves = owned.release.is_some();
-        match self.next_owner(group, owned, None) {
-            Some(node) => self.grant(group, node, because(owned, ended)),
-            None if leaves && !shall_run(group) => {
-                self.disown(group, owned, because(owned, ended));
+        let report = self.layout.reported(number);
+        match report.map(|report| &report.standing) {
+            Some(Standing::Stopped) => {
+                let stay = owned.release.is_none().then_some(owned.node);
+                self.stopped(number, (owned, stay), Cause::Stopped(owned));
             }
+            _ if live.stopped || hasty => {
+                self.stopped(number, (owned, None), Cause::Ended(owned));
+            }
+            _ if owned.release.is_some() => self.releasing(number, owned),
+            _ if self.input.db.left().contains(&owned.node) => self.owner_leaves(number, owned),
+            Some(Standing::Held | Standing::GaveUp(_)) if self.drained(number, owned) => {}
+            Some(Standing::Held | Standing::NeedsEpoch) if self.rest(number, owned) => {}
+            Some(Standing::NeedsEpoch) => self.renew(number, owned),
+            Some(Standing::GaveUp(why)) => self.gave_up(number, owned, why),
+            Some(Standing::Held) => self.go_home(number, owned),
             None => {}
         }
     }
 
-    /// The release's target while it is available; else, for a group that shall run, the present
-    /// owner if it only was restarted (`stay`), else the best.
-    fn next_owner(&self, group: &Group, owned: &Ownership, stay: Option<NodeId>) -> Option<NodeId> {
-        let target = owned.release.as_ref().and_then(|r| r.to);
-        if let Some(to) = target.filter(|to| self.may_own(group, *to)) {
-            return Some(to);
-        }
-        if !shall_run(group) {
-            return None;
-        }
-        let stay = stay.filter(|node| owned.release.is_none() && self.may_own(group, *node));
-        stay.or_else(|| best(self.input, group, &self.load, None))
+    fn seek(
+        &mut self,
+        group: usize,
+        (except, first): (Option<NodeId>, Option<NodeId>),
+        cause: Cause<'a>,
+    ) {
+        self.cases.push(Case { seeker: Seeker { group, except, first }, cause });
     }
 
-    fn may_own(&self, group: &Group, node: NodeId) -> bool {
-        self.input.is_eligible(node) && super::placement::excluding(group, node).is_none()
+    /// Nothing of it runs any more: its owner said so for this epoch (R8), or the owner's lease
+    /// and grace are over (R6). The release's target takes it, or for a group that shall run the
+    /// owner that only was restarted, or the best. One that has to wait for another keeps its
+    /// target meanwhile.
+    fn stopped(
+        &mut self,
+        number: usize,
+        (owned, stay): (&'a Ownership, Option<NodeId>),
+        cause: Cause<'a>,
+    ) {
+        let group = self.layout.group(number);
+        let target = owned.release.as_ref().and_then(|release| release.to);
+        if shall_run(group) {
+            if order::awaited(&self.layout, group).is_none() {
+                self.seek(number, (None, target.or(stay)), cause);
+            }
+            return;
+        }
+        let target = target.filter(|to| self.layout.bar(number, *to).is_none());
+        let known = cause.known();
+        match (target, cause) {
+            (Some(to), _) => self.grant(number, to, because(owned, known)),
+            (None, Cause::Ended(_)) if owned.release.is_none() => {}
+            (None, _) => self.disown(group, owned, because(owned, known)),
+        }
     }
 
     /// It goes to the best other node; with none it is stopped in order.
-    fn owner_leaves(&mut self, group: &Group, owned: &Ownership) {
-        let to = Some(owned.node);
-        let to = if shall_run(group) { best(self.input, group, &self.load, to) } else { None };
-        let (group, epoch) = (group.id.clone(), owned.epoch);
-        let why = format!("{} leaves", owned.node);
-        self.changes.push(Change::Release { group, epoch, to, why });
+    fn owner_leaves(&mut self, number: usize, owned: &'a Ownership) {
+        let group = self.layout.group(number);
+        if shall_run(group) {
+            return self.seek(number, (Some(owned.node), None), Cause::Leaves(owned));
+        }
+        self.release(number, owned, (None, format!("{} leaves", owned.node)));
     }
 
     /// Nothing to do until the owner is known stopped (I-STOP-START).
-    fn releasing(&mut self, group: &Group, owned: &Ownership) {
+    fn releasing(&mut self, number: usize, owned: &Ownership) {
         let to = owned.release.as_ref().and_then(|r| r.to);
         if let Some(to) = to.filter(|_| self.input.planted.has(Fault::StartBeforeStop)) {
-            self.grant(group, to, because(owned, "nobody was asked".to_owned()));
+            self.grant(number, to, because(owned, "nobody was asked".to_owned()));
         }
     }
 
-    /// The owner's service was restarted and may start nothing on the old epoch (R9).
-    fn renew(&mut self, group: &Group, owned: &Ownership) {
-        if shall_run(group) && self.input.is_eligible(owned.node) {
-            let why = format!("the node service of {} was restarted", owned.node);
-            self.grant(group, owned.node, why);
+    /// The owner's service was restarted and may start nothing on the old epoch (R9). What runs
+    /// goes on; what does not waits for its turn.
+    fn renew(&mut self, number: usize, owned: &Ownership) {
+        let group = self.layout.group(number);
+        if !shall_run(group) || !self.input.is_eligible(owned.node) {
+            return;
         }
+        let down =
+            |state: ResourceState| matches!(state, ResourceState::Offline | ResourceState::Failed);
+        let report = self.layout.reported(number);
+        let runs = report.is_some_and(|r| r.resources.iter().any(|r| !down(r.state)));
+        if !runs && order::awaited(&self.layout, group).is_some() {
+            return;
+        }
+        let why = format!("the node service of {} was restarted", owned.node);
+        self.grant(number, owned.node, why);
     }
 
     /// A resource failed beyond its restart policy: another node, up to the threshold.
-    fn gave_up(&mut self, group: &Group, owned: &Ownership, cause: &str) {
+    fn gave_up(&mut self, number: usize, owned: &'a Ownership, cause: &'a str) {
+        let group = self.layout.group(number);
         if !shall_run(group) {
             return;
         }
-        let Some(to) = best(self.input, group, &self.load, Some(owned.node)) else { return };
-        let (id, epoch) = (group.id.clone(), owned.epoch);
         let failovers = within_window(group, self.at()).len();
-        if failovers >= group.policy.limit(self.input.nodes.len()) as usize {
+        if failovers < group.policy.limit(self.input.nodes.len()) as usize {
+            return self.seek(number, (Some(owned.node), None), Cause::GaveUp(owned, cause));
+        }
+        if self.layout.best(&group.id, Some(owned.node)).is_some() {
             let why = at_the_limit(group, failovers, cause);
-            self.changes.push(Change::FailGroup { group: id.clone(), why: why.clone() });
-            self.changes.push(Change::Release { group: id, epoch, to: None, why });
-        } else {
-            let why = format!("it failed on {}: {cause}", owned.node);
-            self.changes.push(Change::CountFailover { group: id.clone() });
-            self.changes.push(Change::Release { group: id, epoch, to: Some(to), why });
+            self.changes.push(Change::FailGroup { group: group.id.clone(), why: why.clone() });
+            self.release(number, owned, (None, why));
         }
     }
 
-    /// Its node is drained, and it can go elsewhere or must go offline; whether it was released.
-    fn drained(&mut self, group: &Group, owned: &Ownership) -> bool {
-        let Some((to, why)) = upkeep::drained(self.input, (group, owned), &self.load) else {
+    /// Whether its node is drained: then it goes elsewhere, or offline, if that was asked for.
+    fn drained(&mut self, number: usize, owned: &'a Ownership) -> bool {
+        let drain = self.input.db.upkeep().paused(owned.node);
+        let drain = drain.filter(|drain| *drain != Drain::No);
+        let Some(drain) = drain.filter(|_| shall_run(self.layout.group(number))) else {
             return false;
         };
-        if let Some(to) = to {
-            *self.load.entry(to).or_insert(0) += 1;
-        }
-        self.release(group, owned, (to, why));
+        self.seek(number, (Some(owned.node), None), Cause::Drained(owned, drain));
         true
     }
 
-    /// It goes to the node it is pinned to, or fails back.
-    fn go_home(&mut self, group: &Group, owned: &Ownership) {
-        if self.input.db.upkeep().pin(&group.id).is_none() {
-            return self.fail_back(group, owned);
+    /// A group that shall be offline and has required rules is given back, so that it is placed
+    /// anew, and in its turn, when it shall be online again; whether it is.
+    fn rest(&mut self, number: usize, owned: &Ownership) -> bool {
+        let group = self.layout.group(number);
+        let rules = &group.policy.rules;
+        let ruled = !rules.start_after.is_empty() || !rules.demand_required.is_empty();
+        let rests = !shall_run(group) && (ruled || self.layout.is_bound(number));
+        if rests {
+            let why = "it shall be offline, and is placed anew when it shall be online";
+            self.release(number, owned, (None, why.to_owned()));
         }
-        let to = upkeep::pinned_elsewhere(self.input, (group, owned));
+        rests
+    }
+
+    /// It goes where its required rules want it, to the node it is pinned to, or fails back.
+    fn go_home(&mut self, number: usize, owned: &Ownership) {
+        let group = self.layout.group(number);
+        if let Some((to, why)) = mend::target(&self.layout, number, owned) {
+            return self.release(number, owned, (Some(to), why));
+        }
+        if self.input.db.upkeep().pin(&group.id).is_none() {
+            return self.fail_back(number, owned);
+        }
+        let to = upkeep::pinned_elsewhere(&self.layout, (number, owned));
         if let Some(to) = to.filter(|_| shall_run(group)) {
-            self.release(group, owned, (Some(to), format!("it is pinned to {to}")));
+            self.release(number, owned, (Some(to), format!("it is pinned to {to}")));
         }
     }
 
-    fn release(&mut self, group: &Group, owned: &Ownership, (to, why): (Option<NodeId>, String)) {
-        let (group, epoch) = (group.id.clone(), owned.epoch);
+    fn release(&mut self, number: usize, owned: &Ownership, (to, why): (Option<NodeId>, String)) {
+        if let Some(to) = to {
+            self.layout.send(number, to);
+        }
+        let (group, epoch) = (self.layout.group(number).id.clone(), owned.epoch);
         self.changes.push(Change::Release { group, epoch, to, why });
     }
 
@@ -184,19 +246,21 @@ impl Round<'_> {
     }
 
     /// A preferred owner is available again, and the policy allows to go back to it.
-    fn fail_back(&mut self, group: &Group, owned: &Ownership) {
-        let report = self.input.reported(owned.node, &group.id, owned.epoch);
-        let Some(report) = report.filter(|_| shall_run(group)) else { return };
-        let found = failback::target(self.input, (group, owned), report, &mut self.zones);
+    fn fail_back(&mut self, number: usize, owned: &Ownership) {
+        let report = self.layout.reported(number);
+        let Some(report) = report.filter(|_| shall_run(self.layout.group(number))) else { return };
+        let found = failback::target(&self.layout, (number, owned), report, &mut self.zones);
         if let Some((to, why)) = found {
-            let (group, epoch) = (group.id.clone(), owned.epoch);
-            self.changes.push(Change::Release { group, epoch, to: Some(to), why });
+            self.release(number, owned, (Some(to), why));
         }
     }
 
     /// A group that was left failed is tried again after its time. Its failovers count on, so
     /// that it is left failed at once when that does not help either.
     fn retry(&mut self, group: &Group) {
+        if group.failed.is_none() {
+            return;
+        }
         let Some(trail) = self.input.db.trail(&group.id) else { return };
         if retry_at(group, trail).is_some_and(|retry| self.at() >= retry) {
             let why = format!("{} passed", written_time(group.policy.retry_after_s));
@@ -204,12 +268,60 @@ impl Round<'_> {
         }
     }
 
+    /// Gives their nodes to all that need one, those of the higher priority first.
+    fn place(&mut self) {
+        let mut cases = std::mem::take(&mut self.cases);
+        let priority = |case: &Case<'_>| self.layout.group(case.seeker.group).policy.rules.priority;
+        cases.sort_by_key(|case| std::cmp::Reverse(priority(case)));
+        let seekers: Vec<Seeker> = cases.iter().map(|case| case.seeker).collect();
+        let given = self.layout.assign(&seekers);
+        for (case, to) in cases.into_iter().zip(given) {
+            self.settle(case, to);
+        }
+    }
+
+    /// What becomes of a group that got a node, or none.
+    fn settle(&mut self, Case { seeker, cause }: Case<'a>, to: Option<NodeId>) {
+        let (number, group) = (seeker.group, self.layout.group(seeker.group));
+        let known = cause.known();
+        match (cause, to) {
+            (Cause::Unowned, Some(to)) => self.grant(number, to, self.chosen(seeker, to, known)),
+            (Cause::Stopped(owned) | Cause::Ended(owned), Some(to)) => {
+                let why = because(owned, known);
+                self.grant(number, to, self.chosen(seeker, to, why));
+            }
+            (Cause::Stopped(owned), None) => self.disown(group, owned, because(owned, known)),
+            // It waits: who is known stopped has nothing to give back.
+            (Cause::Unowned | Cause::Ended(_), None) => {}
+            (Cause::Leaves(owned), to) => self.release(number, owned, (to, known)),
+            (Cause::GaveUp(..), None) | (Cause::Drained(_, Drain::No | Drain::Yes), None) => {}
+            (Cause::GaveUp(owned, _), Some(to)) => {
+                self.changes.push(Change::CountFailover { group: group.id.clone() });
+                self.release(number, owned, (Some(to), known));
+            }
+            (Cause::Drained(owned, _), Some(to)) => self.release(number, owned, (Some(to), known)),
+            (Cause::Drained(owned, Drain::ForceOffline), None) => {
+                let why = format!("{known} and no other node may take it");
+                self.release(number, owned, (None, why));
+            }
+        }
+    }
+
+    /// The reason with why it is this node, where needs and rules had a say.
+    fn chosen(&self, seeker: Seeker, to: NodeId, why: String) -> String {
+        match self.layout.chosen(seeker.group, to).filter(|_| seeker.first != Some(to)) {
+            Some(chosen) => format!("{why}; {chosen}"),
+            None => why,
+        }
+    }
+
     fn at(&self) -> UtcMillis {
         self.input.at.max(self.input.db.at())
     }
 
-    fn grant(&mut self, group: &Group, node: NodeId, why: String) {
-        *self.load.entry(node).or_insert(0) += 1;
+    fn grant(&mut self, number: usize, node: NodeId, why: String) {
+        self.layout.send(number, node);
+        let group = self.layout.group(number);
         let epoch = group.epoch_last.next();
         self.changes.push(Change::Grant { group: group.id.clone(), node, epoch, why });
     }
@@ -217,6 +329,20 @@ impl Round<'_> {
     fn disown(&mut self, group: &Group, owned: &Ownership, why: String) {
         let epoch = owned.epoch;
         self.changes.push(Change::Disown { group: group.id.clone(), epoch, why });
+    }
+}
+
+impl Cause<'_> {
+    /// What is known, in words for the reason.
+    fn known(&self) -> String {
+        match self {
+            Self::Unowned => "nobody owned it and it shall be online".to_owned(),
+            Self::Stopped(owned) => format!("{} reported it stopped", owned.node),
+            Self::Ended(owned) => format!("lease of {} ended", owned.node),
+            Self::Leaves(owned) => format!("{} leaves", owned.node),
+            Self::GaveUp(owned, cause) => format!("it failed on {}: {cause}", owned.node),
+            Self::Drained(owned, _) => format!("{} is drained", owned.node),
+        }
     }
 }
 

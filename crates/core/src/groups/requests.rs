@@ -10,10 +10,11 @@ use stead_model::request::Request;
 use stead_model::resource::ResourceState;
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
-use super::placement::{Fit, best, candidates};
-use super::{PlanInput, draft, foresee, placement, upkeep};
-use crate::db::shall_run;
+use super::placement::{Fit, Layout};
+use super::{PlanInput, draft, foresee, upkeep};
+use crate::db::properties::Settings;
 use crate::db::validate::{self as check, Members, NewResource};
+use crate::db::{relations, shall_run};
 
 /// What the leader does about a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,8 +84,11 @@ pub fn decide(
     let members = Members { nodes: &nodes, host_names: input.host_names };
     let db = input.db;
     let change = match request {
-        Request::CreateGroup { group, policy } => check::create_group(db, group, policy, &nodes)?,
-        Request::SetGroup { group, properties } => check::set_group(db, group, properties, &nodes)?,
+        Request::CreateGroup { group, policy } => {
+            relations::check(db, group, &policy.rules)?;
+            check::create_group(db, group, policy, &nodes)?
+        }
+        Request::SetGroup { group, properties } => set_group(input, group, properties, &nodes)?,
         Request::DeleteGroup { group } => check::delete_group(db, group)?,
         Request::SetGroupDesired { group, desired } => {
             check::set_group_desired(db, group, *desired)?
@@ -116,6 +120,13 @@ pub fn decide(
         Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,
         Request::Return { node } => member(input, *node, Change::NodeReturns { node: *node })?,
         Request::Upkeep { upkeep } => upkeep::decide(input, upkeep)?,
+        Request::SetCapacity { node, capacity } => {
+            member(input, *node, check::set_capacity(db, *node, capacity))?
+        }
+        Request::SetLocal { node, service, needs } => {
+            let listed = check::set_local(db, *node, (service, needs.as_ref()))?;
+            member(input, *node, listed)?
+        }
         Request::Apply { wanted } => {
             return draft(wanted, input, limit_bytes).map(|d| Decision::ProposeAll(d.changes));
         }
@@ -128,6 +139,19 @@ pub fn decide(
     };
     check::check_size(db, &change, limit_bytes)?;
     Ok(Decision::Propose(change))
+}
+
+fn set_group(
+    input: &PlanInput<'_>,
+    id: &GroupId,
+    settings: &Settings,
+    nodes: &[NodeId],
+) -> Result<Change, Reason> {
+    let change = check::set_group(input.db, id, settings, nodes)?;
+    if let Change::SetGroupPolicy { policy, .. } = &change {
+        relations::check(input.db, id, &policy.rules)?;
+    }
+    Ok(change)
 }
 
 /// A planned move: the owner is told to stop the group, then the target gets it.
@@ -147,11 +171,12 @@ fn move_group(input: &PlanInput<'_>, id: &GroupId, to: Option<NodeId>) -> Result
     if to.is_some() && to == owner {
         return Err(refused().because(format!("{} owns it already", owner.unwrap_or_default())));
     }
+    let layout = Layout::new(input);
     let node = match to {
-        Some(to) => judge_target(input, group, to)
-            .map_err(|why| with_choices(input, group, refused().because(why)))?,
-        None => best(input, group, &input.db.owned_counts(), owner).ok_or_else(|| {
-            refused().because("no other node may take it now").hint(places(input, group))
+        Some(to) => judge_target(&layout, group, to)
+            .map_err(|why| with_choices(&layout, group, refused().because(why)))?,
+        None => layout.best(id, owner).ok_or_else(|| {
+            refused().because("no other node may take it now").hint(places(&layout, group))
         })?,
     };
     let why = "an administrator moved it".to_owned();
@@ -165,25 +190,20 @@ fn move_group(input: &PlanInput<'_>, id: &GroupId, to: Option<NodeId>) -> Result
     })
 }
 
-fn judge_target(input: &PlanInput<'_>, group: &Group, to: NodeId) -> Result<NodeId, String> {
-    if !input.nodes.contains_key(&to) {
+/// Preferred rules forbid nothing: who names a node knows why.
+fn judge_target(layout: &Layout<'_>, group: &Group, to: NodeId) -> Result<NodeId, String> {
+    if !layout.input().nodes.contains_key(&to) {
         return Err(format!("{to} is not in the cluster"));
     }
-    if let Some(resource) = placement::excluding(group, to) {
-        return Err(format!("{to} is not a possible owner of resource `{resource}`"));
+    match layout.find(&group.id).and_then(|number| layout.bar(number, to)) {
+        None => Ok(to),
+        Some(bar) => Err(bar.to_string()),
     }
-    if !input.is_eligible(to) {
-        return Err(format!("{to} is not up or may not be given groups"));
-    }
-    if input.db.upkeep().paused(to).is_some() {
-        return Err(format!("{to} is paused: it is given no groups"));
-    }
-    Ok(to)
 }
 
-fn with_choices(input: &PlanInput<'_>, group: &Group, refused: Reason) -> Reason {
+fn with_choices(layout: &Layout<'_>, group: &Group, refused: Reason) -> Reason {
     let owner = group.ownership.as_ref().map(|o| o.node);
-    let all = candidates(input, group, &input.db.owned_counts());
+    let all = layout.candidates(&group.id);
     let possible = all.iter().filter(|c| c.fit == Fit::Possible && Some(c.node) != owner);
     let names: Vec<String> = possible.map(|c| c.node.to_string()).collect();
     if names.is_empty() {
@@ -192,8 +212,8 @@ fn with_choices(input: &PlanInput<'_>, group: &Group, refused: Reason) -> Reason
     refused.hint(format!("choose {}", names.join(" or ")))
 }
 
-fn places(input: &PlanInput<'_>, group: &Group) -> String {
-    let all = candidates(input, group, &input.db.owned_counts());
+fn places(layout: &Layout<'_>, group: &Group) -> String {
+    let all = layout.candidates(&group.id);
     let why: Vec<String> = all.into_iter().map(|c| format!("{}: {}", c.node, c.why)).collect();
     why.join("; ")
 }

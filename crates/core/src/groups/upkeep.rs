@@ -12,8 +12,8 @@ use stead_model::reason::{Code, Reason};
 use stead_model::upkeep::{Drain, UPKEEP_S_MAX, Upkeep};
 use stead_model::{GroupId, NodeId, UtcMillis};
 
-use super::PlanInput;
-use super::placement::{best, excluding, failures};
+use super::placement::{Layout, Seeker, excluding, failures};
+use super::{PlanInput, mend};
 use crate::db::shall_run;
 use crate::db::validate as check;
 
@@ -85,14 +85,22 @@ fn pause(input: &PlanInput<'_>, node: NodeId, drain: Drain) -> Result<(), Reason
     if drain != Drain::Yes {
         return Ok(());
     }
-    let load = input.db.owned_counts();
-    let stays = |group: &&Group| {
-        let here = group.ownership.as_ref().is_some_and(|o| o.node == node);
-        let nowhere = || best(input, group, &load, Some(node)).is_none();
-        here && shall_run(group) && (input.db.upkeep().maintains(&group.id) || nowhere())
+    let mut layout = Layout::new(input);
+    let here = |group: &Group| {
+        shall_run(group) && group.ownership.as_ref().is_some_and(|o| o.node == node)
     };
+    let groups = layout.groups().iter().enumerate().filter(|(_, group)| here(group));
+    let (alone, leave): (Vec<usize>, Vec<usize>) = groups
+        .map(|(number, _)| number)
+        .partition(|number| input.db.upkeep().maintains(&layout.group(*number).id));
+    let seeker = |group: &usize| Seeker { group: *group, except: Some(node), first: None };
+    let seekers: Vec<Seeker> = leave.iter().map(seeker).collect();
+    let given = layout.assign(&seekers);
+    let nowhere = leave.into_iter().zip(given).filter(|(_, to)| to.is_none());
+    let mut stuck: Vec<usize> = nowhere.map(|(number, _)| number).chain(alone).collect();
+    stuck.sort_unstable();
     let stuck: Vec<String> =
-        input.db.groups().values().filter(stays).map(|g| format!("`{}`", g.id)).collect();
+        stuck.into_iter().map(|number| format!("`{}`", layout.group(number).id)).collect();
     if stuck.is_empty() {
         return Ok(());
     }
@@ -153,32 +161,13 @@ pub(super) fn may_move(
     }
 }
 
-/// Where a group goes whose owner is drained, and why; `None`: it stays.
-pub(super) fn drained(
-    input: &PlanInput<'_>,
-    (group, owned): (&Group, &Ownership),
-    load: &super::placement::Load,
-) -> Option<(Option<NodeId>, String)> {
-    let drain = input.db.upkeep().paused(owned.node)?;
-    if !shall_run(group) {
-        return None;
-    }
-    let why = format!("{} is drained", owned.node);
-    let nowhere = format!("{why} and no other node may take it");
-    match (drain, best(input, group, load, Some(owned.node))) {
-        (Drain::No, _) | (Drain::Yes, None) => None,
-        (Drain::Yes | Drain::ForceOffline, Some(to)) => Some((Some(to), why)),
-        (Drain::ForceOffline, None) => Some((None, nowhere)),
-    }
-}
-
 /// The node that a group is pinned to and not on, if it may go there now.
 pub(super) fn pinned_elsewhere(
-    input: &PlanInput<'_>,
-    (group, owned): (&Group, &Ownership),
+    layout: &Layout<'_>,
+    (number, owned): (usize, &Ownership),
 ) -> Option<NodeId> {
+    let (input, group) = (layout.input(), layout.group(number));
     let node = input.db.upkeep().pin(&group.id).filter(|node| *node != owned.node)?;
-    let free = input.is_eligible(node) && input.db.upkeep().paused(node).is_none();
-    let fits = excluding(group, node).is_none() && failures(input, group, node).is_none();
-    (free && fits).then_some(node)
+    let fits = layout.bar(number, node).is_none() && failures(input, group, node).is_none();
+    (fits && mend::may_lead(layout, number, (owned.node, node))).then_some(node)
 }

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stead_model::group::{Group, GroupState};
+use stead_model::amounts::Amounts;
+use stead_model::group::{Desired, Group, GroupState};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
 use stead_model::view::{GroupView, ResourceView};
 use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
 use stead_model::{NodeId, ResourceId, UtcMillis};
 
-use super::explain::why;
+use super::explain::{against, waits_for, why};
+use super::placement::Layout;
 use super::plan::retry_at;
-use super::safety;
+use super::{PlanInput, safety};
 use crate::db::apply::within_window;
 use crate::db::{Db, servers, shall_run, tree};
 
@@ -36,10 +38,47 @@ pub fn group_views(
     let view = |group: &Group| {
         let mut view = group_view(group, nodes, at);
         view.failover_limit = group.policy.limit(members);
-        view.retry_at = db.trail(&group.id).and_then(|trail| retry_at(group, trail));
+        let left_failed = group.failed.as_ref().and_then(|_| db.trail(&group.id));
+        view.retry_at = left_failed.and_then(|trail| retry_at(group, trail));
+        view.against = against(db, group);
         view
     };
     db.groups().values().map(view).collect()
+}
+
+/// Says of groups that shall run and do not what they wait for, as far as the node sees it whose
+/// input this is.
+pub fn say_what_they_wait_for(views: &mut [GroupView], input: &PlanInput<'_>) {
+    let idle = |view: &GroupView| {
+        let nowhere = match view.state {
+            GroupState::Unknown => true,
+            GroupState::Offline | GroupState::Pending => {
+                view.resources.iter().all(|resource| resource.state == ResourceState::Offline)
+            }
+            GroupState::Online | GroupState::PartialOnline | GroupState::Failed => false,
+        };
+        nowhere && view.desired == Desired::Online
+    };
+    if !views.iter().any(idle) {
+        return;
+    }
+    let layout = Layout::new(input);
+    for view in views.iter_mut().filter(|view| idle(view)) {
+        view.waits = input.db.group(&view.group).and_then(|group| waits_for(&layout, group));
+    }
+}
+
+/// What groups need on each node that shall run.
+#[must_use]
+pub fn needed(db: &Db) -> BTreeMap<NodeId, Amounts> {
+    let mut needed: BTreeMap<NodeId, Amounts> = BTreeMap::new();
+    for group in db.groups().values().filter(|group| shall_run(group)) {
+        let Some(owned) = &group.ownership else { continue };
+        for (unit, amount) in group.policy.rules.demands() {
+            needed.entry(owned.node).or_default().add(unit, amount);
+        }
+    }
+    needed
 }
 
 fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMillis) -> GroupView {
@@ -70,6 +109,8 @@ fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMil
         failovers_until: counted.first().map(|f| UtcMillis(f.0.saturating_add(period_ms))),
         retry_at: None,
         servers: servers::of_group(&group.resources),
+        waits: None,
+        against: None,
         policy: group.policy.clone(),
         resources: resources(group, report),
     }
@@ -83,7 +124,7 @@ fn gave_up(report: Option<&GroupReport>) -> Option<String> {
 }
 
 /// State of a whole group from its resources.
-fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
+pub(super) fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
     if group.failed.is_some() || gave_up(report).is_some() {
         return GroupState::Failed;
     }

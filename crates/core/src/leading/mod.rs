@@ -41,8 +41,22 @@ pub(crate) struct Leading {
     fitting: BTreeMap<RequestId, fitting::Fitting>,
     /// Last index proposed by the planner: the next plan waits until it is applied.
     planned: LogIndex,
+    /// What there was to see when there last was nothing to do.
+    idle: Option<Sight>,
+    /// How often a report said something new.
+    news: u64,
     handed_over: bool,
     planted: Planted,
+}
+
+/// All that a plan depends on: while it stays the same, so does the plan.
+#[derive(PartialEq, Eq, Debug)]
+struct Sight {
+    groups_changed: LogIndex,
+    news: u64,
+    nodes: BTreeMap<NodeId, takeover::Live>,
+    /// Cluster time from which on it may be another one all the same.
+    until: UtcMillis,
 }
 
 /// What the leader wants sent.
@@ -103,6 +117,8 @@ impl Leading {
             probing: BTreeMap::new(),
             fitting: BTreeMap::new(),
             planned: LogIndex(0),
+            idle: None,
+            news: 0,
             handed_over: false,
             planted,
         }
@@ -160,7 +176,10 @@ impl Leading {
         }
         let stale = |g: &&GroupReport| replica.db.epoch_last(&g.group) != g.epoch;
         around.counters.stale_reports += report.groups.iter().filter(stale).count() as u64;
-        self.reports.insert(to, report);
+        if known != Some(&report) {
+            self.news += 1;
+            self.reports.insert(to, report);
+        }
         let message = PeerMessage::ReportSeen { number };
         around.mail.push(Mail { to, channel: Channel::Stream, message });
     }
@@ -194,7 +213,7 @@ impl Leading {
         if !replica.is_settled() {
             return;
         }
-        let groups::Plan { mut changes, why } = self.plan(replica, around);
+        let groups::Plan { mut changes, why } = self.plan_if_new(replica, around);
         takeover::lease_lengths(&self.granter, replica, around, &mut changes);
         if !changes.is_empty() {
             let why = if why.is_empty() { "lease lengths".to_owned() } else { why };
@@ -224,6 +243,23 @@ impl Leading {
         let at = cluster_time(replica, around.utc);
         let host_names = around.host_names;
         PlanInput { db: &replica.db, at, nodes: nodes.collect(), host_names, planted: self.planted }
+    }
+
+    /// Planning looks at every group: that is done when there is something new to see.
+    fn plan_if_new(&mut self, replica: &Replica, around: &mut Around<'_>) -> groups::Plan {
+        let sight = Sight {
+            groups_changed: replica.db.groups_changed(),
+            news: self.news,
+            nodes: takeover::live_nodes(self, replica, around),
+            until: self.idle.as_ref().map_or(UtcMillis(0), |idle| idle.until),
+        };
+        if self.idle.as_ref() == Some(&sight) && cluster_time(replica, around.utc) < sight.until {
+            return groups::Plan::default();
+        }
+        let plan = self.plan(replica, around);
+        let until = groups::next_look(&self.input(replica, around));
+        self.idle = plan.is_empty().then_some(Sight { until, ..sight });
+        plan
     }
 
     fn plan(&self, replica: &Replica, around: &mut Around<'_>) -> groups::Plan {

@@ -3,7 +3,7 @@
 //! *Electing is not taking over*: a silent node's groups are given away only when its lease is
 //! known to be over, however soon a new leader was elected (R6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::change::Change;
 use stead_model::profile::{ABSENCE, LeaseLength, Timing};
@@ -51,6 +51,12 @@ fn stopped_at(leading: &Leading, replica: &Replica, timing: &Timing, node: NodeI
     leading.granter.stopped_at(node, timing.length(length), timing)
 }
 
+/// All nodes that own a group, each once.
+fn owners(replica: &Replica) -> BTreeSet<NodeId> {
+    let owned = replica.db.groups().values().filter_map(|g| g.ownership.as_ref());
+    owned.map(|o| o.node).collect()
+}
+
 /// When the next owner that is silent will be known stopped.
 pub(super) fn next(
     leading: &Leading,
@@ -58,8 +64,7 @@ pub(super) fn next(
     timing: &Timing,
     now: Time,
 ) -> Option<Time> {
-    let owners = replica.db.groups().values().filter_map(|g| g.ownership.as_ref().map(|o| o.node));
-    let times = owners.map(|node| stopped_at(leading, replica, timing, node));
+    let times = owners(replica).into_iter().map(|n| stopped_at(leading, replica, timing, n));
     times.filter(|t| *t > now).min()
 }
 
@@ -140,8 +145,7 @@ pub(super) fn hand_over(leading: &mut Leading, replica: &mut Replica, around: &m
 /// Whether a take-over becomes possible within the time a new leader would have to wait: D then
 /// carries it out first (R11).
 fn entitled_soon(leading: &Leading, replica: &Replica, around: &Around<'_>) -> bool {
-    let owners = replica.db.groups().values().filter_map(|g| g.ownership.as_ref().map(|o| o.node));
-    let silent = owners.filter(|node| !around.heard.contains(node));
+    let silent = owners(replica).into_iter().filter(|node| !around.heard.contains(node));
     let mut times = silent.map(|n| stopped_at(leading, replica, around.timing, n));
     times.any(|t| t <= around.now + around.timing.wait(around.timing.lease))
 }

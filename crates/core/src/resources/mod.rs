@@ -106,6 +106,8 @@ pub struct Holdings {
     order_last: OrderId,
     /// Groups granted up to this index may not be started (R9).
     old_until: LogIndex,
+    /// Nor those that start in their turn: a hard stop was done since they were granted.
+    stopped_until: LogIndex,
     seen: Option<LogIndex>,
     reported: Vec<GroupReport>,
     probes: Probes,
@@ -133,6 +135,7 @@ impl Holdings {
             gate: Gate::new(begin.guard),
             order_last: begin.orders_above,
             old_until: begin.log_end,
+            stopped_until: LogIndex(0),
             seen: None,
             reported: Vec::new(),
             probes: Probes::default(),
@@ -197,6 +200,8 @@ impl Holdings {
     pub fn hard_stop_done(&mut self, now: Time, lease: LeaseNumber) -> Vec<Output> {
         self.gate.hard_stop_done(lease);
         self.groups.values_mut().for_each(Holding::hard_stopped);
+        // Looked at anew before anything is started: some groups wait for others.
+        self.stopped_until = self.seen.take().unwrap_or(self.stopped_until);
         self.settle(now)
     }
 
@@ -329,7 +334,9 @@ impl Holdings {
         for holding in self.groups.values_mut() {
             let group = db.group(holding.group());
             let trail = db.trail(holding.group()).cloned().unwrap_or_default();
-            let old = trail.granted <= self.old_until;
+            let in_turn = group.is_some_and(|g| !g.policy.rules.start_after.is_empty());
+            let until = if in_turn { self.stopped_until } else { LogIndex(0) };
+            let old = trail.granted <= self.old_until.max(until);
             let own = group.and_then(|g| g.ownership.as_ref()).filter(|o| o.node == self.node);
             let ownership = match own {
                 None => Ownership::Other { epoch_last: db.epoch_last(holding.group()) },

@@ -5,6 +5,10 @@ mod declared;
 #[cfg(test)]
 mod independent;
 #[cfg(test)]
+mod packing;
+#[cfg(test)]
+mod placement;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod stories;

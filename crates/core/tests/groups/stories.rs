@@ -297,7 +297,7 @@ fn possible_owners_bind_the_group() {
     world.ask(Request::SetResource { resource: "ip".into(), properties });
     let refused = world.try_ask(Request::MoveGroup { group: "web".into(), to: Some(n(2)) });
     let refused = refused.unwrap_err();
-    let cause = "n2 is not a possible owner of resource `ip`";
+    let cause = "`n2` is not a possible owner of resource `ip`";
     assert_eq!(
         (refused.cause.as_deref(), refused.hint.as_deref()),
         (Some(cause), Some("choose n3"))

@@ -3,6 +3,7 @@
 //! | promise | file |
 //! |---|---|
 //! | I-OWN: one node at a time | `own.rs` |
+//! | I-PLACE: never beside what it must not run beside | `apart.rs` |
 //! | I-QUORUM: nothing after lease and grace | `quorum.rs` |
 //! | I-STOP-START: start after known stop, epochs grow | `stop_start.rs` |
 //! | I-DEP: order of dependencies | `dep.rs` |
@@ -16,6 +17,7 @@
 
 pub mod ack;
 pub mod agree;
+pub mod apart;
 pub mod converge;
 pub mod dep;
 pub mod election;
@@ -51,11 +53,13 @@ pub enum Promise {
     NoPanic,
     /// An expectation of a script is met.
     Script,
+    /// Groups that must not run beside each other do not.
+    Place,
 }
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Own,
         Self::Quorum,
         Self::StopStart,
@@ -67,6 +71,7 @@ impl Promise {
         Self::Why,
         Self::NoPanic,
         Self::Script,
+        Self::Place,
     ];
 
     /// Its name in text.
@@ -84,6 +89,7 @@ impl Promise {
             Self::Why => "I-WHY",
             Self::NoPanic => "NO-PANIC",
             Self::Script => "SCRIPT",
+            Self::Place => "I-PLACE",
         }
     }
 
@@ -131,6 +137,8 @@ pub type Verdict = Result<(), Violation>;
 pub struct Checkers {
     /// I-OWN.
     pub own: own::Own,
+    /// I-PLACE.
+    pub apart: apart::Apart,
     /// I-QUORUM.
     pub quorum: quorum::Quorum,
     /// I-STOP-START.

@@ -5,6 +5,7 @@
 //! spare 1                            how many of the nodes are no members at first
 //! group web on n1                    a group and its preferred owner, from the start
 //! resource app generic-application in web after ip
+//! capacity n1 cpu=4,memory=8G        what a node has for groups
 //! at 5s crash n1                     see `verb.rs` for all verbs
 //! at 5s call victim leader           a name for whoever plays a role at that moment
 //! at 9s expect web on n2             must be true at that moment

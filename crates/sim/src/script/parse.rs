@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stead_model::amounts::Amounts;
 use stead_model::config::QuorumMode;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
@@ -80,6 +81,10 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
         ["group", group, rest @ ..] => {
             let policy = policy(rest)?;
             script.set_up.push(Request::CreateGroup { group: GroupId::from(*group), policy });
+        }
+        ["capacity", name, amounts] => {
+            let capacity = Amounts::parse(amounts).map_err(|reason| reason.to_string())?;
+            script.set_up.push(Request::SetCapacity { node: node(name)?, capacity });
         }
         ["resource", resource, kind, "in", group, rest @ ..] => {
             let requests = create(resource, kind, group, rest)?;
