@@ -125,6 +125,7 @@ fn install(machine: &Machine) {
             name: "one".into(),
             addresses: vec![NodeAddress { network: NetworkId(1), address: [127, 0, 0, 1].into() }],
         }],
+        founders: None,
         networks: vec![NetworkEntry {
             id: NetworkId(1),
             name: "private".into(),
