@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::reason::{Code, Reason};
-use crate::resource_type::{PROBE, parse_time_ms};
+use crate::resource_type::{PROBE, parse_time_ms, split_words};
 
 /// What a probe looks at.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,13 @@ pub enum Probe {
         /// What is asked for, as in `/health`.
         path: String,
     },
+    /// Whether a command ends with 0.
+    Command {
+        /// The program, an absolute path, and its arguments; quotes as in a shell.
+        command: String,
+        /// The address that the resource is or stands on, for the command to use.
+        address: Option<IpAddr>,
+    },
 }
 
 /// A probe, how often it is made and what its answers mean.
@@ -48,7 +55,8 @@ pub struct ProbePlan {
 }
 
 impl Probe {
-    /// Parses `tcp:5432`, `tcp:10.0.0.5:5432`, `http:8080/health`, `http:[fd00::5]:80/`.
+    /// Parses `tcp:5432`, `tcp:10.0.0.5:5432`, `http:8080/health`, `http:[fd00::5]:80/`,
+    /// `command:/usr/bin/pg_isready -q`.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
         let (kind, rest) = value.split_once(':')?;
@@ -60,6 +68,12 @@ impl Probe {
                 let path = if slash == rest.len() { "/" } else { &rest[slash..] };
                 let fine = path.bytes().all(|byte| byte.is_ascii_graphic());
                 fine.then(|| Self::Http { host, port, path: path.to_owned() })
+            }
+            "command" => {
+                let words = split_words(rest)?;
+                let fine = words.first().is_some_and(|program| program.starts_with('/'))
+                    && !rest.chars().any(char::is_control);
+                fine.then(|| Self::Command { command: rest.to_owned(), address: None })
             }
             _ => None,
         }
@@ -102,6 +116,7 @@ impl ProbePlan {
             Probe::Tcp { host, .. } | Probe::Http { host, .. } => {
                 *host = host.or_else(|| address.copied());
             }
+            Probe::Command { address: of_resource, .. } => *of_resource = address.copied(),
         }
         self
     }
@@ -155,6 +170,7 @@ impl fmt::Display for Probe {
         let (kind, host, port, path) = match self {
             Self::Tcp { host, port } => ("tcp", host, port, ""),
             Self::Http { host, port, path } => ("http", host, port, path.as_str()),
+            Self::Command { command, .. } => return write!(f, "command:{command}"),
         };
         match host {
             Some(host) => write!(f, "{kind}:{}{path}", SocketAddr::new(*host, *port)),
@@ -175,11 +191,15 @@ mod tests {
             "tcp:[fd00::5]:22",
             "http:80/",
             "http:[fd00::5]:8080/health?deep=1",
+            "command:/usr/bin/check 'a b' -q",
         ] {
             assert_eq!(Probe::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Probe::parse("http:80").unwrap().to_string(), "http:80/");
-        for bad in ["5432", "tcp:", "tcp:0", "tcp:70000", "tcp:host:5", "http:80/a b", "udp:53"] {
+        for bad in ["5432", "tcp:", "tcp:0", "tcp:70000", "tcp:host:5", "http:80/a b", "udp:53"]
+            .into_iter()
+            .chain(["command:", "command:check", "command:/a 'b", "command:/a\nb"])
+        {
             assert_eq!(Probe::parse(bad), None, "{bad}");
         }
     }

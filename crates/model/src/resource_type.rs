@@ -69,7 +69,7 @@ pub enum Form {
     Reservation,
     /// A systemd service that may be a resource, as in `nginx.service`.
     Unit,
-    /// What a health probe looks at, as in `tcp:5432` or `http:8080/health`.
+    /// What a health probe looks at, as in `tcp:5432`, `http:8080/health`, `command:/bin/check`.
     Probe,
     /// A host name without domain.
     HostName,
@@ -580,7 +580,10 @@ impl Form {
             Self::Environment => "`NAME=VALUE` pairs",
             Self::Reservation => "`required` or `none`",
             Self::Unit => "a systemd service such as `nginx.service`",
-            Self::Probe => "`tcp:[HOST:]PORT` or `http:[HOST:]PORT/PATH`, HOST an address",
+            Self::Probe => {
+                "`tcp:[HOST:]PORT`, `http:[HOST:]PORT/PATH` (HOST is an address) or \
+                 `command:/PROGRAM ARGUMENTS`"
+            }
             Self::HostName => "up to 63 letters, digits and inner hyphens",
             Self::Domain => "a domain such as `example.org`",
             Self::Servers => "addresses such as `10.0.0.53` or `10.0.0.53:5353`, with commas",

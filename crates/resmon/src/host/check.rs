@@ -90,13 +90,14 @@ pub(crate) fn output(
 
 /// What becomes of what a command writes to its error output.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Errors {
+pub(crate) enum Errors {
     /// It is output like the other.
     Kept,
     Dropped,
 }
 
-fn spawn(spec: &CheckSpec<'_>, errors: Errors) -> io::Result<(Child, PipeReader)> {
+/// Starts a command; whoever started it kills it.
+pub(crate) fn spawn(spec: &CheckSpec<'_>, errors: Errors) -> io::Result<(Child, PipeReader)> {
     let Some((program, arguments)) = spec.argv.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -193,7 +194,8 @@ impl Drop for Watched {
     }
 }
 
-fn last_line(text: &[u8]) -> String {
+/// The last line that says something.
+pub(crate) fn last_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).collect()

@@ -7,10 +7,15 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use stead_model::order::{Action, Fitness, Outcome, ResourceOrder, ResourceReport, Wanted};
+use stead_model::order::{
+    Action, Fitness, OnlineSpec, Outcome, ResourceOrder, ResourceReport, Wanted,
+};
+use stead_model::probe::{Probe, ProbePlan};
+use stead_model::resource_type::split_words;
 use stead_model::wire::monitor::MonitorToNode;
 use stead_model::{Span, Time};
 
@@ -98,6 +103,19 @@ fn look(job: &Job) -> Fitness {
     let apart = Apart(mounts.iter().map(Into::into).collect());
     match types::open(spec, job.context.clone()) {
         Err(fault) => Fitness::Unfit(vec![fault.to_string()]),
-        Ok(kind) => kind.fitness(&apart),
+        Ok(kind) => match (kind.fitness(&apart), probe(spec, &apart)) {
+            (Fitness::Unfit(missing), Some(more)) => {
+                Fitness::Unfit(missing.into_iter().chain([more]).collect())
+            }
+            (_, Some(missing)) => Fitness::Unfit(vec![missing]),
+            (fitness, None) => fitness,
+        },
     }
+}
+
+/// What is missing for its health probe.
+fn probe(spec: &OnlineSpec, apart: &Apart) -> Option<String> {
+    let Probe::Command { command, .. } = ProbePlan::of(&spec.properties)?.what else { return None };
+    let program = split_words(&command)?.into_iter().next()?;
+    types::program("probe", Path::new(&program), apart)
 }

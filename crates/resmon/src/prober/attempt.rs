@@ -1,7 +1,7 @@
-//! One probe under way: a connection that is never waited for.
+//! One probe under way: a connection or a command, never waited for.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,6 +11,8 @@ use rustix::net::{
     sockopt,
 };
 use stead_model::probe::Probe;
+
+use super::command::Running;
 
 /// What a probe saw.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +29,54 @@ pub(super) enum Seen {
 
 /// A probe under way.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) enum Attempt {
+    Connection(Connection),
+    Command(Running),
+}
+
+impl Attempt {
+    /// Begins a probe.
+    pub(super) fn begin(what: &Probe, until: Instant) -> Result<Self, Seen> {
+        let connect = |host: &Option<IpAddr>, port: u16, path: Option<&str>| {
+            Connection::begin((*host, port), path, until).map(Self::Connection)
+        };
+        match what {
+            Probe::Tcp { host, port } => connect(host, *port, None),
+            Probe::Http { host, port, path } => connect(host, *port, Some(path)),
+            Probe::Command { command, address } => {
+                Running::begin(command, address.as_ref(), until).map(Self::Command)
+            }
+        }
+    }
+
+    /// When it hangs.
+    pub(super) const fn until(&self) -> Instant {
+        match self {
+            Self::Connection(connection) => connection.until,
+            Self::Command(running) => running.until,
+        }
+    }
+
+    /// What it waits for.
+    pub(super) fn awaits(&self) -> Vec<PollFd<'_>> {
+        match self {
+            Self::Connection(connection) => vec![connection.awaits()],
+            Self::Command(running) => running.awaits(),
+        }
+    }
+
+    /// Goes on as far as it can; gives what was seen at its end.
+    pub(super) fn step(&mut self, now: Instant) -> Option<Seen> {
+        match self {
+            Self::Connection(connection) => connection.step(now),
+            Self::Command(running) => running.step(now),
+        }
+    }
+}
+
+/// A connection that is made and asked something.
+#[derive(Debug)]
+pub(super) struct Connection {
     socket: OwnedFd,
     until: Instant,
     stage: Stage,
@@ -45,13 +94,12 @@ enum Stage {
 /// A status line is shorter; more than this is no answer of a web server.
 const ANSWER_BYTES_MAX: usize = 512;
 
-impl Attempt {
-    /// Begins a probe.
-    pub(super) fn begin(what: &Probe, until: Instant) -> Result<Self, Seen> {
-        let (host, port, path) = match what {
-            Probe::Tcp { host, port } => (host, *port, None),
-            Probe::Http { host, port, path } => (host, *port, Some(path)),
-        };
+impl Connection {
+    fn begin(
+        (host, port): (Option<IpAddr>, u16),
+        path: Option<&str>,
+        until: Instant,
+    ) -> Result<Self, Seen> {
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let address = SocketAddr::new(host.unwrap_or(here), port);
         let question = path.map(|path| question(path, address)).unwrap_or_default();
@@ -66,25 +114,15 @@ impl Attempt {
         Ok(Self { socket, until, stage: Stage::Connecting, question })
     }
 
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// When it hangs.
-    pub(super) const fn until(&self) -> Instant {
-        self.until
-    }
-
-    /// What it waits for.
-    pub(super) const fn awaits(&self) -> PollFlags {
-        match self.stage {
+    fn awaits(&self) -> PollFd<'_> {
+        let flags = match self.stage {
             Stage::Connecting | Stage::Asking { .. } => PollFlags::OUT,
             Stage::Hearing(_) => PollFlags::IN,
-        }
+        };
+        PollFd::new(&self.socket, flags)
     }
 
-    /// Goes on as far as it can; gives what was seen at its end.
-    pub(super) fn step(&mut self, now: Instant) -> Option<Seen> {
+    fn step(&mut self, now: Instant) -> Option<Seen> {
         while self.is_ready() {
             if let Some(seen) = self.go_on() {
                 return Some(seen);
@@ -101,7 +139,7 @@ impl Attempt {
     }
 
     fn is_ready(&self) -> bool {
-        let mut fds = [PollFd::from_borrowed_fd(self.socket(), self.awaits())];
+        let mut fds = [self.awaits()];
         let nothing = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&nothing)).is_ok_and(|ready| ready > 0)
     }

@@ -1,13 +1,14 @@
 //! Makes the health probes that administrators attach to resources.
 //!
 //! One thread for all of them, which begins with the first probe and waits in one poll: a probe
-//! costs a socket while it is under way and nothing between. It only looks; what its findings mean
+//! costs a socket or a process while it is under way and nothing between. It only looks; what its findings mean
 //! is decided by the slot of the resource.
 //!
 //! Health is three-valued here, too: a probe that hangs or cannot be made says *unknown*, unless
 //! its administrator wants a hang to be a failure.
 
 mod attempt;
+mod command;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -65,7 +66,7 @@ pub(crate) fn once(what: &Probe, limit: Duration) -> Result<(), String> {
             if let Some(seen) = attempt.step(Instant::now()) {
                 break seen;
             }
-            let mut wanted = [PollFd::from_borrowed_fd(attempt.socket(), attempt.awaits())];
+            let mut wanted = attempt.awaits();
             // An interrupted wait only means to look earlier.
             let _ = poll(&mut wanted, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
         },
@@ -191,7 +192,7 @@ impl Round {
     fn wait(&self) {
         let mut fds = vec![PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN)];
         let attempts = || self.targets.values().filter_map(|target| target.attempt.as_ref());
-        fds.extend(attempts().map(|a| PollFd::from_borrowed_fd(a.socket(), a.awaits())));
+        fds.extend(attempts().flat_map(Attempt::awaits));
         let due = self.targets.values().map(Target::due).min();
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());

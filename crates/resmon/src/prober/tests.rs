@@ -1,5 +1,6 @@
 //! Probes of real sockets on loopback, and what is counted.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
@@ -133,4 +134,70 @@ fn what_cannot_be_told_does_not_count_as_failed() {
     assert_eq!(seen(&mut target, unknown()), Some(Health::Unknown));
     assert_eq!(seen(&mut target, Seen::Works), Some(Health::Good));
     assert_eq!(seen(&mut target, fails()), None);
+}
+
+fn command(script: &str) -> Probe {
+    Probe::parse(&format!("command:/bin/sh -c '{script}'")).unwrap()
+}
+
+#[test]
+fn the_code_of_a_command_decides_and_its_last_line_tells_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    fs::write(&mark, "").unwrap();
+    let script = format!("echo first; echo it is gone; test -e {}", mark.display());
+    let (_prober, found) = probed(plan(command(&script)));
+    assert_eq!(next(&found), (Health::Good, String::new()));
+    fs::remove_file(&mark).unwrap();
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Bad);
+    assert!(why.ends_with("it ended with code 1: it is gone, 2 times in a row"), "{why}");
+}
+
+#[test]
+fn a_command_that_does_not_know_says_nothing_of_the_resource() {
+    for (script, told) in [
+        ("echo no idea; exit 75", "it does not know: no idea"),
+        ("kill -9 $$", "it was killed by signal 9"),
+    ] {
+        let (_prober, found) = probed(plan(command(script)));
+        let (health, why) = next(&found);
+        assert_eq!(health, Health::Unknown);
+        assert!(why.contains(told), "{why}");
+    }
+    let missing = Probe::parse("command:/nowhere/check").unwrap();
+    let (_prober, found) = probed(plan(missing));
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Unknown);
+    assert!(why.contains("cannot be run: No such file"), "{why}");
+    let chatty = "i=0; while [ $i -lt 9000 ]; do echo line $i of many; i=$((i+1)); done";
+    let (_prober, found) = probed(ProbePlan { failures: 1, ..plan(command(chatty)) });
+    assert_eq!(next(&found).0, Health::Good);
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_and_so_is_one_that_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = Duration::from_millis(300);
+    let hangs = plan(command("sleep 600 & wait"));
+    let (first, found) = probed(ProbePlan { timeout: short, ..hangs.clone() });
+    let (health, why) = next(&found);
+    assert_eq!(health, Health::Unknown);
+    assert!(why.contains("it did not end in time"), "{why}");
+    first.forget("web".into());
+
+    let file = folder.path().join("pid");
+    let script = format!("echo $$ > {}; sleep 600 & wait", file.display());
+    let (prober, _found) = probed(ProbePlan { what: command(&script), ..hangs });
+    let end = Instant::now() + LONG;
+    let mut pid = String::new();
+    while !pid.ends_with('\n') {
+        assert!(Instant::now() < end, "it was not begun");
+        pid = fs::read_to_string(&file).unwrap_or_default();
+    }
+    prober.forget("web".into());
+    let state = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    while !state().is_empty() && !state().contains(") Z ") {
+        assert!(Instant::now() < end, "it still runs: {}", state());
+    }
 }

@@ -40,7 +40,7 @@ pub(super) fn command(
 }
 
 /// What is wrong with a program; `property` names it.
-pub(super) fn program(property: &str, path: &Path, apart: &Apart) -> Option<String> {
+pub(crate) fn program(property: &str, path: &Path, apart: &Apart) -> Option<String> {
     if apart.holds(path) {
         return None;
     }

@@ -19,6 +19,7 @@ use stead_model::order::OnlineSpec;
 use stead_model::resource_type::{GENERIC_SCRIPT, GENERIC_SERVICE, NETWORK_NAME, PHYSICAL_DISK};
 
 pub(crate) use generic_application::sentence;
+pub(crate) use installed::program;
 pub(crate) use program::PATH;
 
 use crate::resource_type::{Context, Fault, Properties, ResourceType};

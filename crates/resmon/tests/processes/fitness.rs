@@ -9,7 +9,7 @@ use stead_model::order::{Action, Fitness, Outcome, Wanted};
 
 use crate::Story;
 use crate::agents::installed;
-use crate::world::{World, spec};
+use crate::world::{World, eventually, spec};
 
 macro_rules! stories {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
@@ -21,6 +21,8 @@ pub(crate) const ALL: &[Story] = stories![
     hundreds_are_looked_at,
     an_agent_says_what_it_takes,
     a_broken_agent_is_not_judged,
+    the_program_of_a_probe_must_be_there,
+    a_probe_that_runs_ends_with_the_lease,
 ];
 
 fn wanted(kind: &str, properties: &[(&str, &str)], mounts: &[&str]) -> Action {
@@ -184,4 +186,31 @@ impl Drop for Gone {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn the_program_of_a_probe_must_be_there() {
+    let mut world = World::start();
+    let mut ask = |probe: &str| world.ask("new", wanted("dummy", &[("probe", probe)], &[]));
+    assert_eq!(ask("command:/bin/true -x"), FIT);
+    let missing = unfit(&["`probe`: there is no program /opt/missing"]);
+    assert_eq!(ask("command:/opt/missing -x"), missing);
+}
+
+fn a_probe_that_runs_ends_with_the_lease() {
+    let mut world = World::start();
+    let file = world.path("probe");
+    let probe = format!("command:/bin/sh -c 'echo $$ > {}; exec sleep 600'", file.display());
+    let given = [("probe", probe.as_str()), ("probe-interval", "100ms"), ("probe-timeout", "1h")];
+    assert_eq!(world.ask("d", Action::Online(spec("dummy", &given))), Outcome::Online);
+    let mut pid = String::new();
+    eventually("the probe runs", || {
+        pid = fs::read_to_string(&file).unwrap_or_default();
+        pid.ends_with('\n')
+    });
+    world.hard_stop();
+    let process = Path::new("/proc").join(pid.trim());
+    eventually("the probe ended", || {
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
 }
