@@ -10,6 +10,7 @@ use stead_model::profile::Profile;
 
 use crate::figure::{Case, Figure};
 use crate::program::{self, ProgramError};
+use crate::scale::Load;
 use crate::screen;
 
 /// How to measure.
@@ -27,12 +28,35 @@ pub(crate) struct Options {
     /// Only this number of nodes; may be repeated. Default: 2, `outage` 2 and 3.
     #[arg(long, value_parser = clap::value_parser!(u16).range(2..=i64::from(NODES_MAX)))]
     nodes: Vec<u16>,
+    /// `scale`: so many `generic-application` instead of the usual loads.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=5000))]
+    apps: Option<u32>,
+    /// `scale`: so many `ocf:pacemaker:Dummy`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=5000))]
+    agents: Option<u32>,
+    /// `scale`: all of them in so many groups.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    groups: u32,
     /// One JSON document on standard output.
     #[arg(long)]
     pub(crate) json: bool,
     /// Also writes the tables to `bench/results/NAME.md`.
     #[arg(long)]
     pub(crate) save: bool,
+}
+
+impl Options {
+    /// What `scale` brings online.
+    pub(crate) fn loads(&self) -> Vec<Load> {
+        let groups = self.groups;
+        match (self.apps, self.agents) {
+            (None, None) => Load::USUAL.map(|usual| Load { groups, ..usual }).to_vec(),
+            (apps, agents) => {
+                let (apps, agents) = (apps.unwrap_or(0), agents.unwrap_or(0));
+                vec![Load { apps, agents, groups }]
+            }
+        }
+    }
 }
 
 fn parse_profile(name: &str) -> Result<Profile, String> {

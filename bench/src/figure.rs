@@ -6,6 +6,7 @@ use serde::Serialize;
 use stead_model::NodeId;
 use stead_model::profile::Profile;
 
+use crate::scale::Load;
 use crate::statistics::{Spread, rounded};
 use crate::target::{self, Peer};
 
@@ -47,6 +48,16 @@ pub(crate) enum Kind {
     DbMove,
     /// Last acknowledgement to the next around a kill of PostgreSQL's first process.
     DbKill,
+    /// One declaration of many resources to all of them online.
+    ScaleUp,
+    /// Power cut of the owner of many resources to all of them online on the other node.
+    ScaleTakeover,
+    /// What a node costs that owns many resources and whose checks run: processor time.
+    ScaleCpu,
+    /// Sum of its resident memory.
+    ScaleRss,
+    /// Sum of its proportional share of memory.
+    ScalePss,
     /// `lab up` to quorum on all nodes.
     Up,
     /// The same and on, until a client gets a page of the demo group.
@@ -73,6 +84,11 @@ impl Kind {
             Self::DbOurs => "  decided -> answering, PostgreSQL's start excluded",
             Self::DbMove => "client outage, planned move of PostgreSQL",
             Self::DbKill => "client outage, PostgreSQL killed",
+            Self::ScaleUp => "many resources online after one request",
+            Self::ScaleTakeover => "many resources online elsewhere after a power cut",
+            Self::ScaleCpu => "CPU of a node with many resources, checks running",
+            Self::ScaleRss => "  its memory, RSS",
+            Self::ScalePss => "  its memory, PSS",
             Self::Up => "`lab up` until all nodes have quorum",
             Self::UpAnswer => "`lab up` and a group until it answers a client",
         }
@@ -86,9 +102,9 @@ impl Kind {
             Self::AppRestart | Self::AppAnswer | Self::AppStart => Unit::Milliseconds,
             Self::DbOutage | Self::DbDisk | Self::DbStart | Self::DbOurs => Unit::Milliseconds,
             Self::DbMove | Self::DbKill => Unit::Milliseconds,
-            Self::IdleCpu => Unit::PercentOfACore,
-            Self::Rss | Self::Pss => Unit::MiB,
-            Self::Up | Self::UpAnswer => Unit::Seconds,
+            Self::IdleCpu | Self::ScaleCpu => Unit::PercentOfACore,
+            Self::Rss | Self::Pss | Self::ScaleRss | Self::ScalePss => Unit::MiB,
+            Self::Up | Self::UpAnswer | Self::ScaleUp | Self::ScaleTakeover => Unit::Seconds,
         }
     }
 }
@@ -128,23 +144,31 @@ pub(crate) struct Case {
     pub(crate) node: Option<NodeId>,
     /// Whether that node owned the group.
     pub(crate) owner: Option<bool>,
+    /// What runs there, where that is the point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) load: Option<Load>,
 }
 
 impl Case {
     /// A whole lab.
     pub(crate) const fn of(profile: Profile, nodes: u16) -> Self {
-        Self { profile, nodes, node: None, owner: None }
+        Self { profile, nodes, node: None, owner: None, load: None }
     }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} nodes", self.profile.name(), self.nodes)?;
+        if let Some(load) = self.load {
+            write!(f, ", {load}")?;
+        }
         if let Some(node) = self.node {
             write!(f, ", {node}")?;
         }
         match self.owner {
+            Some(true) if self.load.is_some() => f.write_str(" with them"),
             Some(true) => f.write_str(" with the group"),
+            Some(false) if self.load.is_some() => f.write_str(" without them"),
             Some(false) => f.write_str(" without it"),
             None => Ok(()),
         }

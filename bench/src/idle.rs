@@ -43,28 +43,38 @@ pub(crate) fn watch(
     outcome: &mut Outcome,
 ) -> Result<Vec<Figure>, MeasureError> {
     let (owner, _) = site.owner_and_other()?;
-    thread::sleep(AFTERMATH);
-    let nodes: Vec<NodeId> = site.lab().record().node_ids().collect();
-    let before = samples(site.lab(), &nodes)?;
-    screen::talk(&format!("  idle for {} s", bench.options.seconds));
-    thread::sleep(Duration::from_secs(bench.options.seconds));
-    let after = samples(site.lab(), &nodes)?;
-    let mut figures = Vec::new();
-    for (before, after) in before.iter().zip(&after) {
-        if let Some(change) = before.change_to(after) {
-            return Err(MeasureError::NotLeftAlone { node: after.node, change });
-        }
-        let owns = after.node == owner;
-        let case = Case { node: Some(after.node), owner: Some(owns), ..case };
-        let cpu = cpu(case, before, after);
-        let [rss, pss] = memory(case, &after.processes)?;
-        figures.extend([cpu, rss, pss]);
-    }
+    let of = |node| Case { node: Some(node), owner: Some(node == owner), ..case };
+    let cases: Vec<Case> = site.lab().record().node_ids().map(of).collect();
+    let figures = cost(bench, site, &cases)?;
     let quorum = site.cluster().view(owner)?.quorum;
     let leader = quorum.leader.map_or_else(|| "nobody".into(), |leader| leader.to_string());
     let host = quorum.disk_host.map_or_else(|| "nobody".into(), |node| node.to_string());
     outcome.note(format!("{case}: {leader} leads, {host} hosts the quorum disk"));
     outcome.note(format!("{} s without a client asking", bench.options.seconds));
+    Ok(figures)
+}
+
+/// What the node of each case costs for a while from now on.
+pub(crate) fn cost(
+    bench: &Bench,
+    site: &Site<'_>,
+    cases: &[Case],
+) -> Result<Vec<Figure>, MeasureError> {
+    thread::sleep(AFTERMATH);
+    let nodes: Vec<NodeId> = cases.iter().filter_map(|case| case.node).collect();
+    let before = samples(site.lab(), &nodes)?;
+    screen::talk(&format!("  idle for {} s", bench.options.seconds));
+    thread::sleep(Duration::from_secs(bench.options.seconds));
+    let after = samples(site.lab(), &nodes)?;
+    let mut figures = Vec::new();
+    for (case, (before, after)) in cases.iter().zip(before.iter().zip(&after)) {
+        if let Some(change) = before.change_to(after) {
+            return Err(MeasureError::NotLeftAlone { node: after.node, change });
+        }
+        let cpu = cpu(*case, before, after);
+        let [rss, pss] = memory(*case, &after.processes)?;
+        figures.extend([cpu, rss, pss]);
+    }
     Ok(figures)
 }
 
@@ -114,7 +124,8 @@ fn cpu(case: Case, before: &Sample, after: &Sample) -> Figure {
     let shares = pairs.map(|((process, before), (_, after))| {
         (process.role, after.ticks.saturating_sub(before.ticks) as f64 / of_all)
     });
-    summed(Kind::IdleCpu, case, shares)
+    let kind = if case.load.is_some() { Kind::ScaleCpu } else { Kind::IdleCpu };
+    summed(kind, case, shares)
 }
 
 fn memory(case: Case, processes: &[(Process, Spent)]) -> Result<[Figure; 2], ProcessError> {
@@ -124,9 +135,13 @@ fn memory(case: Case, processes: &[(Process, Spent)]) -> Result<[Figure; 2], Pro
     let mib = |kib: fn(&Memory) -> u64| {
         held.iter().map(move |(role, memory)| (*role, kib(memory) as f64 / 1024.0))
     };
+    let (rss, pss) = match case.load {
+        Some(_) => (Kind::ScaleRss, Kind::ScalePss),
+        None => (Kind::Rss, Kind::Pss),
+    };
     Ok([
-        summed(Kind::Rss, case, mib(|memory| memory.rss_kib)),
-        summed(Kind::Pss, case, mib(|memory| memory.pss_kib)),
+        summed(rss, case, mib(|memory| memory.rss_kib)),
+        summed(pss, case, mib(|memory| memory.pss_kib)),
     ])
 }
 

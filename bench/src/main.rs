@@ -1,7 +1,7 @@
 //! The figures of stead: how long a client waits, what a node costs when nothing happens.
 //!
 //! ```text
-//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, postgresql, all
+//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, scale, postgresql, all
 //! ```
 //!
 //! Each figure is taken with the release build of `stead`, in a lab of its own that is ended
@@ -28,6 +28,7 @@ mod postgresql;
 mod processes;
 mod program;
 mod report;
+mod scale;
 mod screen;
 mod server;
 mod site;
@@ -58,6 +59,8 @@ enum Benchmark {
     Up,
     /// PostgreSQL on a clustered disk: power cut, move, kill, and what it costs when idle.
     Postgresql,
+    /// A thousand resources online by one request, and after their owner lost power.
+    Scale,
     /// All of these, one after another.
     All,
 }
@@ -107,10 +110,11 @@ impl Benchmark {
     fn parts(self) -> Vec<Self> {
         match self {
             Self::All => {
-                vec![Self::Up, Self::Idle, Self::Move, Self::App, Self::Outage, Self::Postgresql]
+                let quick = [Self::Up, Self::Idle, Self::Move, Self::App, Self::Outage];
+                quick.into_iter().chain([Self::Postgresql, Self::Scale]).collect()
             }
             one @ (Self::Outage | Self::Move | Self::App | Self::Idle) => vec![one],
-            one @ (Self::Up | Self::Postgresql) => vec![one],
+            one @ (Self::Up | Self::Postgresql | Self::Scale) => vec![one],
         }
     }
 
@@ -123,6 +127,7 @@ impl Benchmark {
             Self::Idle => idle::run(bench),
             Self::Up => up::run(bench),
             Self::Postgresql => postgresql::run(bench),
+            Self::Scale => scale::run(bench),
             Self::All => Outcome::default(),
         };
         Measured { benchmark: self.name(), load_before, load_after: machine::load(), outcome }
@@ -135,6 +140,7 @@ impl Benchmark {
             Self::App => "app",
             Self::Idle => "idle",
             Self::Up => "up",
+            Self::Scale => "scale",
             Self::Postgresql => "postgresql",
             Self::All => "all",
         }

@@ -7,7 +7,7 @@
 //!                                                     └─ init ── application
 //! ```
 //!
-//! Only descendants of the node's PID 1 are looked at, and only while nobody dies on purpose.
+//! Only descendants of the node's PID 1 are looked at. One that ends meanwhile is left out.
 
 use std::fs;
 use std::io;
@@ -106,15 +106,30 @@ pub(crate) fn of_node(lab: &Lab, node: NodeId) -> Result<Vec<Process>, ProcessEr
     let mut all = Vec::new();
     let mut waiting = vec![(pid, None)];
     while let Some((parent, role)) = waiting.pop() {
-        for pid in children(parent)? {
+        for pid in or_gone(children(parent))?.unwrap_or_default() {
             let line = format!("/proc/{pid}/cmdline");
-            let process = Process { pid, role: Role::of(&read(&line)?), parent: role };
+            let Some(line) = or_gone(read(&line))? else { continue };
+            let process = Process { pid, role: Role::of(&line), parent: role };
             waiting.push((pid, Some(process.role)));
             all.push(process);
         }
     }
     all.sort_by_key(|process| (process.role, process.pid));
     Ok(all)
+}
+
+/// Nothing, if the process ended meanwhile.
+pub(crate) fn or_gone<T>(found: Result<T, ProcessError>) -> Result<Option<T>, ProcessError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(ProcessError::Read { source, .. })
+            if source.kind() == io::ErrorKind::NotFound
+                || source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
 }
 
 /// A handle of the application on a node: what an init of ours started.
@@ -133,7 +148,8 @@ fn children(pid: u32) -> Result<Vec<u32>, ProcessError> {
     let mut all = Vec::new();
     for task in tasks.flatten() {
         let path = task.path().join("children").display().to_string();
-        let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+        let Some(text) = or_gone(read(&path))? else { continue };
+        let text = String::from_utf8_lossy(&text).into_owned();
         let pids: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
         all.extend(pids.map_err(|_| ProcessError::Text(path))?);
     }
@@ -143,6 +159,27 @@ fn children(pid: u32) -> Result<Vec<u32>, ProcessError> {
 fn read(path: &str) -> Result<Vec<u8>, ProcessError> {
     let found = fs::read(Path::new(path));
     found.map_err(|source| ProcessError::Read { path: path.to_owned(), source })
+}
+
+/// Processor seconds of a process.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Times {
+    /// Its own.
+    pub(crate) own: f64,
+    /// Those of its children that ended and were waited for, and of theirs.
+    pub(crate) waited_for: f64,
+}
+
+impl Times {
+    /// Of a running process.
+    pub(crate) fn read(pid: u32) -> Result<Self, ProcessError> {
+        let path = format!("/proc/{pid}/stat");
+        let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+        let [utime, stime, cutime, cstime] =
+            numbers(&text, [14, 15, 16, 17]).ok_or(ProcessError::Text(path))?;
+        let seconds = |ticks: u64| ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        Ok(Self { own: seconds(utime + stime), waited_for: seconds(cutime + cstime) })
+    }
 }
 
 /// The time a process has taken, and which life of its number it is.
@@ -164,12 +201,21 @@ impl Spent {
 
     /// The name in parentheses may hold anything, parentheses and blanks included.
     fn parse(stat: &str) -> Option<Self> {
-        let (_, fields) = stat.rsplit_once(')')?;
-        // The first of these is number 3 of proc_pid_stat(5): utime is 14, stime 15, starttime 22.
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-        Some(Self { ticks: number(14)? + number(15)?, started: number(22)? })
+        let [utime, stime, started] = numbers(stat, [14, 15, 22])?;
+        Some(Self { ticks: utime + stime, started })
     }
+}
+
+/// Fields of proc_pid_stat(5) by number: utime is 14, stime 15, cutime 16, cstime 17, starttime 22.
+fn numbers<const N: usize>(stat: &str, which: [usize; N]) -> Option<[u64; N]> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    // The first behind the name is number 3.
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let mut found = [0; N];
+    for (place, field) in found.iter_mut().zip(which) {
+        *place = fields.get(field - 3)?.parse().ok()?;
+    }
+    Some(found)
 }
 
 /// The memory a process holds.

@@ -80,6 +80,16 @@ pub(crate) enum MeasureError {
         /// How long.
         limit: Duration,
     },
+    /// Not all of what was asked for runs.
+    #[error("of what shall be online on {node} only {online} resources are, {inits} inits run")]
+    NotOnline {
+        /// Where.
+        node: NodeId,
+        /// Resources online.
+        online: usize,
+        /// Inits of applications and agents' places.
+        inits: usize,
+    },
     /// The cluster serves but not as it should.
     #[error("the group {0}")]
     Group(&'static str),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use stead_model::profile::Profile;
 
 use crate::figure::{Case, Kind};
+use crate::scale::Load;
 
 /// What somebody else needs.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
@@ -42,6 +43,8 @@ pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
         Kind::Rss => by_profile(Some(20.0), None),
         Kind::Up | Kind::UpAnswer => by_profile(Some(3.0), None),
         Kind::DbOurs => Some(250.0),
+        Kind::ScaleUp => by_profile(scale(case).map(|(up, _)| up), None),
+        Kind::ScaleTakeover => by_profile(scale(case).map(|(_, after)| LEASE_S + after), None),
         Kind::Detect
         | Kind::Decide
         | Kind::Online
@@ -52,9 +55,25 @@ pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
         | Kind::DbStart
         | Kind::DbMove
         | Kind::DbKill
+        | Kind::ScaleCpu
+        | Kind::ScaleRss
+        | Kind::ScalePss
         | Kind::Pss => None,
     }
 }
+
+/// Seconds until the usual loads are online, and after the end of the lost owner's lease.
+fn scale(case: &Case) -> Option<(f64, f64)> {
+    match case.load? {
+        Load { apps: 500, agents: 500, .. } => Some((15.0, 10.0)),
+        Load { apps: 500, agents: 0, .. } => Some((3.0, 2.0)),
+        Load { .. } => None,
+    }
+}
+
+/// Power cut to the end of the wait for the lost owner's lease, standard profile: the least that
+/// `outage` shows.
+const LEASE_S: f64 = 1.1;
 
 /// What others need for the same.
 pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
@@ -75,6 +94,9 @@ pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
         Kind::UpAnswer => UP,
         // The peers' figure has the start of the application in it, which is a few milliseconds.
         Kind::AppRestart => APP,
+        Kind::ScaleUp => SCALE_UP,
+        Kind::ScaleTakeover => SCALE_TAKEOVER,
+        Kind::ScaleCpu | Kind::ScaleRss | Kind::ScalePss => &[],
         Kind::DbOutage => DB_OUTAGE,
         Kind::DbMove => DB_MOVE,
         Kind::DbKill => DB_KILL,
@@ -125,6 +147,11 @@ const DB_OUTAGE: &[Peer] = &[pacemaker("as Debian ships it", 9667.0), pacemaker(
 const DB_MOVE: &[Peer] = &[pacemaker("as Debian ships it", 2605.0)];
 
 const DB_KILL: &[Peer] = &[pacemaker("as Debian ships it", 3914.0)];
+
+/// 1000 `ocf:pacemaker:Dummy` with 60 s monitors.
+const SCALE_UP: &[Peer] = &[pacemaker("1000 Dummy, 60 s monitors", 365.0)];
+
+const SCALE_TAKEOVER: &[Peer] = &[pacemaker("1000 Dummy, 60 s monitors", 139.0)];
 
 #[cfg(test)]
 mod tests {

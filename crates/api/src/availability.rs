@@ -142,6 +142,8 @@ fn numbers(nodes: &[NodeId]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use stead_model::amounts::Amounts;
+    use stead_model::room::Room;
     use stead_model::upkeep::Drain;
     use stead_model::view::QuorumView;
 
@@ -158,6 +160,8 @@ mod tests {
             absent: false,
             left: false,
             links: Vec::new(),
+            room: Room::default(),
+            needed: Amounts::default(),
         }
     }
 

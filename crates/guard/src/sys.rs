@@ -28,8 +28,17 @@ pub(crate) struct Spawn<'a> {
     pub(crate) fds: &'a [(BorrowedFd<'a>, RawFd)],
     /// Where it lives.
     pub(crate) place: Place,
-    /// Limit of locked memory it gets, `(soft, hard)`.
+    /// Limits it gets.
+    pub(crate) limits: Limits,
+}
+
+/// Limits of a process, each `(soft, hard)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    /// Locked memory, bytes.
     pub(crate) memlock: (u64, u64),
+    /// Open files.
+    pub(crate) files: (u64, u64),
 }
 
 /// Where a process lives.
@@ -118,9 +127,12 @@ fn become_program(
         if spawn.place != Place::Beside {
             libc::setsid();
         }
-        let (soft, hard) = spawn.memlock;
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit);
+        let Limits { memlock, files } = spawn.limits;
+        for (which, (soft, hard)) in [(libc::RLIMIT_MEMLOCK, memlock), (libc::RLIMIT_NOFILE, files)]
+        {
+            let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+            libc::setrlimit(which, &raw const limit);
+        }
         if spawn.place == Place::Beside {
             unblock_signals();
         } else {

@@ -1,7 +1,9 @@
-//! One bell for all threads of the monitor: whoever changes something rings, whoever waits looks.
+//! A bell for all threads of one resource: whoever changes something of it rings, whoever waits
+//! looks.
 //!
 //! Types wait for a program to end, for a delay, for being told to stop: always for the first of
-//! several things. One condition variable for all keeps that simple; there are few threads.
+//! several things. One condition variable for all of a resource keeps that simple; what happens to
+//! one resource wakes nobody of another.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -94,6 +96,11 @@ impl Cancel {
             (found.is_some() || self.is_asked()).then_some(())
         });
         found
+    }
+
+    /// The bell that is rung when it is asked, and when something of its resource changes.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     pub(crate) fn ask(&self) {

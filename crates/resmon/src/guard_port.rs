@@ -74,12 +74,13 @@ pub(crate) struct Ended {
 /// The connection to the guard.
 #[derive(Debug)]
 pub struct GuardPort {
-    bell: Arc<Bell>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    /// Rung when something of a resource changes.
+    bells: BTreeMap<ResourceId, Arc<Bell>>,
     connection: UnixStream,
     request_last: u64,
     asked: BTreeMap<u64, (Claim, ThingKind)>,
@@ -88,8 +89,8 @@ struct State {
     /// What the programs of resources may take, by their properties.
     limits: BTreeMap<ResourceId, Limits>,
     act_last: u64,
-    /// Acts that are waited for, and how they ended.
-    acts: BTreeMap<u64, Option<Acted>>,
+    /// Acts that are waited for, by whom, and how they ended.
+    acts: BTreeMap<u64, (ResourceId, Option<Acted>)>,
 }
 
 /// How a program in an agent's place ended.
@@ -106,8 +107,9 @@ pub enum ActEnd {
 }
 
 impl GuardPort {
-    pub(crate) fn new(connection: UnixStream, bell: Arc<Bell>) -> Self {
+    pub(crate) fn new(connection: UnixStream) -> Self {
         let state = State {
+            bells: BTreeMap::new(),
             connection,
             request_last: 0,
             asked: BTreeMap::new(),
@@ -118,7 +120,12 @@ impl GuardPort {
             act_last: boot_time().0,
             acts: BTreeMap::new(),
         };
-        Self { bell, state: Mutex::new(state) }
+        Self { state: Mutex::new(state) }
+    }
+
+    /// The bell of a resource.
+    pub(crate) fn bell(&self, resource: &ResourceId) -> Arc<Bell> {
+        Arc::clone(self.lock().bells.entry(resource.clone()).or_default())
     }
 
     /// Says hello: from now on the guard counts this monitor as ready.
@@ -137,11 +144,14 @@ impl GuardPort {
         loop {
             while let Some((message, used)) = codec::decode(&bytes).map_err(io::Error::other)? {
                 bytes.drain(..used);
+                let mut state = self.lock();
+                let resource = state.concerned(&message);
+                let news = state.take(message);
+                let bell = resource.and_then(|resource| state.bells.get(&resource).cloned());
+                drop(state);
                 // First the news, then the bell: whoever the bell wakes is behind the news.
-                if let Some(news) = self.lock().take(message) {
-                    tell(news);
-                }
-                self.bell.ring();
+                news.map(&mut tell);
+                bell.inspect(|bell| bell.ring());
             }
             match connection.read(&mut chunk)? {
                 0 => return Ok(()),
@@ -166,7 +176,8 @@ impl GuardPort {
         cancel: &Cancel,
     ) -> Result<InstanceId, AdmitError> {
         let request = self.lock().ask(claim, thing, cancel)?;
-        let answer = self.bell.wait(Some(ANSWER_LIMIT), || self.lock().answers.remove(&request));
+        let bell = self.bell(&claim.resource);
+        let answer = bell.wait(Some(ANSWER_LIMIT), || self.lock().answers.remove(&request));
         answer.ok_or(AdmitError::Silent)?.map_err(AdmitError::Refused)
     }
 
@@ -188,12 +199,13 @@ impl GuardPort {
         limit: Duration,
         cancel: &Cancel,
     ) -> ActEnd {
-        let Some(number) = self.lock().begin_act(instance, run, cancel) else {
-            return ActEnd::Cancelled;
+        let number = match self.lock().begin_act(instance, run, cancel) {
+            Ok(number) => number,
+            Err(end) => return end,
         };
-        let found = self.bell.wait(Some(limit), || {
+        let found = cancel.bell().wait(Some(limit), || {
             let mut state = self.lock();
-            if let Some(Acted { status, said, .. }) = state.acts.get_mut(&number)?.take() {
+            if let Some(Acted { status, said, .. }) = state.acts.get_mut(&number)?.1.take() {
                 return Some(ActEnd::Ended(status, said));
             }
             let gone = state.things.get(&instance).is_none_or(Held::has_ended);
@@ -224,10 +236,12 @@ impl GuardPort {
     /// Tells that nothing is left of an address, mount or mark.
     pub fn released(&self, instance: InstanceId) {
         let mut state = self.lock();
-        state.things.remove(&instance);
+        let held = state.things.remove(&instance);
         state.say(&MonitorToGuard::Released { instance });
         drop(state);
-        self.bell.ring();
+        if let Some(held) = held {
+            self.bell(&held.claim.resource).ring();
+        }
     }
 
     /// What is known of a thing.
@@ -246,7 +260,7 @@ impl GuardPort {
         cancel: &Cancel,
         look: impl Fn(&Life) -> bool,
     ) -> Life {
-        let found = self.bell.wait(Some(limit), || {
+        let found = cancel.bell().wait(Some(limit), || {
             let life = self.life(instance);
             (look(&life) || cancel.is_asked()).then_some(life)
         });
@@ -278,7 +292,7 @@ impl GuardPort {
     /// Ends all of a resource. All its calls were cancelled before.
     pub(crate) fn end_all(&self, resource: &ResourceId, limit: Duration) -> Result<(), String> {
         let mut killed = Vec::new();
-        let ended = self.bell.wait(Some(limit), || {
+        let ended = self.bell(resource).wait(Some(limit), || {
             let mut state = self.lock();
             let things = state.things.iter().filter(|(_, held)| held.is_of(resource));
             let left: Vec<InstanceId> = things.map(|(id, _)| *id).collect();
@@ -372,16 +386,35 @@ impl State {
         instance: InstanceId,
         (program, settles): (ProgramSpec, Settles),
         cancel: &Cancel,
-    ) -> Option<u64> {
+    ) -> Result<u64, ActEnd> {
         if cancel.is_asked() {
-            return None;
+            return Err(ActEnd::Cancelled);
         }
+        let place = self.things.get(&instance).ok_or(ActEnd::PlaceGone)?;
         self.act_last += 1;
         let number = self.act_last;
-        self.acts.insert(number, None);
+        self.acts.insert(number, (place.claim.resource.clone(), None));
         let settles = settles == Settles::Yes;
         self.say(&MonitorToGuard::Act { instance, act: Act { number, program, settles } });
-        Some(number)
+        Ok(number)
+    }
+
+    /// The resource that a message is about.
+    fn concerned(&self, message: &GuardToMonitor) -> Option<ResourceId> {
+        match message {
+            GuardToMonitor::Inventory(_) => None,
+            GuardToMonitor::Admitted { request, .. } | GuardToMonitor::Refused { request, .. } => {
+                self.asked.get(request).map(|(claim, _)| claim.resource.clone())
+            }
+            GuardToMonitor::Started { instance }
+            | GuardToMonitor::Exited { instance, .. }
+            | GuardToMonitor::Stirred { instance } => {
+                self.things.get(instance).map(|held| held.claim.resource.clone())
+            }
+            GuardToMonitor::Acted { acted, .. } => {
+                self.acts.get(&acted.number).map(|(resource, _)| resource.clone())
+            }
+        }
     }
 
     fn take(&mut self, message: GuardToMonitor) -> Option<GuardNews> {
@@ -419,7 +452,7 @@ impl State {
                 Some(GuardNews::Ended(Ended { resource, status }))
             }
             GuardToMonitor::Acted { acted, .. } => {
-                if let Some(place) = self.acts.get_mut(&acted.number) {
+                if let Some((_, place)) = self.acts.get_mut(&acted.number) {
                     *place = Some(acted);
                 }
                 None

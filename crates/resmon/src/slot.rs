@@ -150,7 +150,13 @@ pub struct Slot {
     /// The last answer, given again to a repeated order.
     answer: Option<ResourceReport>,
     call_last: CallNumber,
+    phase: Phase,
 }
+
+/// The part of its intervals by which a resource's checks come earlier at first, so that those of
+/// a thousand resources that came online together are spread evenly; 0 to 65535 of 65536.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Phase(pub u16);
 
 #[derive(Clone, Debug)]
 enum State {
@@ -185,6 +191,7 @@ struct Watch {
     pending: Span,
     looks_at: Time,
     is_at: Time,
+    phase: Phase,
     check: Check,
     /// What the checks said last.
     checked: Option<Finding>,
@@ -225,6 +232,7 @@ impl Slot {
             queued: None,
             answer: None,
             call_last: CallNumber(0),
+            phase: Phase(0),
         }
     }
 
@@ -232,6 +240,12 @@ impl Slot {
     #[must_use]
     pub fn running(group: GroupId, resource: ResourceId, epoch: Epoch) -> Self {
         Self { epoch, state: State::Unwatched, ..Self::new(group, resource) }
+    }
+
+    /// The same, with its checks at times of its own.
+    #[must_use]
+    pub fn in_phase(self, phase: Phase) -> Self {
+        Self { phase, ..self }
     }
 
     /// Takes one input.
@@ -281,6 +295,12 @@ impl Slot {
         }
     }
 
+    /// Its name.
+    #[must_use]
+    pub const fn resource(&self) -> &ResourceId {
+        &self.resource
+    }
+
     /// Its group.
     #[must_use]
     pub const fn group(&self) -> &GroupId {
@@ -301,8 +321,30 @@ impl Slot {
     }
 }
 
+impl Phase {
+    /// The one of a name: the same wherever it runs, and any other name likely has another.
+    #[must_use]
+    pub fn of(resource: &ResourceId) -> Self {
+        // FNV-1a.
+        let hash = resource.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        // Its high bits depend on all of the name.
+        Self((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16)
+    }
+
+    /// The first time after `now`, of those that are `every` apart.
+    fn first(self, now: Time, every: Span) -> Time {
+        if every == Span(u64::MAX) {
+            return now + every;
+        }
+        let earlier = (u128::from(every.0) * u128::from(self.0)) >> 16;
+        now + Span(every.0 - earlier as u64)
+    }
+}
+
 impl Watch {
-    fn new(now: Time, spec: &OnlineSpec) -> Self {
+    fn new(now: Time, spec: &OnlineSpec, phase: Phase) -> Self {
         let looks_every = match is_told(&spec.kind) {
             true => Span(u64::MAX),
             false => Span::from_millis(spec.looks_alive_ms),
@@ -312,8 +354,9 @@ impl Watch {
             looks_every,
             is_every,
             pending: Span::from_millis(spec.pending_timeout_ms),
-            looks_at: now + looks_every,
-            is_at: now + is_every,
+            looks_at: phase.first(now, looks_every),
+            is_at: phase.first(now, is_every),
+            phase,
             check: Check::None,
             checked: None,
             probe: ProbePlan::of(&spec.properties).map(|p| p.at(spec.server.addresses.first())),
@@ -325,7 +368,7 @@ impl Watch {
     /// Whoever orders it again may not know what was found, and may want other intervals or
     /// another probe.
     fn ordered_again(&mut self, now: Time, spec: &OnlineSpec) {
-        let new = Self::new(now, spec);
+        let new = Self::new(now, spec, self.phase);
         if self.probe != new.probe {
             (self.probe, self.probed) = (new.probe, None);
         }

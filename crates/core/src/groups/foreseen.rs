@@ -1,7 +1,8 @@
 //! What a change of the database would cause: the leader's own planner, run ahead on a copy.
 //!
 //! Pure, and on the assumptions that nobody fails meanwhile, that every owner that is told to stop
-//! stops and that what is given to a node comes online there. So it says what the cluster sets out to do, not how long it takes.
+//! stops and that what is given to a node comes online there. So it says what the cluster sets out
+//! to do, not how long it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,9 +19,10 @@
 //! - I-WHY: every change carries its reason.
 //! - I-CONVERGE: with nothing new to see, the plan is empty.
 //!
-//! Reading order: `plan` (what is done about every group), `placement` (which node), `order` (what a
-//! group waits for), `mend` (what runs against a rule), `failback`, `upkeep`, `timely`; then what
-//! people ask for and are told: `requests`, `declared`, `foreseen`, `explain`, `view`, `safety`.
+//! Reading order: `plan` (what is done about every group), `placement` (which node), `order` (what
+//! a group waits for), `mend` (what runs against a rule), `failback`, `upkeep`, `timely`; then
+//! what people ask for and are told: `requests`, `declared`, `foreseen`, `explain`, `view`,
+//! `safety`.
 //!
 //! Not here: when a node counts as stopped (`lease`), what an owner does (`resources`).
 

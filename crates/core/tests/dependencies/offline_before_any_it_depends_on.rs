@@ -36,7 +36,11 @@ fn before_any(world: &World, new: &[Ordered]) -> Result<usize, String> {
     for Ordered { node, order } in new {
         match order.action {
             Action::Offline | Action::Terminate => {}
-            Action::Online(_) | Action::Adopt(_) | Action::Probe(_) | Action::Fit(_) => continue,
+            Action::Online(_)
+            | Action::Adopt(_)
+            | Action::Probe(_)
+            | Action::Fit(_)
+            | Action::Forget(_) => continue,
         }
         let above = dependents(world, *node, &order.resource);
         let up = |d: &ResourceId| runs(world, *node, d) || is_coming(world, *node, d);

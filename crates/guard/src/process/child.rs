@@ -263,7 +263,7 @@ fn launch(argv: &[String], privilege: Privilege) -> io::Result<(Spawned, Link)> 
         env: &env,
         fds: &fds,
         place: Place::Beside,
-        memlock: privilege.services,
+        limits: privilege.services,
     })?;
     Ok((process, link))
 }

@@ -66,6 +66,9 @@ pub(super) struct Handover {
     pub(super) namespaces: Namespaces,
     /// Limits of locked memory that applications get back, `(soft, hard)`.
     pub(super) memlock: (u64, u64),
+    /// Limits of open files that applications get back, `(soft, hard)`.
+    #[serde(default)]
+    pub(super) files: Option<(u64, u64)>,
     #[serde(default)]
     pub(super) watchdog: Option<Kept>,
 }
@@ -195,6 +198,7 @@ mod tests {
             limiters: Vec::new(),
             namespaces: Namespaces::Used,
             memlock: (u64::MAX, 5),
+            files: Some((1024, 4096)),
             watchdog: None,
         }
     }

@@ -346,7 +346,7 @@ impl GuardProcess {
             env: &[],
             fds: &fds,
             place: Place::Beside,
-            memlock: self.host.privilege.programs,
+            limits: self.host.privilege.programs,
         })?;
         Ok((process, answer))
     }

@@ -1,29 +1,34 @@
-//! Memory lock and real-time priority: what keeps the guard on time when the node is busy.
+//! Memory lock and real-time priority: what keeps the guard on time when the node is busy; and as
+//! many open files as are allowed, for it holds six of each program.
 //!
-//! Neither is always allowed. The guard then goes on without, and says so in a notice that the
-//! node service records (visible fallback).
+//! The first two are not always allowed. The guard then goes on without, and says so in a notice
+//! that the node service records (visible fallback).
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Notice;
-use crate::sys;
+use crate::sys::{self, Limits};
 
 /// Real-time priority of the guard: above ordinary real-time work, below interrupt threads (50).
 pub(super) const PRIORITY: i32 = 40;
 
-/// What the guard's children get back: limits of locked memory, `(soft, hard)`.
+/// The limits that the guard's children get.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Privilege {
     /// For applications: what the guard was started with.
-    pub(super) programs: (u64, u64),
+    pub(super) programs: Limits,
     /// For node service and monitor, which lock their own memory: lifted where allowed.
-    pub(super) services: (u64, u64),
+    pub(super) services: Limits,
 }
 
 /// Takes what is allowed and says what is not.
 pub(super) fn take(notices: &mut Vec<Notice>) -> Privilege {
     let before = getrlimit(Resource::Memlock);
+    let files_before = getrlimit(Resource::Nofile);
+    let files = Rlimit { current: files_before.maximum, maximum: files_before.maximum };
+    // Up to the hard limit it is always allowed.
+    let _ = setrlimit(Resource::Nofile, files);
     match lock_memory() {
         Ok(()) => notices.push(Notice::info("memory-locked", "the guard's memory is locked")),
         Err(why) => notices.push(Notice::warning(
@@ -43,9 +48,10 @@ pub(super) fn take(notices: &mut Vec<Notice>) -> Privilege {
             format!("the guard has no real-time priority ({why}): it may be late on a busy node"),
         )),
     }
-    let programs = pair(before);
+    let programs = Limits { memlock: pair(before), files: pair(files_before) };
     let lifted = getrlimit(Resource::Memlock).maximum.is_none();
-    Privilege { programs, services: if lifted { (u64::MAX, u64::MAX) } else { programs } }
+    let memlock = if lifted { (u64::MAX, u64::MAX) } else { programs.memlock };
+    Privilege { programs, services: Limits { memlock, files: pair(files) } }
 }
 
 /// Locks what is used now and later. Under a limit a later allocation would fail, so the memory

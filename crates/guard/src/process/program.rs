@@ -216,9 +216,9 @@ impl ProgramHost {
         let env = c_strings(&[format!("STEAD_INIT_FD={INIT_FD}")])?;
         let stderr = io::stderr();
         let fds = [(null.as_fd(), 0), (null.as_fd(), 1), (stderr.as_fd(), 2), (theirs, INIT_FD)];
-        let memlock = self.privilege.programs;
+        let limits = self.privilege.programs;
         let program = argv.first().ok_or_else(|| io::Error::other("no init command"))?;
-        let spawn = |place| Spawn { program, argv: &argv, env: &env, fds: &fds, place, memlock };
+        let spawn = |place| Spawn { program, argv: &argv, env: &env, fds: &fds, place, limits };
         if wanted == Place::OwnNamespaces && self.namespaces == Namespaces::Used {
             match sys::spawn(&spawn(Place::OwnNamespaces)) {
                 Ok(init) => return Ok((init, Place::OwnNamespaces)),

@@ -35,7 +35,7 @@ use super::program::{Program, ProgramHost, Remains, c_strings};
 use super::undo::Undoer;
 use super::units::Units;
 use super::{Ending, GuardOptions, GuardProcess, Leaving, Notice, words};
-use crate::sys::{self, Place, Spawn, Spawned};
+use crate::sys::{self, Limits, Place, Spawn, Spawned};
 
 /// The argument with which a program is asked whether it could take over.
 pub(super) const CHECK: &str = "--check-state";
@@ -130,7 +130,7 @@ impl GuardProcess {
             env: &environment(handover::VARIABLE, STATE_FD)?,
             fds: &fds,
             place: Place::Beside,
-            memlock: self.host.privilege.programs,
+            limits: self.host.privilege.programs,
         })?;
         Ok(Check { process, answer, until: boot_time() + STEP_LIMIT })
     }
@@ -247,7 +247,8 @@ impl GuardProcess {
             cgroups: self.host.cgroups.as_ref().map(|tree| tree.hand_over(keep)),
             limiters: self.host.limiters.hand_over(keep),
             namespaces: self.host.namespaces.clone(),
-            memlock: self.host.privilege.programs,
+            memlock: self.host.privilege.programs.memlock,
+            files: Some(self.host.privilege.programs.files),
             watchdog: self.watchdog.as_ref().map(|watchdog| watchdog.hand_over(keep)),
         };
         Ok((handover.write()?, luggage))
@@ -263,7 +264,8 @@ impl GuardProcess {
         let mut notices = from.notices;
         notices.retain(|notice| !super::privilege::tells(notice));
         let mut privilege = super::privilege::take(&mut notices);
-        privilege.programs = from.memlock;
+        let files = from.files.unwrap_or(privilege.programs.files);
+        privilege.programs = Limits { memlock: from.memlock, files };
         let passage = Addresses::take_over(&from.guard, &from.addresses, &mut notices);
         let mounts = Mounts::take_over(&options.root, from.mounts)?;
         let units = Units::take_over(&options.root, from.units)?;

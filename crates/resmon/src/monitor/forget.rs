@@ -3,7 +3,6 @@
 //! The resource is not open, so no seat is touched and the guard is not asked. It is tried again
 //! for a while, in a thread of its own, and what stays then is told with how it is removed by hand.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use stead_model::order::{Action, Outcome, ResourceOrder, ResourceReport};
@@ -32,7 +31,7 @@ pub(super) fn begin(desk: &Desk, order: ResourceOrder, link: NodeLink) {
         let report = ResourceReport { order, group, resource, epoch, outcome };
         link.send(MonitorToNode::Report(report));
     };
-    let cancel = Cancel::new(Arc::clone(&desk.bell));
+    let cancel = Cancel::new(desk.guard.bell(&claim.resource));
     match leaving {
         None => tell(Outcome::Forgotten(String::new())),
         Some(leaving) => in_thread(move || remove(leaving, &cancel), tell),

@@ -1,13 +1,14 @@
 //! The monitor process: connects the guard, the node service and the threads of the types.
 //!
 //! ```text
-//!  node service ── monitor.sock ──► main thread ──► one thread per call to a type
+//!  node service ── monitor.sock ──► main thread ──► threads that call the types (crew)
 //!  guard ───────── socket pair ───►  (slots)   ◄── what calls return, what types push
 //! ```
 //!
 //! The main thread decides nothing itself ([`crate::slot`] does) and waits for nobody: it never
 //! writes to a socket that might be full and never calls a type.
 
+mod crew;
 mod duty;
 mod forget;
 mod inspector;
@@ -17,7 +18,7 @@ mod probe;
 mod question;
 mod seat;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,16 +30,16 @@ use std::time::Duration;
 use stead_model::note::Note;
 use stead_model::order::Action;
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, Question, VERSION};
-use stead_model::{Epoch, Incarnation, ResourceId};
+use stead_model::{Epoch, Incarnation, ResourceId, Time};
 use stead_netlink::Mac;
 
-use crate::bell::Bell;
 use crate::guard_port::{GuardNews, GuardPort};
 use crate::host::{clock::boot_time, descriptor};
 use crate::prober::{Found, Prober};
 use crate::resource_type::Pushed;
 use crate::slot::{CallNumber, Input, Returned, Slot};
 use crate::types;
+use crew::Crew;
 use duty::Duty;
 use inspector::Inspector;
 use node_port::{NodeEvent, NodeLink};
@@ -92,6 +93,8 @@ pub(crate) enum Heard {
 
 struct Monitor {
     seats: BTreeMap<ResourceId, Seat>,
+    /// When each seat has something to do by time alone.
+    times: BTreeSet<(Time, ResourceId)>,
     desk: Desk,
     inspector: Inspector,
     heard: Receiver<Heard>,
@@ -114,8 +117,7 @@ fn start(root: PathBuf, socket: &str) -> io::Result<Monitor> {
     let connection = descriptor::guard_connection()?;
     let (sender, heard) = channel();
     node_port::listen(&root.join("run/stead"), socket, sender.clone())?;
-    let bell = Arc::new(Bell::default());
-    let guard = Arc::new(GuardPort::new(connection.try_clone()?, Arc::clone(&bell)));
+    let guard = Arc::new(GuardPort::new(connection.try_clone()?));
     let (port, news) = (Arc::clone(&guard), sender.clone());
     thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         let tell = |told| drop(news.send(Heard::Guard(told)));
@@ -126,10 +128,18 @@ fn start(root: PathBuf, socket: &str) -> io::Result<Monitor> {
     let (nodes, notes, lines) = (Arc::default(), Arc::default(), Arc::default());
     let found = sender.clone();
     let prober = Prober::new(Arc::new(move |it| drop(found.send(Heard::Probed(it)))));
-    let desk = Desk { guard, nodes, notes, lines, root, bell, sender, prober };
-    let inventory = Inventory::Awaited(None);
-    let (seats, inspector) = (BTreeMap::new(), Inspector::default());
-    Ok(Monitor { seats, desk, inspector, heard, node: None, service: None, inventory })
+    let crew = Crew::new(None);
+    let desk = Desk { guard, nodes, notes, lines, root, crew, sender, prober };
+    Ok(Monitor {
+        seats: BTreeMap::new(),
+        times: BTreeSet::new(),
+        desk,
+        inspector: Inspector::default(),
+        heard,
+        node: None,
+        service: None,
+        inventory: Inventory::Awaited(None),
+    })
 }
 
 impl Monitor {
@@ -152,15 +162,16 @@ impl Monitor {
     }
 
     fn time_left(&self) -> Option<Duration> {
-        let next = self.seats.values().filter_map(|seat| seat.slot.next_deadline()).min()?;
+        let seat = self.times.first().map(|(at, _)| *at);
+        let next = seat.into_iter().chain(self.desk.crew.next_deadline()).min()?;
         Some(Duration::from_nanos(next.since(boot_time()).0))
     }
 
     fn hand_in_deadlines(&mut self) {
         let now = boot_time();
-        let due =
-            self.seats.iter().filter(|(_, s)| s.slot.next_deadline().is_some_and(|t| t <= now));
-        for resource in due.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
+        self.desk.crew.look();
+        let due = self.times.iter().take_while(|(at, _)| *at <= now);
+        for resource in due.map(|(_, resource)| resource.clone()).collect::<Vec<_>>() {
             self.feed(&resource, Input::Deadline);
         }
     }
@@ -242,7 +253,8 @@ impl Monitor {
         for held in self.desk.guard.all_running() {
             let claim = held.claim;
             let slot = Slot::running(claim.group, claim.resource.clone(), claim.epoch);
-            self.seats.entry(claim.resource).or_insert_with(|| Seat::new(slot));
+            let guard = &self.desk.guard;
+            self.seats.entry(claim.resource).or_insert_with(|| Seat::new(slot, guard));
         }
         match std::mem::replace(&mut self.inventory, Inventory::Known) {
             Inventory::Awaited(Some(service)) => self.welcome(service),
@@ -301,8 +313,9 @@ impl Monitor {
             }
             NodeToMonitor::Order(order) => {
                 let resource = order.resource.clone();
+                let guard = &self.desk.guard;
                 let seat = self.seats.entry(resource.clone()).or_insert_with(|| {
-                    Seat::new(Slot::new(order.group.clone(), order.resource.clone()))
+                    Seat::new(Slot::new(order.group.clone(), order.resource.clone()), guard)
                 });
                 seat.ordered_again(&order);
                 self.feed(&resource, Input::Order(order));
@@ -331,7 +344,14 @@ impl Monitor {
 
     fn feed(&mut self, resource: &ResourceId, input: Input) {
         let Some(seat) = self.seats.get_mut(resource) else { return };
-        for report in seat.feed(&self.desk, resource, input) {
+        let was = seat.slot.next_deadline();
+        let reports = seat.feed(&self.desk, resource, input);
+        let is = seat.slot.next_deadline();
+        if was != is {
+            was.map(|was| self.times.remove(&(was, resource.clone())));
+            self.times.extend(is.map(|is| (is, resource.clone())));
+        }
+        for report in reports {
             self.tell_node(MonitorToNode::Report(report));
         }
     }

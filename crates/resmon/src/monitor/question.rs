@@ -26,7 +26,7 @@ pub(super) fn begin(
             };
             in_thread(list, tell);
         }
-        Question::Control { code, text, .. } => match seat.and_then(|seat| seat.open_call(desk)) {
+        Question::Control { code, text, .. } => match seat.and_then(Seat::open_call) {
             Some((kind, call)) => {
                 let ask = move || {
                     let answer = kind.control(&call, &code, &text);

@@ -15,6 +15,7 @@ use stead_model::resource_type::parse_size;
 use stead_model::wire::guard::{Claim, Limits};
 use stead_model::{Epoch, ResourceId};
 
+use super::crew::{Crew, Errand};
 use super::{Heard, HeardSender, STACK_BYTES};
 use crate::bell::{Bell, Cancel};
 use crate::dns::Lines;
@@ -23,7 +24,7 @@ use crate::host::capture::{self, Suspects};
 use crate::host::clock::boot_time;
 use crate::prober::{Found, Prober};
 use crate::resource_type::{Call, ClusterMacs, Context, Fault, Notes, Push, ResourceType};
-use crate::slot::{CallNumber, Input, Output, Returned, Slot, Verb, Who};
+use crate::slot::{CallNumber, Input, Output, Phase, Returned, Slot, Verb, Who};
 use crate::types;
 
 /// A kill waits this long for a look at what it kills; the look itself may hang.
@@ -39,7 +40,7 @@ pub(super) struct Desk {
     pub(super) notes: Arc<Notes>,
     pub(super) lines: Arc<Lines>,
     pub(super) root: PathBuf,
-    pub(super) bell: Arc<Bell>,
+    pub(super) crew: Crew,
     pub(super) sender: HeardSender,
     pub(super) prober: Prober,
 }
@@ -56,7 +57,7 @@ impl Desk {
             server: Arc::new(spec.server.clone()),
             lines: Arc::clone(&self.lines),
             root: self.root.clone(),
-            bell: Arc::clone(&self.bell),
+            bell: Arc::default(),
         }
     }
 }
@@ -64,6 +65,8 @@ impl Desk {
 /// One resource.
 pub(super) struct Seat {
     pub(super) slot: Slot,
+    /// Rung when something of this resource changes.
+    bell: Arc<Bell>,
     /// Counts how often the type was opened, to tell what an old one pushes.
     pub(super) opening: u64,
     opened: Option<(Arc<dyn ResourceType>, Claim)>,
@@ -85,9 +88,11 @@ struct Running {
 }
 
 impl Seat {
-    pub(super) fn new(slot: Slot) -> Self {
+    pub(super) fn new(slot: Slot, guard: &GuardPort) -> Self {
+        let phase = Phase::of(slot.resource());
         Self {
-            slot,
+            bell: guard.bell(slot.resource()),
+            slot: slot.in_phase(phase),
             opening: 0,
             opened: None,
             running: Vec::new(),
@@ -103,9 +108,9 @@ impl Seat {
     }
 
     /// The type that is open, and a call beside those that the slot makes.
-    pub(super) fn open_call(&self, desk: &Desk) -> Option<(Arc<dyn ResourceType>, Call)> {
+    pub(super) fn open_call(&self) -> Option<(Arc<dyn ResourceType>, Call)> {
         let (kind, claim) = self.opened.clone()?;
-        let cancel = Cancel::new(Arc::clone(&desk.bell));
+        let cancel = Cancel::new(Arc::clone(&self.bell));
         Some((kind, Call { first: false, claim, cancel }))
     }
 
@@ -185,12 +190,16 @@ impl Seat {
         self.running.iter().for_each(|running| running.cancel.ask());
     }
 
-    /// Calls the type in a thread of its own. One that still runs is given up: it may hang.
+    /// Has a thread call the type. A call that still runs is given up: it may hang.
     fn call(&mut self, desk: &Desk, resource: &ResourceId, call: CallNumber, verb: Verb) {
         self.cancel_calls();
+        let errand = match &verb {
+            Verb::Online(..) | Verb::Adopt(..) | Verb::Offline => Errand::Order,
+            Verb::LooksAlive | Verb::IsAlive => Errand::Check,
+        };
         let work = match self.prepare(desk, resource, &verb) {
             Ok((kind, claim)) => {
-                let cancel = Cancel::new(Arc::clone(&desk.bell));
+                let cancel = Cancel::new(Arc::clone(&self.bell));
                 let thread = Arc::new(AtomicI32::new(0));
                 let own = Arc::clone(&thread);
                 self.running.push(Running { call, cancel: cancel.clone(), thread });
@@ -209,7 +218,7 @@ impl Seat {
         };
         match work {
             Err(result) => tell(result),
-            Ok(work) => in_thread(work, tell),
+            Ok(work) => desk.crew.call(errand, move || tell(guarded(work))),
         }
     }
 
@@ -253,7 +262,7 @@ impl Seat {
             server: Arc::new(spec.server.clone()),
             lines: Arc::clone(&desk.lines),
             root: desk.root.clone(),
-            bell: Arc::clone(&desk.bell),
+            bell: Arc::clone(&self.bell),
         };
         Ok((types::open(spec, context)?, Claim::from(who)))
     }
@@ -267,28 +276,25 @@ impl Seat {
         let suspects = Suspects { thread, roots };
         let done = Arc::new(AtomicBool::new(false));
         self.captured = Arc::clone(&done);
-        let bell = Arc::clone(&desk.bell);
-        let work = move || {
-            let text = capture::describe(&suspects);
-            done.store(true, Ordering::SeqCst);
-            bell.ring();
-            Captured(text)
-        };
+        let bell = Arc::clone(&self.bell);
         let (sender, resource) = (desk.sender.clone(), resource.clone());
+        // Told before the terminate goes on: it is what comes first.
         let tell = move |Captured(text)| {
             drop(sender.send(Heard::Captured { resource: resource.clone(), text }));
+            done.store(true, Ordering::SeqCst);
+            bell.ring();
         };
-        in_thread(work, tell);
+        in_thread(move || Captured(capture::describe(&suspects)), tell);
     }
 
     /// Ends all that the guard runs for it. First every call is cancelled and the type closed,
     /// so that nothing new is admitted or added behind it.
     fn terminate(&mut self, desk: &Desk, resource: &ResourceId) {
         let cancels: Vec<Cancel> = self.running.iter().map(|call| call.cancel.clone()).collect();
-        let (bell, captured) = (Arc::clone(&desk.bell), Arc::clone(&self.captured));
+        let (bell, captured) = (Arc::clone(&self.bell), Arc::clone(&self.captured));
         let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
         let claim = Claim::from(&self.slot.who());
-        let call = Call { first: false, claim, cancel: Cancel::new(Arc::clone(&desk.bell)) };
+        let call = Call { first: false, claim, cancel: Cancel::new(Arc::clone(&self.bell)) };
         let (guard, name) = (Arc::clone(&desk.guard), resource.clone());
         let work = move || {
             bell.wait(Some(CAPTURE_LIMIT), || captured.load(Ordering::SeqCst).then_some(()));
@@ -317,13 +323,16 @@ pub(super) fn in_thread<T: Troubled + 'static>(
 ) {
     let builder = thread::Builder::new().stack_size(STACK_BYTES);
     let in_vain = tell.clone();
-    let spawned = builder.spawn(move || {
-        let result = catch_unwind(AssertUnwindSafe(work));
-        tell(result.unwrap_or_else(|_| T::trouble("the resource type panicked".into())));
-    });
+    let spawned = builder.spawn(move || tell(guarded(work)));
     if let Err(why) = spawned {
         in_vain(T::trouble(format!("no thread to run it: {why}")));
     }
+}
+
+/// Does it, and makes a panic an answer.
+fn guarded<T: Troubled>(work: impl FnOnce() -> T) -> T {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result.unwrap_or_else(|_| T::trouble("the resource type panicked".into()))
 }
 
 /// What can also say that it did not come about.

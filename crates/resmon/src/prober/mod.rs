@@ -1,8 +1,8 @@
 //! Makes the health probes that administrators attach to resources.
 //!
 //! One thread for all of them, which begins with the first probe and waits in one poll: a probe
-//! costs a socket or a process while it is under way and nothing between. It only looks; what its findings mean
-//! is decided by the slot of the resource.
+//! costs a socket or a process while it is under way and nothing between. It only looks; what its
+//! findings mean is decided by the slot of the resource.
 //!
 //! Health is three-valued here, too: a probe that hangs or cannot be made says *unknown*, unless
 //! its administrator wants a hang to be a failure.

@@ -136,7 +136,7 @@ impl Slot {
     }
 
     pub(super) fn come_online(&mut self, now: Time, spec: &OnlineSpec, out: &mut Vec<Output>) {
-        self.state = State::Online(Watch::new(now, spec));
+        self.state = State::Online(Watch::new(now, spec, self.phase));
         self.report(Outcome::Online, out);
         self.take_queued(now, out);
     }

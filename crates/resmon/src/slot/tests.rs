@@ -385,3 +385,18 @@ fn a_new_probe_and_new_intervals_come_with_the_next_order() {
         vec![(140, returned(2, Returned::Health(Health::Good, String::new())), "o3 e1 Good")],
     );
 }
+
+#[test]
+fn checks_of_many_resources_are_spread_over_their_interval() {
+    let minute = Span::from_secs(60);
+    let mut tenths = [0; 10];
+    for number in 0..1000 {
+        let phase = super::Phase::of(&format!("app-{number:04}").as_str().into());
+        let first = phase.first(Time(0), minute);
+        assert!(Time(0) < first && first <= Time(0) + minute);
+        tenths[((first.0 - 1) / (minute.0 / 10)) as usize] += 1;
+    }
+    assert!(tenths.iter().all(|of_tenth| (60..=140).contains(of_tenth)), "{tenths:?}");
+    let never = super::Phase(40_000).first(Time(5), Span(u64::MAX));
+    assert_eq!(never, Time(u64::MAX), "what is never looked at stays so");
+}

@@ -1,8 +1,8 @@
 //! Several groups that look for a node at once.
 //!
 //! Each takes its best node, in the order of priority and, among equals, those first that must
-//! find room, and then the one that needs most. That is near the best there is while there is room; where there is too little of it,
-//! places are exchanged (`exchange`).
+//! find room, and then the one that needs most. That is near the best there is while there is
+//! room; where there is too little of it, places are exchanged (`exchange`).
 
 use std::cmp::Reverse;
 

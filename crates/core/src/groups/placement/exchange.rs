@@ -2,7 +2,8 @@
 //!
 //! Steps that each make the whole better come first; for few groups a search follows that finds
 //! whatever there is to find. Both are bounded by a number of looks at a group on a node, so that
-//! a plan never takes long. In the end the nodes are levelled (`level`). Only groups that look for a node change places: what runs stays.
+//! a plan never takes long. In the end the nodes are levelled (`level`). Only groups that look for
+//! a node change places: what runs stays.
 
 use stead_model::rules::Priority;
 

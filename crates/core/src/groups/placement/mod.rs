@@ -12,8 +12,8 @@
 //! are left.
 //!
 //! Reading order: `layout` (where everything is and what is left), `judge` (one group, one node),
-//! `assign` (several groups at once), `exchange` (when there is too little), `level`. Not here: when a group is placed (`plan`), what moves a
-//! group that runs (`mend`, `failback`, `upkeep`).
+//! `assign` (several groups at once), `exchange` (when there is too little), `level`. Not here:
+//! when a group is placed (`plan`), what moves a group that runs (`mend`, `failback`, `upkeep`).
 
 mod assign;
 mod exchange;
