@@ -32,6 +32,19 @@ fn lives(pid: i32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap()
 }
 
+/// Stops a process and waits until all its threads have taken the signal: on a busy machine one may
+/// still run for a while.
+fn stop(pid: i32) {
+    send_signal(pid, Signal::STOP);
+    let stopped = |task: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"))
+    };
+    eventually("all its threads are stopped", || {
+        fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(stopped)
+    });
+}
+
 fn a_resource_has_a_monitor_of_its_own() {
     let mut world = World::start();
     let shared = world.monitor_pid();
@@ -106,7 +119,7 @@ fn a_silent_monitor_is_looked_at_and_replaced() {
     assert_eq!(world.ask("web", Action::Online(script.clone())), Outcome::Online);
     life.wait_for_life();
     let old = world.monitor_pid();
-    send_signal(old, Signal::STOP);
+    stop(old);
     let silent = Span::from_secs(15);
     world.tell_guard(&NodeToGuard::Replace { monitor: MonitorName::Shared, silent });
     let (code, text) = replaced(&mut world);
@@ -139,7 +152,7 @@ fn a_silent_own_monitor_is_replaced_alone() {
     world.own_monitor("db");
     assert_eq!(world.ask("db", Action::Online(spec("dummy", &[]))), Outcome::Online);
     let old = world.monitor_pid();
-    send_signal(old, Signal::STOP);
+    stop(old);
     let (monitor, silent) = (MonitorName::Own("db".into()), Span::from_secs(30));
     world.tell_guard(&NodeToGuard::Replace { monitor: monitor.clone(), silent });
     // Told twice it is looked at once.
@@ -166,7 +179,7 @@ fn a_hard_stop_kills_own_monitors_first() {
     let script = world.script(&stay("db"), &[]);
     assert_eq!(world.ask("db", Action::Online(script)), Outcome::Online);
     life.wait_for_life();
-    send_signal(own, Signal::STOP);
+    stop(own);
     world.hard_stop();
     assert!(!lives(own) && !life.lives());
     let status = world.status();
