@@ -7,13 +7,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use raft::eraftpb::{ConfChangeType, ConfChangeV2};
 use stead_model::change::{Change, JoinedVote};
 use stead_model::config::{NodeAddress, NodeConfig, NodeEntry, QuorumMode};
 use stead_model::reason::{Code, Reason};
 use stead_model::{NodeId, VoterId};
 
 use super::Around;
+use super::leaving::membership;
 use crate::db::{Db, servers};
 
 /// Highest number of a node, whatever the quorum disk has room for.
@@ -40,14 +41,11 @@ pub(super) fn join(
     }
     check_addresses(&entry.addresses, config)
         .map_err(|(code, because)| refused(code).because(because))?;
-    let mut single = ConfChangeSingle::default();
-    single.set_change_type(ConfChangeType::AddLearnerNode);
-    single.node_id = VoterId::from(id).0;
     let vote = match config.quorum.mode {
         QuorumMode::DiskOnly => JoinedVote::Never,
         QuorumMode::NodeMajority | QuorumMode::NodeAndDiskMajority => JoinedVote::WhenComplete,
     };
-    let voters = ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() };
+    let voters = membership(VoterId::from(id), ConfChangeType::AddLearnerNode);
     Ok((Change::NodeJoined { entry, vote }, voters))
 }
 

@@ -86,9 +86,13 @@ fn change_vote(
         return replica.propose(&entry).ok();
     }
     let kind = if gives { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode };
+    replica.propose_membership(membership(voter, kind), &entry).ok()
+}
+
+/// What the engine is told of one voter or learner.
+pub(super) fn membership(voter: VoterId, kind: ConfChangeType) -> ConfChangeV2 {
     let mut single = ConfChangeSingle::default();
     single.set_change_type(kind);
     single.node_id = voter.0;
-    let change = ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() };
-    replica.propose_membership(change, &entry).ok()
+    ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() }
 }

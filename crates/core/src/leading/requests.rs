@@ -1,6 +1,6 @@
 //! Requests at the leader: validated against the database, proposed once, answered when applied.
 
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use raft::eraftpb::{ConfChangeType, ConfChangeV2};
 use stead_model::change::Entry;
 use stead_model::declaration::Foreseen;
 use stead_model::reason::{Code, Reason};
@@ -9,6 +9,7 @@ use stead_model::wire::peer::PeerMessage;
 use stead_model::{NodeId, VoterId};
 
 use super::fitting::Waiting;
+use super::leaving::membership;
 use super::{Around, Leading, Mail, cluster_time, joining, probing};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
@@ -174,8 +175,5 @@ fn vote_change(replica: &Replica, node: NodeId, votes: bool) -> Result<ConfChang
             .hint("ask again after another node leads"));
     }
     let kind = if votes { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode };
-    let mut single = ConfChangeSingle::default();
-    single.set_change_type(kind);
-    single.node_id = voter.0;
-    Ok(ConfChangeV2 { changes: vec![single], ..ConfChangeV2::default() })
+    Ok(membership(voter, kind))
 }
