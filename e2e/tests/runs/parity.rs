@@ -12,8 +12,8 @@ use stead_lab::{CutSpec, Network, Station, boot_ns};
 use stead_model::group::Desired;
 use stead_model::record::Record;
 use stead_model::request::Request;
-use stead_model::view::NodeState;
-use stead_model::{GroupId, NodeId};
+use stead_model::view::{GroupView, NodeState};
+use stead_model::{GroupId, NodeId, ResourceId};
 use stead_sim::script::{Script, Verb, Who, directory, parse};
 use stead_sim::trace::Detail;
 
@@ -29,25 +29,47 @@ fn parity_of_simulator_and_lab() {
         "node/monitor-dies",
         "node/service-restart",
     ];
-    for scenario in all {
-        let path = program::scenarios().join(scenario);
-        let outcome = directory::play(&path, Detail::Story).unwrap();
-        assert!(outcome.violation.is_none(), "{scenario}: {:?}", outcome.violation);
-        let text = fs::read_to_string(path.join("script.txt")).unwrap();
-        let script = parse(&text).unwrap();
-        let told: Vec<Told> = outcome.story.iter().filter_map(|line| Told::by_sim(line)).collect();
-        let fault_ns = script.lines.iter().find(|line| is_fault(&line.verb)).map(|line| line.at);
-        let simulated = Milestones::of(&told, fault_ns.unwrap_or(0));
-        assert!(simulated.0.contains_key("web") || simulated.0.contains_key("left"), "{scenario}");
-        let leads = leader_called(&script, &outcome.story);
-        let mut play = Play::of(script, leads);
-        play.perform();
-        wait(&format!("{scenario}: the lab tells the same story"), || {
-            let lab = Milestones::of(&play.told(), play.fault_ns.unwrap_or(0));
-            if lab == simulated { Ok(()) } else { Err(format!("\n {simulated:?}\n {lab:?}")) }
-        });
-        tell(&format!("{scenario}: {simulated:?}"));
+    all.into_iter().for_each(tells_the_same);
+}
+
+/// the configurations of `examples/configurations`.
+#[test]
+fn parity_of_configurations() {
+    let all = ["active-passive", "active-active", "hybrid", "single-node", "n-plus-1", "n-to-n"];
+    all.into_iter().for_each(|name| tells_the_same(&format!("configurations/{name}")));
+}
+
+/// the cluster takes each of the files as it is.
+#[test]
+fn configurations_can_be_applied() {
+    let world = World::with("configurations", |options| options.nodes = 3);
+    for (name, text) in FILES {
+        let file = world.home().join(format!("{name}.toml"));
+        fs::write(&file, text).unwrap();
+        let said = world.stead(&["apply", file.to_str().unwrap(), "--plan"]);
+        assert_eq!(said.code, 0, "{name}: {}", said.err);
+        assert!(said.out.contains("start"), "{name}: {}", said.out);
     }
+}
+
+fn tells_the_same(scenario: &str) {
+    let path = program::scenarios().join(scenario);
+    let outcome = directory::play(&path, Detail::Story).unwrap();
+    assert!(outcome.violation.is_none(), "{scenario}: {:?}", outcome.violation);
+    let text = fs::read_to_string(path.join("script.txt")).unwrap();
+    let script = parse(&text).unwrap();
+    let told: Vec<Told> = outcome.story.iter().filter_map(|line| Told::by_sim(line)).collect();
+    let fault_ns = script.lines.iter().find(|line| is_fault(&line.verb)).map(|line| line.at);
+    let simulated = Milestones::of(&told, fault_ns.unwrap_or(0));
+    assert!(!simulated.0.is_empty(), "{scenario}");
+    let leads = leader_called(&script, &outcome.story);
+    let mut play = Play::of(script, leads);
+    play.perform();
+    wait(&format!("{scenario}: the lab tells the same story"), || {
+        let lab = Milestones::of(&play.told(), play.fault_ns.unwrap_or(0));
+        if lab == simulated { Ok(()) } else { Err(format!("\n {simulated:?}\n {lab:?}")) }
+    });
+    tell(&format!("{scenario}: {simulated:?}"));
 }
 
 /// A record of either.
@@ -93,12 +115,21 @@ impl Milestones {
                     committed.push(text);
                     if late && !again {
                         told.push(code.clone());
+                        Self::forget_early(told);
                     }
                 }
                 _ => {}
             }
         }
         Self(found)
+    }
+
+    /// A node that is back may learn of its group a moment before its first lease. It does not
+    /// start on that epoch (R9), says so, and gets the next one: that is one grant.
+    fn forget_early(told: &mut Vec<String>) {
+        if told.ends_with(&["group-granted", "group-stopped", "group-granted"].map(String::from)) {
+            told.truncate(told.len() - 2);
+        }
     }
 }
 
@@ -209,6 +240,12 @@ impl Play {
                 let node = self.who(who);
                 drop(world.taken_over(group.as_str(), node));
             }
+            Verb::ExpectStopped(group) => {
+                until(&format!("{group} runs nowhere"), || {
+                    let states = self.seen(group).map(|group| group.state.word());
+                    states.is_some_and(|state| state != "online")
+                });
+            }
             other => panic!("the lab cannot do {other:?}"),
         }
     }
@@ -252,12 +289,17 @@ impl Play {
         }
     }
 
-    /// As a node with quorum sees it.
+    /// Whom a node with quorum names.
     fn owner(&self, group: &GroupId) -> Option<NodeId> {
+        self.seen(group)?.owner
+    }
+
+    /// As a node with quorum sees it.
+    fn seen(&self, group: &GroupId) -> Option<GroupView> {
         let nodes = self.world.lab().record().node_ids();
         let views = nodes.filter_map(|node| self.world.cluster().view(node).ok());
         let mut sure = views.filter(|view| view.quorum.has_quorum);
-        sure.find_map(|view| view.groups.iter().find(|g| g.group == *group)?.owner)
+        sure.find_map(|view| view.groups.into_iter().find(|g| g.group == *group))
     }
 
     /// The records of all nodes in the order of time, also of those without power.
@@ -269,6 +311,15 @@ impl Play {
         records.sort_by_key(|record| record.boot_ns);
         let told = |Record { boot_ns: at_ns, code, text, .. }| Told { at_ns, code, text };
         records.into_iter().map(told).collect()
+    }
+
+    /// Every address of a script is another one.
+    fn address(&self, of: &ResourceId) -> u8 {
+        let created = self.script.set_up.iter().filter_map(|request| match request {
+            Request::CreateResource { resource, .. } => Some(resource),
+            _ => None,
+        });
+        120 + created.take_while(|resource| *resource != of).count() as u8
     }
 
     fn node(&self, node: NodeId) -> NodeId {
@@ -286,7 +337,7 @@ impl Play {
             }
             Request::CreateResource { group, resource, kind, mut properties } => {
                 if let Some(address) = properties.get_mut("address") {
-                    *address = format!("{}/24", Network::Public.address(120));
+                    *address = format!("{}/24", Network::Public.address(self.address(&resource)));
                 }
                 if let Some(command) = properties.get_mut("command") {
                     *command =
@@ -302,3 +353,13 @@ impl Play {
 fn stamps(resource: &str) -> String {
     format!("/var/lib/stead-witness/{resource}-stamps")
 }
+
+/// What `examples/` has for `apply` alone.
+const FILES: [(&str, &str); 6] = [
+    ("active-passive", include_str!("../../../examples/configurations/active-passive.toml")),
+    ("active-active", include_str!("../../../examples/configurations/active-active.toml")),
+    ("hybrid", include_str!("../../../examples/configurations/hybrid.toml")),
+    ("single-node", include_str!("../../../examples/configurations/single-node.toml")),
+    ("n-plus-1", include_str!("../../../examples/configurations/n-plus-1.toml")),
+    ("n-to-n", include_str!("../../../examples/configurations/n-to-n.toml")),
+];
