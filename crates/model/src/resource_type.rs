@@ -522,7 +522,8 @@ impl Property {
             return Ok(());
         }
         Err(Reason::new(Code::Invalid, format!("property `{}` cannot be `{value}`", self.name))
-            .because(format!("it must be {}", self.form.words())))
+            .because(format!("it must be {}", self.form.words()))
+            .hint(format!("`{}`: {}", self.name, self.about)))
     }
 
     /// Says which of several amounts is none.

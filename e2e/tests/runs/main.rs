@@ -18,6 +18,7 @@ mod missed_changes;
 mod names;
 mod parity;
 mod postgresql;
+mod refusals;
 mod restarts;
 mod split;
 mod stage;

@@ -145,9 +145,10 @@ fn set(view: &mut View, group: GroupState, resource: ResourceState) {
 /// Refusals as the core words them, by the name of the object.
 fn refusal(request: &Request) -> Option<Reason> {
     match request {
-        Request::CreateGroup { group, .. } if group.as_str() == "web" => {
-            Some(Reason::new(Code::Exists, "group `web` exists already"))
-        }
+        Request::CreateGroup { group, .. } if group.as_str() == "web" => Some(
+            Reason::new(Code::Exists, "group `web` exists already")
+                .hint("choose another name, or delete that one first: `stead group delete`"),
+        ),
         Request::MoveGroup { to: Some(NodeId(3)), .. } => Some(
             Reason::new(Code::Conflict, "cannot move group `web` to n3")
                 .because("n3 is not a possible owner of resource `httpd`")

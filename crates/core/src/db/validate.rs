@@ -56,7 +56,8 @@ pub(crate) fn create_group(
 ) -> Result<Change, Reason> {
     check_name("group", id.as_str())?;
     if db.group(id).is_some() {
-        return Err(Reason::new(Code::Exists, format!("group `{id}` exists already")));
+        return Err(Reason::new(Code::Exists, format!("group `{id}` exists already"))
+            .hint("choose another name, or delete that one first: `stead group delete`"));
     }
     properties::check_group_policy(policy, nodes)?;
     Ok(Change::CreateGroup { group: id.clone(), policy: policy.clone() })

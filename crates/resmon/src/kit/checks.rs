@@ -134,7 +134,7 @@ fn truth(kit: &Kit<'_>) -> Went {
     };
     if !all.is_empty() {
         all.iter().for_each(|pid| herd::signal(*pid, Signal::KILL));
-        notices(&life, kit.trials.patience)?;
+        notices(&life, &all, kit.trials.patience)?;
     }
     if let Some(probe) = &kit.trials.probe {
         life.kill();
@@ -148,12 +148,14 @@ fn truth(kit: &Kit<'_>) -> Went {
     Ok(Shown::Fine(shown))
 }
 
-/// Waits until it says that it does not work, or has started something anew.
-fn notices(life: &Life<'_>, patience: Duration) -> Result<(), String> {
+/// Waits until it says that it does not work, or has started something anew. What was killed may
+/// be seen a moment longer.
+fn notices(life: &Life<'_>, killed: &[i32], patience: Duration) -> Result<(), String> {
     let end = Instant::now() + patience;
     loop {
         let good = life.check(Ask::IsAlive)?.health == Health::Good;
-        if !good || life.broke().is_some() || !herd::all_but(life.pid()).is_empty() {
+        let anew = herd::all_but(life.pid()).iter().any(|pid| !killed.contains(pid));
+        if !good || life.broke().is_some() || anew {
             return Ok(());
         }
         if Instant::now() >= end {

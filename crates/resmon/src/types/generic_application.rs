@@ -179,7 +179,18 @@ impl ResourceType for GenericApplication {
     fn close(&self) {}
 }
 
-/// How a program ended, as a sentence.
+/// How a program ended, as a sentence. One that ends well, although it should stay, most likely
+/// left a daemon behind, which does not live on.
 pub(crate) fn sentence(status: &ExitStatus) -> String {
-    format!("the program {status}")
+    let advice = match status {
+        ExitStatus::Code(0) => {
+            ": if it goes on in the background, it must be told to stay in the foreground"
+        }
+        ExitStatus::Code(_)
+        | ExitStatus::Signal(_)
+        | ExitStatus::NotExecuted(_)
+        | ExitStatus::Unknown
+        | ExitStatus::OutOfMemory { .. } => "",
+    };
+    format!("the program {status}{advice}")
 }

@@ -58,7 +58,7 @@ fn install_python(world: &World) {
 }
 
 /// Installs a program as a type on the node.
-fn install(world: &World, name: &str, text: &str) {
+pub(crate) fn install(world: &World, name: &str, text: &str) {
     let folder = world.path("etc/stead/types");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(name), text).unwrap();
@@ -294,7 +294,7 @@ fn nothing_of_a_type_outlives_the_lease() {
 }
 
 /// A program that describes itself and does this when it is told to go online.
-fn rude(deed: &str) -> String {
+pub(crate) fn rude(deed: &str) -> String {
     format!(
         "#!/usr/bin/python3\nimport json, os, sys, time\n\
         def say(**m): print(json.dumps(m), flush=True)\n\

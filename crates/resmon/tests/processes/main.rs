@@ -16,6 +16,7 @@ mod disks;
 mod external;
 mod fitness;
 mod hostile;
+mod lies;
 mod monitors;
 mod names;
 mod scripts;
@@ -54,6 +55,7 @@ fn tell_stories(args: &[String]) -> ExitCode {
         addresses::ALL,
         disks::ALL,
         hostile::ALL,
+        lies::ALL,
         monitors::ALL,
         names::ALL,
         fitness::ALL,

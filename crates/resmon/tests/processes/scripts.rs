@@ -23,7 +23,7 @@ pub(crate) const ALL: &[Story] = stories![
 ];
 
 /// A script that writes down where it was entered, and has a body.
-fn script(world: &World, body: &str, more: &[(&str, &str)]) -> OnlineSpec {
+pub(crate) fn script(world: &World, body: &str, more: &[(&str, &str)]) -> OnlineSpec {
     let file = world.path("service");
     let text = format!("#!/bin/sh\necho $1 >>$ROOT/entered\ncase $1 in\n{body}\nesac\n");
     fs::write(&file, text).unwrap();
