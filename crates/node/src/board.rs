@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stead_api::contract::{
@@ -17,7 +17,7 @@ use stead_model::external::Installed;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Level;
 use stead_model::request::{Answer, Envelope};
-use stead_model::view::View;
+use stead_model::view::{GroupView, View};
 use stead_model::wire::monitor::Question;
 use stead_model::{GroupId, RequestId, ResourceId};
 use tokio::sync::oneshot;
@@ -39,7 +39,7 @@ const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Shared between the core thread, which publishes, and the API.
 #[derive(Debug)]
 pub(crate) struct Board {
-    view: Mutex<Arc<View>>,
+    shown: Mutex<Shown>,
     waiting: Mutex<BTreeMap<RequestId, Vec<oneshot::Sender<Answer>>>>,
     records: Arc<Records>,
     inbox: Arc<Inbox>,
@@ -48,16 +48,28 @@ pub(crate) struct Board {
     number: AtomicU64,
 }
 
+/// The last view, in two parts: groups are most of it and change least. They are put together
+/// for the first reader, who is rare.
+#[derive(Debug)]
+struct Shown {
+    /// Counts what was published.
+    number: u64,
+    rest: View,
+    groups: Arc<Vec<GroupView>>,
+    whole: Option<Arc<View>>,
+}
+
 impl Board {
     /// `client`: a random number for requests whose client gives no identity.
     pub(crate) fn new(
-        view: View,
+        mut view: View,
         (records, inbox): (Arc<Records>, Arc<Inbox>),
         priority: String,
         client: u64,
     ) -> Self {
+        let groups = Arc::new(std::mem::take(&mut view.groups));
         Self {
-            view: Mutex::new(Arc::new(view)),
+            shown: Mutex::new(Shown { number: 0, rest: view, groups, whole: None }),
             waiting: Mutex::default(),
             records,
             inbox,
@@ -67,9 +79,20 @@ impl Board {
         }
     }
 
-    /// Replaces the view.
-    pub(crate) fn publish(&self, view: View) {
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    /// Replaces the view; without `groups` it goes on to show those that were published last.
+    pub(crate) fn publish(&self, rest: View, groups: Option<Vec<GroupView>>) {
+        let groups = groups.map(Arc::new);
+        let mut shown = self.shown();
+        shown.number += 1;
+        // What is replaced is dropped when nobody is kept waiting by it any more.
+        let was = (std::mem::replace(&mut shown.rest, rest), shown.whole.take());
+        let groups_were = groups.map(|groups| std::mem::replace(&mut shown.groups, groups));
+        drop(shown);
+        drop((was, groups_were));
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands an answer to whoever asked.
@@ -109,7 +132,19 @@ impl Board {
 
 impl Backend for Board {
     fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut shown = self.shown();
+        if let Some(whole) = &shown.whole {
+            return Arc::clone(whole);
+        }
+        let (number, rest, groups) = (shown.number, shown.rest.clone(), Arc::clone(&shown.groups));
+        drop(shown);
+        let whole = Arc::new(View { groups: groups.to_vec(), ..rest });
+        shown = self.shown();
+        if shown.number == number {
+            shown.whole = Some(Arc::clone(&whole));
+        }
+        drop(shown);
+        whole
     }
 
     fn request(&self, envelope: Envelope) -> Later<'_, Answer> {
@@ -273,6 +308,19 @@ mod tests {
             assert_eq!(first.await, answer);
             assert_eq!(second.await, answer);
         });
+    }
+
+    #[test]
+    fn readers_see_the_last_view_with_the_last_groups() {
+        let board = board();
+        let group = stead_api::document::example_group("web");
+        board.publish(View { applied: LogIndex(1), ..View::default() }, Some(vec![group.clone()]));
+        assert_eq!((board.view().applied, board.view().groups.len()), (LogIndex(1), 1));
+        assert!(Arc::ptr_eq(&board.view(), &board.view()), "put together once");
+        board.publish(View { applied: LogIndex(2), ..View::default() }, None);
+        assert_eq!((board.view().applied, &board.view().groups), (LogIndex(2), &vec![group]));
+        board.publish(View::default(), Some(Vec::new()));
+        assert_eq!(board.view().groups, []);
     }
 
     #[test]

@@ -33,6 +33,10 @@ use crate::wakers::{Waker, Wakers};
 const WALL_CLOCK: Span = Span::from_secs(60);
 /// A view that differs in nothing but counters is published at most this often.
 const VIEW_PAUSE: Span = Span::from_millis(200);
+/// Groups in which nothing happens are looked at again this often, for what time alone changes.
+const GROUPS_PAUSE: Span = Span::from_secs(5);
+/// After a view this many times what it took go to something else.
+const VIEW_SHARE: u64 = 9;
 /// A deadline that stays in the past is looked at no more often than this.
 const DEADLINE_PAUSE: Span = Span::from_micros(100);
 /// The last records are waited for this long.
@@ -100,7 +104,13 @@ pub(crate) struct Pace {
     /// The core's deadline is not looked at before this.
     deadline_from: Time,
     published_at: Time,
-    published: LogIndex,
+    /// What the published groups show, and since when.
+    shown: (LogIndex, u64),
+    shown_at: Time,
+    /// The next view is not made before this, unless somebody waits for it.
+    view_from: Time,
+    /// Readers wait for a view since news came.
+    view_waits: bool,
 }
 
 impl Service {
@@ -158,6 +168,8 @@ impl Service {
         let core = core.map(|at| at.max(self.pace.deadline_from));
         let monitor = self.monitors.next_deadline();
         let others = monitor.into_iter().chain(core).min();
+        let view = self.pace.view_waits.then_some(self.pace.view_from);
+        let others = others.into_iter().chain(view).min();
         others.map_or(self.pace.wall_clock_at, |at| at.min(self.pace.wall_clock_at))
     }
 
@@ -308,16 +320,30 @@ impl Service {
         self.monitors.slots().try_for_each(|slot| self.want_monitor_room(slot))
     }
 
-    /// Publishes the view, then tells the answers: who was told sees what was told.
+    /// Publishes the view, then tells the answers: who was told sees what was told. What changes
+    /// within a moment comes in one view, so that views take a small part of the time whatever
+    /// they cost.
     fn publish(&mut self) {
         let now = clock::now();
-        let applied = self.cluster.applied();
-        let due = self.is_news || applied != self.pace.published;
-        if due || now.since(self.pace.published_at) >= VIEW_PAUSE {
-            let mut view = self.cluster.view(now);
+        let shown = (self.cluster.applied(), self.cluster.sights());
+        let other = shown != self.pace.shown;
+        let wanted = self.is_news || other;
+        let held_back = now < self.pace.view_from && self.answers.is_empty();
+        self.pace.view_waits = wanted && held_back;
+        if (wanted && !held_back) || now.since(self.pace.published_at) >= VIEW_PAUSE {
+            let old = other || now.since(self.pace.shown_at) >= GROUPS_PAUSE;
+            let groups = old.then(|| self.cluster.group_views(now));
+            if old {
+                (self.pace.shown, self.pace.shown_at) = (shown, now);
+            }
+            let mut view = self.cluster.view_without_groups(now);
             view.troubles = self.troubles(&view, now);
-            self.board.publish(view);
-            (self.pace.published_at, self.pace.published, self.is_news) = (now, applied, false);
+            self.board.publish(view, groups);
+            self.is_news = false;
+            self.pace.published_at = now;
+            let done = clock::now();
+            self.pace.view_from = done + done.since(now) * VIEW_SHARE;
+            self.pace.view_waits = false;
         }
         for (id, answer) in self.answers.drain(..) {
             self.board.answer(id, &answer);

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use stead_model::profile::Timing;
 use stead_model::wire::codec;
-use stead_model::wire::peer::{PeerFrame, PeerMessage};
+use stead_model::wire::peer::{GroupReport, PeerFrame, PeerMessage};
 use stead_model::{Incarnation, Span};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -193,7 +193,7 @@ fn framed(around: &Surroundings, route: usize, message: PeerMessage) -> Vec<u8> 
 fn size(message: &PeerMessage) -> usize {
     match message {
         PeerMessage::Raft(raft) => raft.bytes.len() + 64,
-        PeerMessage::Report(report) => report.groups.len() * 256 + 64,
+        PeerMessage::Report(report) => weigh(&report.groups),
         PeerMessage::Forward(_) => 4096,
         PeerMessage::Bundle(messages) => messages.iter().map(size).sum(),
         PeerMessage::Members(nodes) => nodes.len() * 256 + 64,
@@ -209,6 +209,10 @@ fn size(message: &PeerMessage) -> usize {
         | PeerMessage::Probe { .. }
         | PeerMessage::ProbeAnswer { .. } => 256,
     }
+}
+
+fn weigh(groups: &[GroupReport]) -> usize {
+    groups.iter().map(|group| group.resources.len() * 96 + 256).sum::<usize>() + 64
 }
 
 /// Why there is no connection.
