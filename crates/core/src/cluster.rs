@@ -9,6 +9,7 @@ mod inbox;
 mod joining;
 mod leaving;
 mod pump;
+mod reporting;
 mod startup;
 mod view;
 
@@ -101,7 +102,7 @@ pub struct Cluster {
     had_lease: bool,
     lost_since: Option<UtcMillis>,
     online_seen: BTreeSet<(GroupId, stead_model::Epoch)>,
-    report_changed: bool,
+    sights: u64,
     leader_seen: Option<stead_model::VoterId>,
     /// How many of the nodes that joined are known here.
     met: usize,
@@ -131,9 +132,12 @@ struct OwnReplica {
 #[derive(Debug, Default)]
 struct Reporting {
     number: u64,
-    dirty: bool,
     seen: u64,
+    /// What the next report is to be, if one is to be sent.
+    next: reporting::Next,
     send_at: Time,
+    /// When the present burst of reports is over, and how many it had.
+    burst: (Time, u32),
     /// The last report of every node, this one included, for the view.
     latest: BTreeMap<NodeId, Report>,
 }

@@ -46,6 +46,7 @@ impl Cluster {
 
     pub(super) fn note_heard(&mut self, now: Time, heard: Vec<Heard>) {
         for heard in heard {
+            self.sights += 1;
             let (level, code, text) = match heard {
                 Heard::LinkUp(node, net) => {
                     (Level::Info, "link-up", format!("{node} answers on {}", self.network(net)))
@@ -159,10 +160,7 @@ impl Cluster {
             PeerMessage::LeaseAnswer(answer) => self.asker.answer(now, answer),
             PeerMessage::Report(report) => {
                 if report.node == from {
-                    self.reporting.latest.insert(from, report.clone());
-                    self.with_leader(now, |leading, replica, around| {
-                        leading.report(replica, report, around);
-                    });
+                    self.reported(now, report);
                 }
             }
             PeerMessage::ReportSeen { number } => {

@@ -458,9 +458,7 @@ impl Cluster {
         times.extend(self.links.deadline());
         times.extend(self.asker.end().filter(|end| *end > self.pumped_at));
         times.extend(self.requests.values().map(|a| a.retry_at).min());
-        if self.reporting.seen < self.reporting.number {
-            times.push(self.reporting.send_at);
-        }
+        times.extend(self.reporting.deadline());
         let now = self.pumped_at;
         if let Some(own) = self.running() {
             times.push(own.replica.deadline());

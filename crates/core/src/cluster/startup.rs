@@ -83,7 +83,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         had_lease: false,
         lost_since: None,
         online_seen: BTreeSet::new(),
-        report_changed: false,
+        sights: 0,
         leader_seen: None,
         met: 0,
         stay: Stay::new(service),

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use stead_model::amounts::Amounts;
 use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
-use stead_model::group::GroupState;
 use stead_model::profile::LeaseLength;
 use stead_model::record::Level;
 use stead_model::view::{GroupView, LinkView, NodeState, NodeView, QuorumView, View};
-use stead_model::wire::peer::{PeerMessage, Report};
-use stead_model::{GroupId, Time, UtcMillis, VoterId};
+use stead_model::wire::peer::PeerMessage;
+use stead_model::{GroupId, Time, VoterId};
 
+use super::reporting::Next;
 use super::{Cluster, Own, OwnReplica};
 use crate::db::Db;
 use crate::effect::Channel;
@@ -24,7 +24,12 @@ impl Cluster {
     /// What this node knows of the cluster, for API and command line.
     #[must_use]
     pub fn view(&self, now: Time) -> View {
-        let at = self.utc_now(now);
+        View { groups: self.group_views(now), ..self.view_without_groups(now) }
+    }
+
+    /// The same without the groups, which are most of it and change least.
+    #[must_use]
+    pub fn view_without_groups(&self, now: Time) -> View {
         let needed = self.running().map(|o| groups::needed(&o.replica.db)).unwrap_or_default();
         let node_view = |n: &NodeEntry| NodeView {
             needed: needed.get(&n.id).cloned().unwrap_or_default(),
@@ -35,15 +40,22 @@ impl Cluster {
             node: self.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             profile: self.config.profile,
-            at,
+            at: self.utc_now(now),
             quorum: self.quorum_view(now),
             nodes: self.config.nodes.iter().map(node_view).collect(),
             networks: self.config.networks.clone(),
-            groups: self.groups_with_waits(now),
+            groups: Vec::new(),
             applied: self.applied(),
             troubles: Vec::new(),
             upkeep: self.running().map(|o| o.replica.db.upkeep().list()).unwrap_or_default(),
         }
+    }
+
+    /// Grows with what this node learns of groups beside the log: other reports, nodes that fall
+    /// silent or answer again.
+    #[must_use]
+    pub const fn sights(&self) -> u64 {
+        self.sights
     }
 
     fn quorum_view(&self, now: Time) -> QuorumView {
@@ -129,23 +141,23 @@ impl Cluster {
         }
     }
 
-    fn group_views(&self, at: UtcMillis) -> Vec<GroupView> {
+    /// The groups of the view. They change with what is applied, with [`Cluster::sights`], and
+    /// slowly by time alone: failures leave their window.
+    #[must_use]
+    pub fn group_views(&self, now: Time) -> Vec<GroupView> {
+        let at = self.utc_now(now);
         let Some(own) = self.running() else { return Vec::new() };
-        let mut nodes = BTreeMap::new();
-        for (&node, report) in &self.reporting.latest {
+        let mine = own.holdings.report(now);
+        let mut nodes = BTreeMap::from([(self.node, Answering::Yes(&mine[..]))]);
+        for (&node, report) in self.reporting.latest.iter().filter(|(n, _)| **n != self.node) {
             let groups = report.groups.as_slice();
-            let answers = node == self.node || self.links.is_heard(node);
+            let answers = self.links.is_heard(node);
             nodes
                 .insert(node, if answers { Answering::Yes(groups) } else { Answering::No(groups) });
         }
-        groups::group_views(&own.replica.db, &nodes, at, self.config.nodes.len())
-    }
-
-    fn groups_with_waits(&self, now: Time) -> Vec<GroupView> {
-        let mut views = self.group_views(self.utc_now(now));
-        if let Some(own) = self.running() {
-            groups::say_what_they_wait_for(&mut views, &self.seen(now, &own.replica.db));
-        }
+        let db = &own.replica.db;
+        let mut views = groups::group_views(db, &nodes, at, self.config.nodes.len());
+        groups::say_what_they_wait_for(&mut views, &self.seen(now, db));
         views
     }
 
@@ -201,9 +213,9 @@ impl Cluster {
     fn holding_output(&mut self, now: Time, output: Output) {
         match output {
             Output::Order(order) => self.out.push(crate::effect::Effect::Resource(order)),
-            Output::ReportChanged => {
-                self.reporting.dirty = true;
-                self.report_changed = true;
+            Output::ReportChanged(urgency) => {
+                self.sights += 1;
+                self.reporting.next.raise(urgency);
             }
             Output::Record(note) => {
                 let Note { level, code, group, resource, text } = note;
@@ -223,35 +235,6 @@ impl Cluster {
                 self.record(now, Level::Error, "self-fence", why);
             }
         }
-    }
-
-    /// Tells the leader (and, for their views, the others) what runs here: on every change, and
-    /// again until the leader has seen it.
-    fn send_report(&mut self, now: Time) -> bool {
-        let unseen = self.reporting.seen < self.reporting.number && now >= self.reporting.send_at;
-        let stale = now >= self.reporting.send_at + self.timing.renewal * REPORT_RENEWALS;
-        if !self.reporting.dirty && !unseen && !stale {
-            return false;
-        }
-        if self.reporting.dirty {
-            self.reporting.number += 1;
-        }
-        self.reporting.dirty = false;
-        self.reporting.send_at = now + self.timing.renewal;
-        let report = Report {
-            node: self.node,
-            guard: self.guard,
-            number: self.reporting.number,
-            groups: self.running().map(|o| o.holdings.report(now)).unwrap_or_default(),
-        };
-        self.reporting.latest.insert(self.node, report.clone());
-        let leader = self.leader_node(now);
-        if leader == Some(self.node) {
-            let message = PeerMessage::Report(report.clone());
-            self.mail(Mail { to: self.node, channel: Channel::Stream, message });
-        }
-        self.broadcast(Channel::Stream, &PeerMessage::Report(report));
-        true
     }
 
     /// An entry was applied: grants become records with their causes (I-WHY).
@@ -299,6 +282,7 @@ impl Cluster {
         let has = self.asker.lease(now).is_some();
         if has != self.had_lease {
             self.had_lease = has;
+            self.sights += 1;
             self.lost_since = if has { None } else { Some(self.utc_now(now)) };
             if has {
                 self.record(now, Level::Info, "quorum", "this node has quorum".into());
@@ -324,39 +308,11 @@ impl Cluster {
         self.leader_seen = leader;
         if leader.is_some() {
             self.asker.hurry(now);
-            self.reporting.dirty = true;
+            self.reporting.next = Next::Now;
             self.requests.values_mut().for_each(|asked| asked.retry_at = now);
             self.ask_lease(now);
             self.send_report(now);
         }
         leader.is_some()
     }
-
-    /// A record when all of a group is online in its epoch here.
-    fn note_online(&mut self, now: Time) {
-        if !std::mem::take(&mut self.report_changed) {
-            return;
-        }
-        let at = self.utc_now(now);
-        let online: Vec<_> = self
-            .group_views(at)
-            .into_iter()
-            .filter(|g| g.owner == Some(self.node) && g.state == GroupState::Online)
-            .map(|g| (g.group, g.epoch))
-            .collect();
-        for (group, epoch) in online {
-            if self.online_seen.insert((group.clone(), epoch)) {
-                let text = format!("group {group} is online in {epoch}");
-                let about = (Some(group), None);
-                self.record_about(now, (Level::Info, "group-online"), text, about);
-            }
-        }
-        while self.online_seen.len() > 10_000 {
-            self.online_seen.pop_first();
-        }
-    }
 }
-
-/// A report that was seen is repeated after this many lease renewals: a copy of an older one that
-/// arrived late does not stay.
-const REPORT_RENEWALS: u64 = 10;

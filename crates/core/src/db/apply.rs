@@ -100,7 +100,7 @@ pub enum Skip {
 impl Db {
     pub(super) fn apply_change(&mut self, (index, by): (LogIndex, By), change: &Change) -> Applied {
         let group = self.group_touched(change);
-        let before = self.weight(group.as_ref());
+        let before = self.weight(group.as_ref(), change);
         match self.change(index, change) {
             Err(skip) => Applied::Skipped(skip),
             Ok(()) => {
@@ -110,7 +110,7 @@ impl Db {
                 if let Some(group) = group {
                     self.touched(index, &group, change);
                     self.placed(&group, by, change);
-                    let after = self.weight(Some(&group));
+                    let after = self.weight(Some(&group), change);
                     self.size_bytes = (self.size_bytes + after).saturating_sub(before);
                 }
                 Applied::Done
@@ -276,16 +276,11 @@ impl Db {
     }
 
     fn set_dependencies(&mut self, id: &ResourceId, on: &BTreeSet<ResourceId>) -> Result<(), Skip> {
-        let (group, resource) = self.resource(id).ok_or_else(|| Skip::NoResource(id.clone()))?;
-        let mut resources = group.resources.clone();
-        let mut resource = resource.clone();
-        resource.depends_on.clone_from(on);
-        resources.insert(id.clone(), resource);
-        if tree::has_cycle(&resources) {
+        let (group, _) = self.resource(id).ok_or_else(|| Skip::NoResource(id.clone()))?;
+        if !tree::may_stand_on(&group.resources, id, on) {
             return Err(Skip::BadDependency(id.clone()));
         }
-        let group = group.id.clone();
-        self.group_mut(&group)?.resources = resources;
+        self.resource_mut(id)?.depends_on.clone_from(on);
         Ok(())
     }
 
@@ -428,8 +423,11 @@ impl Db {
         }
     }
 
-    fn weight(&self, group: Option<&GroupId>) -> u64 {
-        group.and_then(|g| self.groups.get(g)).map_or(0, size::of_group)
+    /// How much of the size a change can have its hands on.
+    fn weight(&self, group: Option<&GroupId>, change: &Change) -> u64 {
+        let Some(group) = group.and_then(|g| self.groups.get(g)) else { return 0 };
+        let resource = resource_touched(change).and_then(|id| group.resources.get(id));
+        size::of_head(group) + resource.map_or(0, size::of_resource)
     }
 
     fn group_mut(&mut self, id: &GroupId) -> Result<&mut Group, Skip> {
@@ -473,6 +471,38 @@ pub fn within_window(group: &Group, at: UtcMillis) -> &[UtcMillis] {
 /// What cannot fail was carried out, whatever it gave.
 fn done<T>(_was: T) -> Result<(), Skip> {
     Ok(())
+}
+
+/// The resource that a change makes, changes or deletes.
+fn resource_touched(change: &Change) -> Option<&ResourceId> {
+    match change {
+        Change::CreateResource { resource, .. } => Some(&resource.id),
+        Change::DeleteResource { resource }
+        | Change::SetResourceDesired { resource, .. }
+        | Change::SetResource { resource, .. }
+        | Change::SetDependencies { resource, .. } => Some(resource),
+        Change::CreateGroup { .. }
+        | Change::SetGroupPolicy { .. }
+        | Change::DeleteGroup { .. }
+        | Change::SetGroupDesired { .. }
+        | Change::Grant { .. }
+        | Change::Release { .. }
+        | Change::Disown { .. }
+        | Change::CountFailover { .. }
+        | Change::FailGroup { .. }
+        | Change::ClearFailures { .. }
+        | Change::Retry { .. }
+        | Change::Upkeep { .. }
+        | Change::LeaseLength { .. }
+        | Change::Absence { .. }
+        | Change::NodeLeaves { .. }
+        | Change::NodeReturns { .. }
+        | Change::VoteLent { .. }
+        | Change::VoteReturned { .. }
+        | Change::NodeJoined { .. }
+        | Change::SetRoom { .. }
+        | Change::SetKey { .. } => None,
+    }
 }
 
 /// Whether an administrator acted on the group: its owner tries again what it had given up.

@@ -52,7 +52,7 @@ fn below<'a>(
             open.extend(config.depends_on.iter().cloned());
         }
     }
-    resources.values().filter(move |config| found.contains(&config.id))
+    found.into_iter().filter_map(|id| resources.get(&id))
 }
 
 /// The resource that publishes the name of a host, whatever its domain.

@@ -22,6 +22,11 @@ const ITEM_BYTES: u64 = 16;
 /// Size of a group with all its resources.
 #[must_use]
 pub fn of_group(group: &Group) -> u64 {
+    of_head(group) + group.resources.values().map(of_resource).sum::<u64>()
+}
+
+/// Size of a group without its resources.
+pub(super) fn of_head(group: &Group) -> u64 {
     let reason = group.failed.as_ref().map_or(0, String::len)
         + group
             .ownership
@@ -32,7 +37,6 @@ pub fn of_group(group: &Group) -> u64 {
         + of_policy(&group.policy)
         + reason as u64
         + group.failovers.len() as u64 * 2 * ITEM_BYTES
-        + group.resources.values().map(of_resource).sum::<u64>()
 }
 
 /// Size of a value of the registry with its key.
@@ -107,7 +111,8 @@ fn of(amounts: &Amounts) -> u64 {
     amounts.iter().map(|(unit, _)| unit.len() as u64 + 2 * ITEM_BYTES).sum()
 }
 
-fn of_resource(resource: &ResourceConfig) -> u64 {
+/// Size of a resource.
+pub(super) fn of_resource(resource: &ResourceConfig) -> u64 {
     let names: u64 = resource.depends_on.iter().map(|d| d.as_str().len() as u64 + ITEM_BYTES).sum();
     OBJECT_BYTES
         + resource.id.as_str().len() as u64 * 2

@@ -18,25 +18,50 @@ pub type Resources = BTreeMap<ResourceId, ResourceConfig>;
 /// in alphabetical order where the tree leaves it open. Resources in or above a cycle are absent.
 #[must_use]
 pub fn online_order(resources: &Resources) -> Vec<&ResourceConfig> {
-    let mut order: Vec<&ResourceConfig> = Vec::with_capacity(resources.len());
-    let mut placed = BTreeSet::new();
-    loop {
-        let ready = |r: &&ResourceConfig| {
-            !placed.contains(&r.id) && r.depends_on.iter().all(|d| placed.contains(d))
-        };
-        let wave: Vec<&ResourceConfig> = resources.values().filter(ready).collect();
-        if wave.is_empty() {
-            return order;
-        }
-        placed.extend(wave.iter().map(|r| r.id.clone()));
-        order.extend(wave);
+    let mut above: BTreeMap<&ResourceId, Vec<&ResourceConfig>> = BTreeMap::new();
+    let mut missing: BTreeMap<&ResourceId, usize> = BTreeMap::new();
+    for resource in resources.values().filter(|r| !r.depends_on.is_empty()) {
+        missing.insert(&resource.id, resource.depends_on.len());
+        resource.depends_on.iter().for_each(|d| above.entry(d).or_default().push(resource));
     }
+    let mut order: Vec<&ResourceConfig> = Vec::with_capacity(resources.len());
+    let mut wave: Vec<&ResourceConfig> =
+        resources.values().filter(|r| r.depends_on.is_empty()).collect();
+    while !wave.is_empty() {
+        let mut next = Vec::new();
+        for resource in wave.iter().flat_map(|r| above.remove(&r.id).unwrap_or_default()) {
+            let left = missing.entry(&resource.id).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                next.push(resource);
+            }
+        }
+        next.sort_by(|a, b| a.id.cmp(&b.id));
+        order.append(&mut wave);
+        wave = next;
+    }
+    order
 }
 
 /// Whether some resource depends on itself by any path.
 #[must_use]
 pub fn has_cycle(resources: &Resources) -> bool {
     online_order(resources).len() < resources.len()
+}
+
+/// Whether a resource may depend on these: all are in the group, and no way leads from them back
+/// to it.
+#[must_use]
+pub fn may_stand_on(resources: &Resources, id: &ResourceId, on: &BTreeSet<ResourceId>) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<&ResourceId> = on.iter().collect();
+    while let Some(below) = open.pop() {
+        let Some(config) = resources.get(below).filter(|_| below != id) else { return false };
+        if seen.insert(below) {
+            open.extend(&config.depends_on);
+        }
+    }
+    true
 }
 
 /// A way from a resource back to itself, each depending on the next, if there is one.
@@ -108,6 +133,14 @@ mod tests {
         let tree = tree(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"]), ("d", &[])]);
         assert_eq!(names(&online_order(&tree)), ["d"]);
         assert!(has_cycle(&tree));
+    }
+
+    #[test]
+    fn a_dependency_that_would_close_a_circle_or_leave_the_group_is_seen() {
+        let tree = tree(&[("fs", &["nn"]), ("nn", &["ip"]), ("ip", &[]), ("disk", &[])]);
+        let may = |id: &str, on: &str| may_stand_on(&tree, &id.into(), &[on.into()].into());
+        assert!(may("ip", "disk") && may("fs", "disk"));
+        assert!(!may("ip", "fs") && !may("ip", "ip") && !may("ip", "gone"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use stead_model::group::{Desired, Group, GroupPolicy};
 use stead_model::ocf::{self, Reach};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
-use stead_model::resource_type::{BUILTIN, ResourceType, builtin, parse_address};
+use stead_model::resource_type::{BUILTIN, NETWORK_NAME, ResourceType, builtin, parse_address};
 use stead_model::room::{LOCAL_MAX, Room};
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
@@ -265,17 +265,22 @@ pub(crate) fn set_dependencies(
                 .hint(format!("create such a resource in group `{}`", group.id)));
         }
     }
-    let mut resources = group.resources.clone();
-    let resource = ResourceConfig { depends_on: on.clone(), ..present.clone() };
-    resources.insert(id.clone(), resource);
-    if tree::has_cycle(&resources) {
-        let way = tree::circle(&resources).unwrap_or_default();
+    let changed = || {
+        let mut resources = group.resources.clone();
+        let resource = ResourceConfig { depends_on: on.clone(), ..present.clone() };
+        resources.insert(id.clone(), resource);
+        resources
+    };
+    if !tree::may_stand_on(&group.resources, id, on) {
+        let way = tree::circle(&changed()).unwrap_or_default();
         let way: Vec<String> = way.iter().map(|id| format!("`{id}`")).collect();
         return Err(refused()
             .because(format!("the dependencies would go in a circle: {}", way.join(" on ")))
             .hint(format!("`group tree {}` shows what depends on what", group.id)));
     }
-    servers::check_dependencies(&resources, id)?;
+    if present.kind == NETWORK_NAME {
+        servers::check_dependencies(&changed(), id)?;
+    }
     Ok(Change::SetDependencies { resource: id.clone(), depends_on: on.clone() })
 }
 

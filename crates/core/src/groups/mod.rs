@@ -53,7 +53,7 @@ pub use placement::{Candidate, Fit, Layout};
 pub use plan::plan;
 pub use requests::{Decision, decide};
 pub use timely::next_look;
-pub use view::{Answering, group_views, needed, say_what_they_wait_for};
+pub use view::{Answering, group_state, group_views, needed, say_what_they_wait_for};
 
 use crate::db::Db;
 use crate::planted::{Fault, Planted};

@@ -35,7 +35,7 @@ fn is_online(layout: &Layout<'_>, number: usize) -> bool {
     let held = report.is_some_and(|report| report.standing == Standing::Held);
     let stays = group.ownership.as_ref().is_some_and(|owned| owned.release.is_none());
     let at = layout.places(number).0.is_some();
-    shall_run(group) && held && stays && at && is_up(view::state(group, report))
+    shall_run(group) && held && stays && at && is_up(view::group_state(group, report))
 }
 
 const fn is_up(state: GroupState) -> bool {
@@ -57,7 +57,7 @@ fn is_on_its_way(layout: &Layout<'_>, number: usize) -> bool {
     match (layout.places(number), standing) {
         ((Some(_), None), Some(Standing::GaveUp(_))) => false,
         ((Some(_), None), Some(Standing::Held)) => {
-            view::state(group, layout.reported(number)) == GroupState::Pending
+            view::group_state(group, layout.reported(number)) == GroupState::Pending
         }
         ((Some(_), _) | (None, Some(_)), _) => true,
         // It waits for others first: required ones may never come.

@@ -96,7 +96,7 @@ fn group_view(group: &Group, nodes: &BTreeMap<NodeId, Answering<'_>>, at: UtcMil
     let (safety, safety_why) = safety::level(group);
     GroupView {
         group: group.id.clone(),
-        state: if silent { GroupState::Unknown } else { state(group, report) },
+        state: if silent { GroupState::Unknown } else { group_state(group, report) },
         desired: group.desired,
         owner: owned.map(|o| o.node),
         epoch: owned.map_or(group.epoch_last, |o| o.epoch),
@@ -123,8 +123,9 @@ fn gave_up(report: Option<&GroupReport>) -> Option<String> {
     }
 }
 
-/// State of a whole group from its resources.
-pub(super) fn state(group: &Group, report: Option<&GroupReport>) -> GroupState {
+/// State of a whole group from what its owner reports of its resources in its present epoch.
+#[must_use]
+pub fn group_state(group: &Group, report: Option<&GroupReport>) -> GroupState {
     if group.failed.is_some() || gave_up(report).is_some() {
         return GroupState::Failed;
     }
@@ -176,15 +177,16 @@ fn split(
 }
 
 fn status<'a>(report: Option<&'a GroupReport>, id: &ResourceId) -> Option<&'a ResourceStatus> {
-    report?.resources.iter().find(|r| r.resource == *id)
+    let resources = &report?.resources;
+    let at = resources.binary_search_by(|r| r.resource.cmp(id)).ok()?;
+    Some(&resources[at])
 }
 
 /// In the order they come online; what has no place in the order comes last.
 fn resources(group: &Group, report: Option<&GroupReport>) -> Vec<ResourceView> {
     let mut order: Vec<&ResourceConfig> = tree::online_order(&group.resources);
-    let rest: Vec<_> =
-        group.resources.values().filter(|r| !order.iter().any(|o| o.id == r.id)).collect();
-    order.extend(rest);
+    let placed: BTreeSet<&ResourceId> = order.iter().map(|r| &r.id).collect();
+    order.extend(group.resources.values().filter(|r| !placed.contains(&r.id)));
     order.into_iter().map(|r| resource_view(r, status(report, &r.id))).collect()
 }
 

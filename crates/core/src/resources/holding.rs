@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use stead_model::group::Group;
 use stead_model::order::{Admitted, ResourceReport};
 use stead_model::record::Level;
-use stead_model::wire::peer::{GroupReport, ResourceStatus, Standing};
-use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, ResourceId, Span, Time};
+use stead_model::wire::peer::Standing;
+use stead_model::{Epoch, GroupId, LogIndex, ResourceId, Time};
 
 use super::machine::{Happened, Machine, State};
 use super::orders::{self, Desk};
+use super::outlook::Outlook;
+use super::told::Told;
 use super::{Note, Output};
 use crate::db::{shall_run, tree};
 use crate::planted::{Fault, Planted};
@@ -86,6 +88,9 @@ pub struct Holding {
     alone: BTreeSet<ResourceId>,
     /// Resources that went offline as ordered, since the last look.
     stopped: Vec<ResourceId>,
+    pub(super) outlook: Outlook,
+    /// What others were told, or are to be told next.
+    pub(super) told: Told,
     planted: Planted,
 }
 
@@ -106,6 +111,8 @@ impl Holding {
             administered: LogIndex(0),
             alone: BTreeSet::new(),
             stopped: Vec::new(),
+            outlook: Outlook::new(),
+            told: Told::new(epoch),
         }
     }
 
@@ -113,6 +120,13 @@ impl Holding {
     pub fn found(&mut self, admitted: &Admitted) {
         self.epoch = self.epoch.max(admitted.epoch);
         self.machines.insert(admitted.resource.clone(), Machine::found_running());
+        self.outlook.touch(&admitted.resource);
+    }
+
+    /// All that runs was found: there is nothing new to tell of it.
+    pub(super) fn begin(&mut self) {
+        self.mend_outlook();
+        let _ = self.compare(Time(0));
     }
 
     /// The group.
@@ -177,8 +191,12 @@ impl Holding {
 
     /// Takes over what the database says.
     pub fn sync(&mut self, group: Option<&Group>, is: Ownership, administered: LogIndex) {
+        let was = (self.run, self.tenure, self.epoch, self.administered);
         self.run = group.is_some_and(shall_run);
-        self.resources = group.map(|g| g.resources.clone()).unwrap_or_default();
+        let same = group.map_or(self.resources.is_empty(), |g| g.resources == self.resources);
+        if !same {
+            self.resources = group.map(|g| g.resources.clone()).unwrap_or_default();
+        }
         self.owned = false;
         match is {
             Ownership::Fresh { epoch } => self.owned_in(epoch, Tenure::Fresh),
@@ -191,14 +209,21 @@ impl Holding {
             self.administered = administered;
             self.machines.values_mut().for_each(Machine::forgive);
         }
+        if same && was == (self.run, self.tenure, self.epoch, self.administered) {
+            return;
+        }
         for id in self.resources.keys() {
             self.machines.entry(id.clone()).or_insert_with(Machine::offline);
         }
+        self.renew_outlook();
     }
 
     /// From now on nothing is done about these resources, unless the group must leave.
     pub fn leave_alone(&mut self, resources: BTreeSet<ResourceId>) {
-        self.alone = resources;
+        if self.alone != resources {
+            self.alone = resources;
+            self.touch_all();
+        }
     }
 
     /// Whether a resource is watched and not acted upon.
@@ -237,7 +262,11 @@ impl Holding {
 
     /// Which resources shall be online here.
     #[must_use]
-    pub fn wanted(&self) -> BTreeSet<ResourceId> {
+    pub const fn wanted(&self) -> &BTreeSet<ResourceId> {
+        &self.outlook.wanted
+    }
+
+    pub(super) fn wants(&self) -> BTreeSet<ResourceId> {
         match self.tenure {
             Tenure::Fresh | Tenure::Old if self.run => tree::wanted(&self.resources),
             Tenure::Fresh | Tenure::Old => BTreeSet::new(),
@@ -251,6 +280,7 @@ impl Holding {
         let answers = |c: &super::machine::Call| c.order == report.order && c.epoch == report.epoch;
         if machine.call().is_some_and(answers) {
             let happened = machine.reported(now, report.outcome);
+            self.outlook.touch(&report.resource);
             self.happened(now, &report.resource, happened, out);
         }
     }
@@ -327,10 +357,9 @@ impl Holding {
         if self.tenure != Tenure::Leaving || self.fence == Fence::Asked {
             return;
         }
-        let mut machines = self.machines.iter();
-        let Some((id, why)) = machines.find_map(|(id, m)| Some((id, cannot_stop(m)?))) else {
-            return;
-        };
+        let mut hopeless = self.outlook.hopeless.iter();
+        let stuck = hopeless.find_map(|id| Some((id, cannot_stop(self.machines.get(id)?)?)));
+        let Some((id, why)) = stuck else { return };
         let text = format!("resource {id} of group {} must leave this node and {why}", self.group);
         self.fence = Fence::Asked;
         out.push(Output::SelfFence(text));
@@ -343,6 +372,7 @@ impl Holding {
         }
         let Some(machine) = self.machines.get_mut(id).filter(|m| m.is_online()) else { return };
         machine.failing = Some("an administrator rehearses a failure".to_owned());
+        self.outlook.touch(id);
         let text = "an administrator rehearses a failure".to_owned();
         out.push(self.note(Level::Info, "resource-rehearsal", (id, text)));
     }
@@ -351,42 +381,62 @@ impl Holding {
     pub fn hard_stopped(&mut self) {
         self.fence = Fence::NotAsked;
         self.machines.values_mut().for_each(Machine::hard_stopped);
+        self.touch_all();
     }
 
     /// The monitor died.
     pub fn monitor_died(&mut self) {
         self.machines.values_mut().for_each(Machine::monitor_died);
+        self.touch_all();
     }
 
     /// The own monitor of a resource died.
     pub fn own_monitor_died(&mut self, resource: &ResourceId) {
         if let Some(machine) = self.machines.get_mut(resource) {
             machine.own_monitor_died();
+            self.outlook.touch(resource);
         }
     }
 
-    /// When something must be looked at again under the lease.
+    /// When something must be looked at again, if orders may be given then.
     #[must_use]
-    pub fn next_deadline(&self, lease: LeaseNumber) -> Option<Time> {
-        if self.tenure == Tenure::Unknown {
-            return None;
+    pub fn next_deadline(&self) -> Option<Time> {
+        match self.tenure {
+            Tenure::Unknown => None,
+            Tenure::Fresh | Tenure::Old | Tenure::Leaving | Tenure::Over => {
+                self.outlook.timers.next()
+            }
         }
-        let due = |(id, m): (&ResourceId, &Machine)| {
-            m.due().filter(|_| m.accepts(lease) && orders::may_time_out(self, id))
-        };
-        self.machines.iter().filter_map(due).min()
+    }
+
+    /// Whether as many resources are online as shall be: a group with fewer is not online.
+    #[must_use]
+    pub fn may_be_online(&self) -> bool {
+        self.outlook.may_be_online()
+    }
+
+    /// Whether something waits for a newer lease.
+    pub(super) fn waits_for_lease(&self) -> bool {
+        !self.outlook.waiting.is_empty()
+    }
+
+    /// How many times a resource was looked at for orders.
+    pub(super) const fn looks(&self) -> u64 {
+        self.outlook.looks
     }
 
     /// Orders what can be ordered, and notices when the group is stopped for good.
     pub fn settle(&mut self, desk: &mut Desk<'_>) {
+        self.mend_outlook();
         if self.tenure != Tenure::Unknown && desk.lease.is_some() {
             orders::give(self, desk);
         }
         self.fence_if_stuck(desk.out);
-        let resources = &self.resources;
-        self.machines.retain(|id, m| resources.contains_key(id) || !m.is_down());
+        self.forget_the_gone();
         if self.ends() {
             self.tenure = Tenure::Over;
+            self.renew_outlook();
+            self.mend_outlook();
             let text = format!("group {} is stopped on this node in {}", self.group, self.epoch);
             let (level, code) = (Level::Info, "group-stopped");
             let group = self.group.clone();
@@ -394,10 +444,24 @@ impl Holding {
         }
     }
 
+    /// What is not in the database any more and does not act is no longer of interest.
+    fn forget_the_gone(&mut self) {
+        let is_gone = |id: &&ResourceId| {
+            let down = self.machines.get(*id).is_some_and(Machine::is_down);
+            down && !self.resources.contains_key(*id)
+        };
+        let gone: Vec<ResourceId> = self.outlook.untold.iter().filter(is_gone).cloned().collect();
+        for id in &gone {
+            self.machines.remove(id);
+            self.outlook.touch(id);
+        }
+        self.mend_outlook();
+    }
+
     /// Whether the group is stopped for good now.
     fn ends(&self) -> bool {
         match self.tenure {
-            Tenure::Leaving => self.is_down(),
+            Tenure::Leaving => self.outlook.is_down(),
             Tenure::Old => self.is_given_up() && !self.may_start(),
             Tenure::Unknown | Tenure::Fresh | Tenure::Over => false,
         }
@@ -405,17 +469,17 @@ impl Holding {
 
     /// On an old epoch: nothing runs, and something would have to be started (R9).
     fn is_given_up(&self) -> bool {
-        self.is_down() && !self.wanted().is_empty() && self.failure().is_none()
+        self.outlook.is_down() && !self.wanted().is_empty() && self.failure().is_none()
     }
 
     /// The first resource that shall run and failed beyond its policy, or cannot be stopped to be
     /// started again.
     fn failure(&self) -> Option<String> {
-        let wanted = self.wanted();
         let affects = |id: &&ResourceId| {
             self.resources.get(*id).is_none_or(|config| config.policy.affects_group)
         };
-        wanted.iter().filter(affects).find_map(|id| match &self.machines.get(id)?.state {
+        let hopeless = self.outlook.hopeless.intersection(self.wanted());
+        hopeless.into_iter().filter(affects).find_map(|id| match &self.machines.get(id)?.state {
             State::Failed(why) => Some(format!("resource {id}: {why}")),
             State::Offline | State::Starting(_) | State::Online(_) => None,
             State::Stopping(..) | State::Stuck { .. } => {
@@ -432,33 +496,11 @@ impl Holding {
             Tenure::Over => Standing::Stopped,
             Tenure::Unknown | Tenure::Leaving => Standing::Held,
             Tenure::Old if self.is_given_up() => Standing::Stopped,
-            Tenure::Old if orders::has_something_to_start(self) => Standing::NeedsEpoch,
+            Tenure::Old if !self.outlook.startable.is_empty() => Standing::NeedsEpoch,
             Tenure::Fresh | Tenure::Old => match self.failure() {
                 Some(why) => Standing::GaveUp(why),
                 None => Standing::Held,
             },
-        }
-    }
-
-    /// The group as the leader is told.
-    #[must_use]
-    pub fn report(&self, now: Time) -> GroupReport {
-        let period = |id: &ResourceId| {
-            let policy = self.resources.get(id).map(|config| &config.policy);
-            Span::from_secs(policy.map_or(0, |policy| policy.restart_period_s))
-        };
-        let status = |(id, m): (&ResourceId, &Machine)| ResourceStatus {
-            restarts: m.restarts_within(now, period(id)),
-            resource: id.clone(),
-            state: m.visible(),
-            health: m.health,
-            detail: m.detail.clone(),
-        };
-        GroupReport {
-            group: self.group.clone(),
-            epoch: self.epoch,
-            standing: self.standing(),
-            resources: self.machines.iter().map(status).collect(),
         }
     }
 
@@ -470,7 +512,7 @@ impl Holding {
 }
 
 /// Why a resource could not be stopped, after so many tries that nothing gentle is left.
-fn cannot_stop(machine: &Machine) -> Option<&str> {
+pub(super) fn cannot_stop(machine: &Machine) -> Option<&str> {
     match &machine.state {
         State::Stuck { stop, .. } | State::Stopping(_, stop) => {
             let why = machine.detail.as_deref().unwrap_or("could not be stopped");

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! `machine` and `answers` are one resource, `holding` one group in its epoch, `orders` what to
-//! order in which sequence, `probes` the look before a planned move, `leftovers` what is to be
-//! removed elsewhere, `gate` when orders may be given at all. Everything is a function of the last
-//! inputs: an order that could not be given is found again at the next input.
+//! order in which sequence, `outlook` what follows for each from where the others are, `told` what
+//! others are told, `probes` the look before a planned move, `leftovers` what is to be removed
+//! elsewhere, `gate` when orders may be given at all. Everything is a function of the last inputs:
+//! an order that could not be given is found again at the next input.
 //!
 //! Invariants
 //! - I-DEP: a resource is started after all it depends on is online and stopped when nothing that
@@ -26,7 +27,10 @@ pub mod holding;
 pub mod leftovers;
 pub mod machine;
 pub mod orders;
+mod outlook;
 pub mod probes;
+mod timers;
+pub mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,11 +45,13 @@ pub use gate::Gate;
 pub use holding::Holding;
 pub use leftovers::Leftovers;
 pub use probes::{Asked, Found, Probes};
+pub use told::Urgency;
 
 use crate::db::{Db, shall_run, tree};
 use crate::planted::{Fault, Planted};
 use holding::Ownership;
 use orders::Desk;
+use timers::Timers;
 
 /// What the owner's side wants done or known.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,7 +64,7 @@ pub enum Output {
     /// resort.
     SelfFence(String),
     /// [`Holdings::report`] says something new.
-    ReportChanged,
+    ReportChanged(Urgency),
     /// A probe is answered.
     Probed(Found),
     /// Something is to be said about resources that somebody wants.
@@ -109,7 +115,16 @@ pub struct Holdings {
     /// Nor those that start in their turn: a hard stop was done since they were granted.
     stopped_until: LogIndex,
     seen: Option<LogIndex>,
-    reported: Vec<GroupReport>,
+    /// Groups for which something changed since they were settled.
+    open: BTreeSet<GroupId>,
+    /// Groups in which something waits for a newer lease, and the lease they were settled under.
+    waiting: BTreeSet<GroupId>,
+    settled_under: Option<LeaseNumber>,
+    timers: Timers<GroupId>,
+    /// Groups of which something changed since somebody asked.
+    changed: BTreeSet<GroupId>,
+    /// Times that a resource of a group that is held no longer was looked at.
+    looked: u64,
     probes: Probes,
     looks: Looks,
     leftovers: Leftovers,
@@ -128,23 +143,29 @@ impl Holdings {
             });
             holding.found(admitted);
         }
-        let mut holdings = Self {
+        for holding in groups.values_mut() {
+            holding.begin();
+        }
+        Self {
             node: begin.node,
             planted: begin.planted,
+            open: groups.keys().cloned().collect(),
             groups,
             gate: Gate::new(begin.guard),
             order_last: begin.orders_above,
             old_until: begin.log_end,
             stopped_until: LogIndex(0),
             seen: None,
-            reported: Vec::new(),
+            waiting: BTreeSet::new(),
+            settled_under: None,
+            timers: Timers::new(),
+            changed: BTreeSet::new(),
+            looked: 0,
             probes: Probes::default(),
             looks: Looks::default(),
             leftovers: Leftovers::default(),
             out: Vec::new(),
-        };
-        holdings.reported = holdings.report(Time(0));
-        holdings
+        }
     }
 
     /// The database or the lease may have changed, or time has passed; cheap when nothing did.
@@ -182,6 +203,7 @@ impl Holdings {
             return note.map(Output::Record).into_iter().collect();
         }
         if let Some(holding) = self.groups.get_mut(&report.group) {
+            self.open.insert(report.group.clone());
             holding.reported(now, report, &mut self.out);
             holding.take_stopped().iter().for_each(|id| self.leftovers.went_offline(id));
         }
@@ -192,6 +214,7 @@ impl Holdings {
     /// nothing is ordered until it is done (R8).
     pub fn hard_stop_began(&mut self, now: Time, lease: LeaseNumber) -> Vec<Output> {
         self.gate.hard_stop_began(lease);
+        self.open_all();
         self.settle(now)
     }
 
@@ -202,6 +225,7 @@ impl Holdings {
         self.groups.values_mut().for_each(Holding::hard_stopped);
         // Looked at anew before anything is started: some groups wait for others.
         self.stopped_until = self.seen.take().unwrap_or(self.stopped_until);
+        self.open_all();
         self.settle(now)
     }
 
@@ -210,6 +234,7 @@ impl Holdings {
         self.gate.monitor_died();
         self.leftovers.monitor_died();
         self.groups.values_mut().for_each(Holding::monitor_died);
+        self.open_all();
         self.settle(now)
     }
 
@@ -217,12 +242,14 @@ impl Holdings {
     /// again. There is no need to wait for the next one, which comes with the next order.
     pub fn own_monitor_died(&mut self, now: Time, resource: &ResourceId) -> Vec<Output> {
         self.groups.values_mut().for_each(|holding| holding.own_monitor_died(resource));
+        self.open_all();
         self.settle(now)
     }
 
     /// A monitor, the first or a new one, takes orders.
     pub fn monitor_ready(&mut self, now: Time) -> Vec<Output> {
         self.groups.values_mut().for_each(Holding::monitor_died);
+        self.open_all();
         self.gate.monitor_ready();
         self.settle(now)
     }
@@ -240,6 +267,7 @@ impl Holdings {
         resource: &ResourceId,
     ) -> Vec<Output> {
         if let Some(holding) = self.groups.get_mut(group).filter(|h| h.epoch() == epoch) {
+            self.open.insert(group.clone());
             holding.rehearse(resource, &mut self.out);
         }
         self.settle(now)
@@ -296,14 +324,26 @@ impl Holdings {
     /// When [`Holdings::deadline`] wants to be called; `None` while nothing could be done then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        let lease = self.gate.open()?;
-        self.groups.values().filter_map(|h| h.next_deadline(lease)).min()
+        self.gate.open()?;
+        self.timers.next()
     }
 
-    /// What this node tells the leader of its groups now.
+    /// What this node tells others of its groups now.
     #[must_use]
     pub fn report(&self, now: Time) -> Vec<GroupReport> {
         self.groups.values().map(|holding| holding.report(now)).collect()
+    }
+
+    /// The groups of which something changed since this was asked.
+    pub fn take_changed(&mut self) -> BTreeSet<GroupId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// How many times a resource was looked at for orders: grows with what happens, not with what
+    /// is held.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.groups.values().map(Holding::looks).sum::<u64>() + self.looked
     }
 
     /// The groups held, by name.
@@ -349,7 +389,11 @@ impl Holdings {
             holding.sync(group, ownership, trail.administered);
             holding.leave_alone(group.map(|g| db.upkeep().left_alone(g)).unwrap_or_default());
         }
-        self.groups.retain(|_, holding| !holding.is_let_go());
+        self.open_all();
+    }
+
+    fn open_all(&mut self) {
+        self.open.extend(self.groups.keys().cloned());
     }
 
     /// Orders all that can be ordered now and tells what changed.
@@ -359,17 +403,47 @@ impl Holdings {
             // Before what starts: the last order about a name counts.
             self.leftovers.give(lease, &mut self.order_last, &mut self.out);
         }
-        for holding in self.groups.values_mut() {
-            let (order_last, out) = (&mut self.order_last, &mut self.out);
-            let mut desk = Desk { now, lease, order_last, out };
-            holding.settle(&mut desk);
+        match (self.settled_under, lease) {
+            (Some(was), Some(is)) if was == is => {}
+            (Some(_), Some(_)) => self.open.append(&mut self.waiting),
+            (None, Some(_)) | (Some(_), None) => self.open_all(),
+            (None, None) => {}
         }
-        self.groups.retain(|_, holding| !holding.is_let_go());
-        let report = self.report(now);
-        if report != self.reported {
-            self.reported = report;
-            self.out.push(Output::ReportChanged);
+        self.settled_under = lease;
+        if lease.is_some() {
+            self.open.append(&mut self.timers.due(now));
         }
+        let mut urgency = None;
+        for id in std::mem::take(&mut self.open) {
+            urgency = urgency.max(self.settle_group(now, &id));
+        }
+        self.out.extend(urgency.map(Output::ReportChanged));
         std::mem::take(&mut self.out)
+    }
+
+    /// One group; how soon others must know of what changed in it.
+    fn settle_group(&mut self, now: Time, id: &GroupId) -> Option<Urgency> {
+        let lease = self.gate.open();
+        let holding = self.groups.get_mut(id)?;
+        let (order_last, out) = (&mut self.order_last, &mut self.out);
+        holding.settle(&mut Desk { now, lease, order_last, out });
+        self.timers.set(id, holding.next_deadline());
+        if holding.waits_for_lease() {
+            self.waiting.insert(id.clone());
+        } else {
+            self.waiting.remove(id);
+        }
+        if holding.is_let_go() {
+            self.looked += holding.looks();
+            self.groups.remove(id);
+            self.timers.set(id, None);
+            self.waiting.remove(id);
+            return Some(Urgency::Standing);
+        }
+        let urgency = holding.compare(now);
+        if urgency.is_some() {
+            self.changed.insert(id.clone());
+        }
+        urgency
     }
 }

@@ -6,8 +6,6 @@
 //! runs from before. So a failed resource is restarted after its dependents are down, and they
 //! follow it up again.
 
-use std::collections::BTreeSet;
-
 use stead_model::order::{Action, ResourceOrder};
 use stead_model::resource::ResourceConfig;
 use stead_model::resource_type::changes_running;
@@ -18,7 +16,8 @@ use super::holding::Holding;
 use super::machine::{
     Call, Happened, How, Machine, State, Stop, TERMINATE_LIMIT, Then, Watch, spec,
 };
-use crate::db::{servers, tree};
+use super::outlook::stands_on;
+use crate::db::servers;
 use crate::planted::Fault;
 
 /// A resource that must leave the node and could not be stopped so often stops the whole node.
@@ -45,45 +44,76 @@ enum Step {
     Stop(Stop),
 }
 
-/// Gives all orders that can be given now.
+/// Gives all orders that can be given now, to those resources for which something changed.
 pub(super) fn give(holding: &mut Holding, desk: &mut Desk<'_>) {
     let Some(lease) = desk.lease else { return };
-    time_out(holding, desk, lease);
-    let down = must_go_down(holding);
-    let steps: Vec<(ResourceId, Step)> = holding
-        .machines
-        .iter()
-        .filter(|(_, machine)| machine.accepts(lease))
-        .filter_map(|(id, m)| step(holding, (id, m), &down, desk.now).map(|s| (id.clone(), s)))
-        .filter(|(id, step)| *step == Step::Adopt || !holding.is_left_alone(id))
-        .collect();
-    for (id, step) in steps {
-        order(holding, &id, step, desk);
+    let waiting = std::mem::take(&mut holding.outlook.waiting);
+    holding.outlook.look.extend(waiting.iter().cloned());
+    waiting.iter().for_each(|id| holding.outlook.touch(id));
+    loop {
+        time_out(holding, desk, lease);
+        holding.mend_outlook();
+        let look = std::mem::take(&mut holding.outlook.look);
+        if look.is_empty() {
+            break;
+        }
+        let mut steps: Vec<(ResourceId, Step)> = Vec::new();
+        for id in look {
+            let Some(machine) = holding.machines.get(&id) else { continue };
+            if !machine.accepts(lease) {
+                holding.outlook.waiting.insert(id);
+            } else if let Some(step) = step(holding, (&id, machine), desk.now) {
+                steps.push((id, step));
+            }
+        }
+        steps.retain(|(id, step)| *step == Step::Adopt || !holding.is_left_alone(id));
+        for (id, step) in steps {
+            order(holding, &id, step, desk);
+        }
     }
+    check(holding, lease, desk.now);
 }
 
-/// Whether a resource would be started now, if the epoch allowed it (R9).
-pub(super) fn has_something_to_start(holding: &Holding) -> bool {
-    let down = must_go_down(holding);
-    holding.machines.iter().any(|(id, m)| is_startable(holding, (id, m), &down))
+/// Panics if an order was overlooked; see [`Holding::check_outlook`].
+fn check(holding: &Holding, lease: LeaseNumber, now: Time) {
+    if !holding.is_checked() {
+        return;
+    }
+    holding.check_outlook();
+    for (id, machine) in holding.machines.iter().filter(|(_, machine)| machine.accepts(lease)) {
+        let step = step(holding, (id, machine), now);
+        let step = step.filter(|s| *s == Step::Adopt || !holding.is_left_alone(id));
+        // What is not in the database any more cannot be ordered to start.
+        let step =
+            step.filter(|s| matches!(s, Step::Stop(_)) || holding.resources.contains_key(id));
+        assert_eq!(step, None, "resource {id} was overlooked");
+        holding.check_timer(id, now);
+    }
 }
 
 /// Calls that were not answered in time.
 fn time_out(holding: &mut Holding, desk: &mut Desk<'_>, lease: LeaseNumber) {
-    let ids: Vec<ResourceId> = holding.machines.keys().cloned().collect();
-    for id in ids {
+    for id in holding.outlook.timers.due(desk.now) {
+        // It is set again when something changes, or under a newer lease.
+        holding.outlook.timers.set(&id, None);
         if !may_time_out(holding, &id) {
             continue;
         }
-        let Some(machine) = holding.machines.get_mut(&id).filter(|m| m.accepts(lease)) else {
+        let Some(machine) = holding.machines.get_mut(&id) else { continue };
+        if !machine.accepts(lease) {
+            holding.outlook.waiting.insert(id);
             continue;
-        };
+        }
         match machine.timed_out(desk.now) {
+            Happened::Nothing => drop(holding.outlook.look.insert(id)),
             Happened::TimedOut(then) => {
                 let stop = Stop { how: How::AtOnce, then, stuck: 0 };
                 order(holding, &id, Step::Stop(stop), desk);
             }
-            happened => holding.happened(desk.now, &id, happened, desk.out),
+            happened => {
+                holding.outlook.touch(&id);
+                holding.happened(desk.now, &id, happened, desk.out);
+            }
         }
     }
 }
@@ -100,21 +130,18 @@ pub(super) fn may_time_out(holding: &Holding, id: &ResourceId) -> bool {
     }
 }
 
-/// The resources that shall not stay online. Those that run and those that do not are judged
-/// alike: one that is in the set is not started either.
-fn must_go_down(holding: &Holding) -> BTreeSet<ResourceId> {
-    let wanted = holding.wanted();
-    let mut down: BTreeSet<ResourceId> = holding.machines.keys().cloned().collect();
-    for config in tree::online_order(&holding.resources) {
-        let Some(machine) = holding.machines.get(&config.id) else { continue };
-        let online = |d: &ResourceId| holding.machines.get(d).is_some_and(Machine::is_online);
-        let stands = counted(holding, config).all(|d| online(d) && !down.contains(d));
-        let sound = machine.failing.is_none() && !is_changed(machine, config);
-        if wanted.contains(&config.id) && stands && sound {
-            down.remove(&config.id);
-        }
-    }
-    down
+/// Whether a resource shall not stay online, those below it judged already. One that runs and one
+/// that does not are judged alike: one that must go down is not started either.
+pub(super) fn must_go_down(holding: &Holding, id: &ResourceId) -> bool {
+    let outlook = &holding.outlook;
+    let (Some(config), Some(machine)) = (holding.resources.get(id), holding.machines.get(id))
+    else {
+        return true;
+    };
+    let online = |d: &ResourceId| holding.machines.get(d).is_some_and(Machine::is_online);
+    let stands = || counted(holding, config).all(|d| online(d) && !outlook.down.contains(d));
+    let sound = || machine.failing.is_none() && !is_changed(machine, config);
+    !(outlook.has_place(id) && outlook.wanted.contains(id) && stands() && sound())
 }
 
 /// What a resource stands on: all it depends on.
@@ -152,21 +179,20 @@ fn is_free(holding: &Holding, id: &ResourceId) -> bool {
     if holding.has_planted(Fault::StoppedBeforeDependents) {
         return true;
     }
-    let stands_on = |config: Option<&ResourceConfig>| {
-        config.is_some_and(|config| config.depends_on.contains(id))
-    };
-    holding.machines.iter().all(|(other, machine)| {
-        machine.is_down()
-            || !(stands_on(machine.running.as_ref()) || stands_on(holding.resources.get(other)))
+    holding.outlook.above(id).all(|other| {
+        let machine = holding.machines.get(other);
+        machine.is_none_or(|machine| {
+            machine.is_down()
+                || !(stands_on(machine.running.as_ref(), id)
+                    || stands_on(holding.resources.get(other), id))
+        })
     })
 }
 
-fn is_startable(
-    holding: &Holding,
-    (id, machine): (&ResourceId, &Machine),
-    down: &BTreeSet<ResourceId>,
-) -> bool {
-    machine.state == State::Offline && !down.contains(id) && is_free(holding, id)
+/// Whether a resource would be started now, if the epoch allowed it (R9).
+pub(super) fn is_startable(holding: &Holding, id: &ResourceId) -> bool {
+    let offline = holding.machines.get(id).is_some_and(|machine| machine.state == State::Offline);
+    offline && !holding.outlook.down.contains(id) && is_free(holding, id)
 }
 
 /// Whether a monitor says of all it depends on that it is online: what is being adopted may turn
@@ -176,27 +202,21 @@ fn stands_firm(holding: &Holding, id: &ResourceId) -> bool {
     holding.resources.get(id).is_some_and(|config| counted(holding, config).all(watched))
 }
 
-fn step(
-    holding: &Holding,
-    (id, machine): (&ResourceId, &Machine),
-    down: &BTreeSet<ResourceId>,
-    now: Time,
-) -> Option<Step> {
-    let must_stop = down.contains(id) && is_free(holding, id);
+fn step(holding: &Holding, (id, machine): (&ResourceId, &Machine), now: Time) -> Option<Step> {
+    let down = holding.outlook.down.contains(id);
+    let must_stop = || down && is_free(holding, id);
     match &machine.state {
         State::Offline => {
             let may = holding.may_start() && stands_firm(holding, id);
-            (may && is_startable(holding, (id, machine), down)).then_some(Step::Start)
+            (may && is_startable(holding, id)).then_some(Step::Start)
         }
         // A start is waited for: a stop could overtake it.
         State::Starting(Some(_)) => None,
-        State::Starting(None) if must_stop => Some(Step::Stop(stop(machine))),
-        State::Starting(None) => {
-            (!down.contains(id) && stands_firm(holding, id)).then_some(Step::Start)
-        }
-        State::Online(_) if must_stop => Some(Step::Stop(stop(machine))),
+        State::Starting(None) if must_stop() => Some(Step::Stop(stop(machine))),
+        State::Starting(None) => (!down && stands_firm(holding, id)).then_some(Step::Start),
+        State::Online(_) if must_stop() => Some(Step::Stop(stop(machine))),
         State::Online(watch) => {
-            let adopt = !down.contains(id) && needs_adoption(holding, (id, machine), watch);
+            let adopt = !down && needs_adoption(holding, (id, machine), watch);
             adopt.then_some(Step::Adopt)
         }
         // What was made to depend on it meanwhile goes down first.
@@ -244,6 +264,7 @@ fn order(holding: &mut Holding, id: &ResourceId, step: Step, desk: &mut Desk<'_>
     let config = holding.resources.get(id).cloned();
     let server = servers::of(&holding.resources, id);
     let Some(machine) = holding.machines.get_mut(id) else { return };
+    holding.outlook.touch(id);
     *desk.order_last = desk.order_last.next();
     let order = *desk.order_last;
     let due = desk.now + limit(&step, config.as_ref().or(machine.running.as_ref()));

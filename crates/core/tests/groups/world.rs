@@ -437,7 +437,7 @@ impl World {
                 Output::Record(note) => node.notes.push(note),
                 Output::SelfFence(why) => node.fences.push(why),
                 Output::Probed(_) | Output::Judged(_) => {}
-                Output::ReportChanged => {
+                Output::ReportChanged(_) => {
                     node.report_number += 1;
                     node.reports.push_back(Report {
                         node: id,

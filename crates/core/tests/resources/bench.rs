@@ -264,7 +264,7 @@ impl Bench {
                 Output::Record(note) => self.notes.push(note),
                 Output::SelfFence(_) => self.fences += 1,
                 Output::Probed(found) => self.found.push(found),
-                Output::ReportChanged | Output::Judged(_) => {}
+                Output::ReportChanged(_) | Output::Judged(_) => {}
             }
         }
     }

@@ -7,6 +7,10 @@ mod exhaustive;
 #[cfg(test)]
 mod leftovers;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
+mod mended;
+#[cfg(test)]
 mod own_monitor;
 #[cfg(test)]
 mod probes;
