@@ -39,11 +39,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         lines: usize,
     ) -> Later<'a, Result<Logs, Reason>>;
 
-    /// What external types are installed on this node.
+    /// What external types and agents are installed on this node; agents by name only.
     ///
     /// # Errors
     /// Nobody can tell.
-    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>>;
+    fn installed_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>>;
+
+    /// What an agent says of itself on this node.
+    ///
+    /// # Errors
+    /// It is not installed here, or nobody can tell.
+    fn agent<'a>(&'a self, kind: &'a str) -> Later<'a, Result<Installed, Reason>>;
 
     /// Asks something of the type's own of a resource that runs on this node, for `who`.
     ///

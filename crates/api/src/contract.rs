@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stead_model::config::NodeAddress;
-use stead_model::external::{Installed, OwnProperty};
+use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
@@ -201,7 +201,7 @@ pub struct Logs {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = ResourceType)]
 pub struct KnownType {
-    /// Its name, as in `ip-address` or `ext:counter`.
+    /// Its name, as in `ip-address`, `ext:counter` or `ocf:heartbeat:nginx`.
     pub name: String,
     /// One sentence; of an external type that cannot be used, why.
     pub about: String,
@@ -210,6 +210,9 @@ pub struct KnownType {
     /// Control codes, with what they do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<(String, String)>,
+    /// Of an OCF agent that was asked for: its actions, with the time that it wants for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<OwnAction>,
 }
 
 /// Something of a type's own that is asked of a resource.
@@ -244,15 +247,16 @@ impl From<&ResourceType> for KnownType {
             about: kind.about.to_owned(),
             properties: kind.properties.iter().map(own).collect(),
             controls: Vec::new(),
+            actions: Vec::new(),
         }
     }
 }
 
 impl From<Installed> for KnownType {
-    /// With the properties that stead gives every external type.
-    fn from(Installed { name, about, properties, controls }: Installed) -> Self {
+    /// With the properties that stead gives every external type, and every agent.
+    fn from(Installed { name, about, properties, controls, actions }: Installed) -> Self {
         let common = builtin(&name).map(|kind| Self::from(kind).properties).unwrap_or_default();
-        Self { name, about, properties: [properties, common].concat(), controls }
+        Self { name, about, properties: [properties, common].concat(), controls, actions }
     }
 }
 

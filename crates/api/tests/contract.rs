@@ -18,7 +18,7 @@ use stead_api::{Backend, Client, ClientError, Later, explain, file};
 use stead_model::amounts::Amounts;
 use stead_model::config::NodeAddress;
 use stead_model::declaration::{Declaration, Foreseen};
-use stead_model::external::Installed;
+use stead_model::external::{Installed, OwnAction};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
@@ -91,6 +91,16 @@ impl Node {
     }
 }
 
+fn installed(name: &str) -> Installed {
+    Installed {
+        name: name.to_owned(),
+        about: "counts".to_owned(),
+        properties: Vec::new(),
+        controls: Vec::new(),
+        actions: Vec::new(),
+    }
+}
+
 impl Backend for Node {
     fn view(&self) -> Arc<View> {
         Arc::clone(&self.view)
@@ -128,12 +138,19 @@ impl Backend for Node {
         Box::pin(async move { Ok(Logs { lines: vec![format!("of {lines}")] }) })
     }
 
-    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
-        let about = "counts".to_owned();
-        let name = "ext:counter".to_owned();
-        let controls = vec![("count".to_owned(), "how many".to_owned())];
-        let properties = Vec::new();
-        Box::pin(async { Ok(vec![Installed { name, about, properties, controls }]) })
+    fn installed_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
+        let mut counter = installed("ext:counter");
+        counter.controls.push(("count".to_owned(), "how many".to_owned()));
+        Box::pin(async { Ok(vec![counter, installed("ocf:acme:door")]) })
+    }
+
+    fn agent<'a>(&'a self, kind: &'a str) -> Later<'a, Result<Installed, Reason>> {
+        let found = (kind == "ocf:acme:door").then(|| {
+            let start = OwnAction { name: "start".into(), timeout_ms: Some(20_000), level: None };
+            Installed { actions: vec![start], ..installed(kind) }
+        });
+        let none = || Reason::new(Code::NotFound, "it is not installed");
+        Box::pin(async move { found.ok_or_else(none) })
     }
 
     fn control<'a>(
@@ -309,7 +326,11 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
         assert_eq!(known.properties[0].name, "check-timeout", "stead gives it to all of them");
         let known: Vec<KnownType> = client.get("/v1/resource-types").await.unwrap();
         assert!(known.iter().any(|kind| kind.name == "ip-address"));
-        assert_eq!(known.last().unwrap().name, "ext:counter");
+        let names: Vec<&str> = known.iter().rev().take(2).map(|kind| kind.name.as_str()).collect();
+        assert_eq!(names, ["ocf:acme:door", "ext:counter"]);
+        let agent: KnownType = client.get("/v1/resource-types/ocf:acme:door").await.unwrap();
+        assert_eq!(agent.actions[0].timeout_ms, Some(20_000));
+        assert_eq!(agent.properties.len(), 2, "what stead gives every agent");
         let control = Control { code: "set".into(), text: "7".into() };
         assert_eq!(client.control("visits", &control).await.unwrap().text, "visits: set 7");
         let document: serde_json::Value = client.get("/v1/openapi.json").await.unwrap();
@@ -323,6 +344,7 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
             ("/v1/events?typo=1", Code::Invalid),
             ("/v1/resource-types/none", Code::NotFound),
             ("/v1/resource-types/ext:none", Code::NotFound),
+            ("/v1/resource-types/ocf:acme:none", Code::NotFound),
         ] {
             match client.get::<serde_json::Value>(path).await {
                 Err(ClientError::Refused(reason)) => assert_eq!(reason.code, code, "{path}"),

@@ -11,10 +11,10 @@ use crate::resource_type::Form;
 /// Name of the type in the table, which stands for all of them.
 pub const TABLE: &str = "ext:NAME";
 
-/// An external type that is installed on a node.
+/// A type that is installed on a node and no part of stead: an external one, or an OCF agent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Installed {
-    /// Name of the type, as in `ext:counter`.
+    /// Name of the type, as in `ext:counter` or `ocf:heartbeat:nginx`.
     pub name: String,
     /// One sentence with its version; or why it cannot be used.
     pub about: String,
@@ -22,6 +22,20 @@ pub struct Installed {
     pub properties: Vec<OwnProperty>,
     /// Its control codes, with what they do.
     pub controls: Vec<(String, String)>,
+    /// Of an agent: its actions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<OwnAction>,
+}
+
+/// An action that an agent says it has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OwnAction {
+    /// Its name, as in `monitor`.
+    pub name: String,
+    /// How long the agent wants for it at least, milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Of a `monitor`, how deep it looks: a value for `check-level`.
+    pub level: Option<u32>,
 }
 
 /// A property that a type says it has.

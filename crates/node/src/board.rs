@@ -210,11 +210,26 @@ impl Backend for Board {
         })
     }
 
-    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
+    fn installed_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
         Box::pin(async move {
             let none = || Reason::new(Code::Conflict, "cannot tell what types are installed here");
             let json = self.question(Question::Types).await.map_err(|why| none().because(why))?;
             serde_json::from_slice(&json).map_err(|error| none().because(error.to_string()))
+        })
+    }
+
+    fn agent<'a>(&'a self, kind: &'a str) -> Later<'a, Result<Installed, Reason>> {
+        Box::pin(async move {
+            let none = |why: String| {
+                Reason::new(Code::NotFound, format!("`{kind}` does not tell its table here"))
+                    .because(why)
+                    .hint(
+                        "`stead resource-type list` shows what is installed; `--node` asks another \
+                           node",
+                    )
+            };
+            let json = self.question(Question::Agent { kind: kind.to_owned() }).await;
+            serde_json::from_slice(&json.map_err(none)?).map_err(|error| none(error.to_string()))
         })
     }
 

@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use stead_model::declaration::Declaration;
-use stead_model::external;
+use stead_model::ocf;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource_type::{BUILTIN, builtin};
 use stead_model::view::{GroupView, NodeView, QuorumView, View};
@@ -149,28 +149,32 @@ pub(super) async fn quorum(State(backend): State<Shared>) -> Json<QuorumView> {
     Json(backend.view().quorum.clone())
 }
 
-/// All resource types with their properties; external ones where they are installed on this node.
+/// All resource types with their properties; external ones where they are installed on this node,
+/// and the OCF agents that are, without theirs.
 #[utoipa::path(get, path = "/v1/resource-types",
     responses((status = 200, body = Vec<KnownType>)))]
 pub(super) async fn resource_types(State(backend): State<Shared>) -> Json<Vec<KnownType>> {
     // Where nobody can tell what is installed, the others are no less known.
-    let installed = backend.external_types().await.unwrap_or_default();
+    let installed = backend.installed_types().await.unwrap_or_default();
     let all = BUILTIN.iter().map(KnownType::from);
     Json(all.chain(installed.into_iter().map(KnownType::from)).collect())
 }
 
-/// One resource type.
+/// One resource type; an OCF agent as it describes itself on this node.
 #[utoipa::path(get, path = "/v1/resource-types/{type}", params(("type" = String, Path)),
     responses((status = 200, body = KnownType), (status = "default", body = Problem)))]
 pub(super) async fn resource_type(
     State(backend): State<Shared>,
     Path(kind): Path<String>,
 ) -> Read<KnownType> {
-    if external::program(&kind).is_none() {
-        let found = builtin(&kind).map(KnownType::from);
-        return found.map(Json).ok_or_else(|| missing("resource type", &kind));
+    let table = builtin(&kind).ok_or_else(|| missing("resource type", &kind))?;
+    if table.name == kind {
+        return Ok(Json(table.into()));
     }
-    let found = backend.external_types().await?.into_iter().find(|one| one.name == kind);
+    if ocf::agent(&kind).is_some() {
+        return Ok(Json(backend.agent(&kind).await?.into()));
+    }
+    let found = backend.installed_types().await?.into_iter().find(|one| one.name == kind);
     found.map(|one| Json(one.into())).ok_or_else(|| missing("resource type", &kind))
 }
 

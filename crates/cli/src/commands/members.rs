@@ -12,6 +12,7 @@ use crate::render::{self, TypeEntry};
 use stead_model::NodeId;
 use stead_model::amounts::Amounts;
 use stead_model::config::NodeAddress;
+use stead_model::ocf;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::upkeep::Drain;
@@ -145,6 +146,17 @@ pub(super) async fn resource_type(
         return test(asked, Trials { program, properties, probe, only, call_limit, patience });
     }
     let reached = asked.reach().await?;
+    // Agents are asked one by one: there may be hundreds.
+    if let ResourceTypeCommand::Show { name } = &command
+        && ocf::agent(name).is_some()
+        && *name != ocf::TABLE
+    {
+        let agent = reached.client.get::<TypeEntry>(&format!("/v1/resource-types/{name}")).await;
+        let doing = format!("show resource type `{name}`");
+        let agent = agent.map_err(|error| Failure::of_client(&doing, error))?;
+        asked.show(&agent, render::resource_type);
+        return Ok(Exit::Ok);
+    }
     let types: Result<Vec<TypeEntry>, _> = reached.client.get("/v1/resource-types").await;
     let types = types.map_err(|error| Failure::of_client("list the resource types", error))?;
     match command {

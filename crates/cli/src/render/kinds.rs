@@ -1,6 +1,8 @@
 //! Resource types and their properties.
 
 use serde::{Deserialize, Serialize};
+use stead_model::external::OwnAction;
+use stead_model::group_policy::written_time;
 use stead_model::resource_type::{BUILTIN, COMMON, GROUP, LIMITS, PROBE, Property};
 
 use stead_resmon::kit::{Check, Report, Verdict};
@@ -15,6 +17,8 @@ pub(crate) struct TypeEntry {
     pub(crate) properties: Vec<PropertyEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) controls: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) actions: Vec<OwnAction>,
 }
 
 /// One of its properties.
@@ -72,7 +76,26 @@ pub(crate) fn resource_type(entry: &TypeEntry) -> String {
         text.push('\n');
         text.push_str(&table.text());
     }
+    if !entry.actions.is_empty() {
+        text.push('\n');
+        text.push_str(&actions(&entry.actions));
+    }
     text
+}
+
+/// The actions of an agent, and how long it wants for each.
+fn actions(all: &[OwnAction]) -> String {
+    let mut table = Table::new(&["ACTION", "LEVEL", "WANTS"]);
+    for OwnAction { name, timeout_ms, level } in all {
+        let level = level.map_or_else(|| "-".to_owned(), |level| level.to_string());
+        let wants = match timeout_ms {
+            None => "-".to_owned(),
+            Some(ms) if ms.is_multiple_of(1_000) => written_time(ms / 1_000),
+            Some(ms) => format!("{ms}ms"),
+        };
+        table.row(vec![name.clone(), level, wants]);
+    }
+    table.text()
 }
 
 /// The properties that groups have.

@@ -11,7 +11,7 @@ use stead_api::contract::{
 };
 use stead_api::{Backend, Later, explain};
 use stead_model::declaration::{Consequence, DeclaredResource, Deed, Difference, Foreseen, Turn};
-use stead_model::external::{Installed, OwnProperty};
+use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{Desired, GroupState};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
@@ -222,7 +222,7 @@ impl Backend for FakeNode {
         Box::pin(async { Ok(Logs { lines }) })
     }
 
-    fn external_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
+    fn installed_types(&self) -> Later<'_, Result<Vec<Installed>, Reason>> {
         let port = OwnProperty {
             name: "port".into(),
             about: "TCP port".into(),
@@ -235,8 +235,15 @@ impl Backend for FakeNode {
             about: "counts its visitors (version 1.0)".into(),
             properties: vec![port],
             controls: vec![("count".into(), "how many came".into())],
+            actions: Vec::new(),
         };
-        Box::pin(async { Ok(vec![counter]) })
+        let agent = Installed { properties: Vec::new(), actions: Vec::new(), ..door() };
+        Box::pin(async { Ok(vec![counter, agent]) })
+    }
+
+    fn agent<'a>(&'a self, kind: &'a str) -> Later<'a, Result<Installed, Reason>> {
+        let found = if kind == door().name { Ok(door()) } else { Err(no_agent(kind)) };
+        Box::pin(async { found })
     }
 
     fn control<'a>(
@@ -312,4 +319,34 @@ impl Drop for Served {
             thread.join().unwrap();
         }
     }
+}
+
+/// An agent.
+fn door() -> Installed {
+    let property = |name: &str, required, default: Option<&str>| OwnProperty {
+        name: name.into(),
+        about: format!("the {name}"),
+        form: Form::Text,
+        required,
+        default: default.map(str::to_owned),
+    };
+    let action =
+        |name: &str, ms, level| OwnAction { name: name.into(), timeout_ms: Some(ms), level };
+    Installed {
+        name: "ocf:acme:Door".into(),
+        about: "Opens and closes a door".into(),
+        properties: vec![property("key", true, None), property("side", false, Some("left"))],
+        controls: Vec::new(),
+        actions: vec![
+            action("start", 240_000, None),
+            action("monitor", 20_000, Some(0)),
+            action("monitor", 90_500, Some(10)),
+        ],
+    }
+}
+
+fn no_agent(kind: &str) -> Reason {
+    Reason::new(Code::NotFound, format!("`{kind}` does not tell its table here"))
+        .because("there is no agent")
+        .hint("`stead resource-type list` shows what is installed; `--node` asks another node")
 }

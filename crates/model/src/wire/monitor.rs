@@ -60,10 +60,11 @@ pub enum NodeToMonitor {
     },
 }
 
-/// What may be asked of the programs of external types.
+/// What may be asked of the programs of external types and agents.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Question {
-    /// What types are installed here: a list of `external::Installed` as JSON.
+    /// What types are installed here: a list of `external::Installed` as JSON. Agents are named and
+    /// not asked: there may be hundreds.
     Types,
     /// Something of a type's own, of a resource that is online here: its answer as it is.
     Control {
@@ -73,6 +74,11 @@ pub enum Question {
         code: String,
         /// What goes with it.
         text: String,
+    },
+    /// What an OCF agent that is installed here says of itself: an `external::Installed` as JSON.
+    Agent {
+        /// The type, as in `ocf:heartbeat:nginx`.
+        kind: String,
     },
 }
 

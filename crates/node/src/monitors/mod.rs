@@ -264,10 +264,10 @@ impl Monitors {
         self.shared.logs(wish, now);
     }
 
-    /// Asks the programs of external types: that of a resource where the resource is.
+    /// Asks what is installed, or the program of a resource where the resource is.
     pub(crate) fn question(&mut self, wish: QuestionWish, now: Time) -> Slot {
         let own = match &wish.question {
-            Question::Types => None,
+            Question::Types | Question::Agent { .. } => None,
             Question::Control { resource, .. } => self.own.get_mut(resource),
         };
         let (line, slot) = match own {

@@ -57,10 +57,15 @@ fn entry(root: &Path, name: &str) -> Installed {
                 })
                 .collect(),
             controls: controls.into_iter().map(|own| (own.code, own.about)).collect(),
+            actions: Vec::new(),
         },
-        Err(why) => {
-            Installed { name: kind, about: why, properties: Vec::new(), controls: Vec::new() }
-        }
+        Err(why) => Installed {
+            name: kind,
+            about: why,
+            properties: Vec::new(),
+            controls: Vec::new(),
+            actions: Vec::new(),
+        },
     }
 }
 

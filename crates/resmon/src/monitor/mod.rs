@@ -326,7 +326,7 @@ impl Monitor {
             NodeToMonitor::Note(note) => self.desk.notes.take(note),
             NodeToMonitor::Ask { request, question } => {
                 let seat = match &question {
-                    Question::Types => None,
+                    Question::Types | Question::Agent { .. } => None,
                     Question::Control { resource, .. } => self.seats.get(resource),
                 };
                 if let Some(link) = &self.node {

@@ -1,10 +1,12 @@
-//! Questions to the programs of external types: what is installed here, and control codes.
+//! Questions about what is installed here, to the programs of external types and agents, and
+//! control codes.
 
 use stead_model::wire::monitor::{MonitorToNode, Question};
 
 use super::node_port::NodeLink;
 use super::seat::{Desk, Seat, Troubled, in_thread};
 use crate::external::inspection;
+use crate::types::agents;
 
 /// Answers in a thread of its own. `seat` is that of the resource that is meant, if one is.
 pub(super) fn begin(
@@ -21,10 +23,17 @@ pub(super) fn begin(
         Question::Types => {
             let root = desk.root.clone();
             let list = move || {
-                let json = serde_json::to_string(&inspection::installed(&root));
-                Answer(json.map_err(|e| e.to_string()))
+                let all = [inspection::installed(&root), agents::installed()].concat();
+                Answer(serde_json::to_string(&all).map_err(|e| e.to_string()))
             };
             in_thread(list, tell);
+        }
+        Question::Agent { kind } => {
+            let ask = move || {
+                let json = |agent| serde_json::to_string(&agent).map_err(|e| e.to_string());
+                Answer(agents::described(&kind).and_then(json))
+            };
+            in_thread(ask, tell);
         }
         Question::Control { code, text, .. } => match seat.and_then(Seat::open_call) {
             Some((kind, call)) => {

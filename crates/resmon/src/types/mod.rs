@@ -20,6 +20,7 @@ use stead_model::resource_type::{GENERIC_SCRIPT, GENERIC_SERVICE, NETWORK_NAME, 
 
 pub(crate) use generic_application::sentence;
 pub(crate) use installed::program;
+pub(crate) use ocf::catalogue as agents;
 pub(crate) use program::PATH;
 
 use crate::resource_type::{Context, Fault, Properties, ResourceType};

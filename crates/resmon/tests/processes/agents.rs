@@ -10,8 +10,10 @@ use std::process::Command;
 
 use rustix::process::{Signal, geteuid};
 use stead_model::Span;
+use stead_model::external::Installed;
 use stead_model::order::{Action, OnlineSpec, Outcome};
 use stead_model::resource::Health;
+use stead_model::wire::monitor::Question;
 
 use crate::Story;
 use crate::disks::Bench;
@@ -25,6 +27,7 @@ pub(crate) const ALL: &[Story] = stories![
     an_agent_is_started_checked_and_stopped,
     an_agent_finds_its_environment,
     an_agent_that_is_missing_or_refuses_says_why,
+    an_agent_is_shown_with_its_table,
     an_agent_that_hangs_is_ended,
     what_runs_already_is_stopped_first,
     a_daemon_of_an_agent_is_watched_and_killed,
@@ -113,6 +116,28 @@ fn an_agent_finds_its_environment() {
         assert_eq!(all.get(name).copied(), Some(value), "{name} in {all:?}");
     }
     assert!(!all.contains_key("OCF_RESKEY_check-level"), "not the agent's: {all:?}");
+}
+
+/// agents are listed by name, and one tells its table.
+fn an_agent_is_shown_with_its_table() {
+    let mut world = World::start();
+    let mut ask = |kind: &str| world.question(Question::Agent { kind: kind.into() });
+    let none = ask("ocf:heartbeat:NoSuchThing").unwrap_err();
+    assert!(none.starts_with("there is no agent /usr/lib/ocf/resource.d/heartbeat/NoS"), "{none}");
+    assert_eq!(ask("ip-address").unwrap_err(), "`ip-address` is no agent");
+    if !installed("heartbeat/IPaddr2") {
+        return;
+    }
+    let told: Installed = serde_json::from_str(&ask("ocf:heartbeat:IPaddr2").unwrap()).unwrap();
+    assert!(told.about.contains("IPv4"), "{}", told.about);
+    let ip = told.properties.iter().find(|p| p.name == "ip").unwrap();
+    assert!(ip.required && ip.about == "IPv4 or IPv6 address", "{ip:?}");
+    let start = told.actions.iter().find(|a| a.name == "start").unwrap();
+    assert_eq!(start.timeout_ms, Some(20_000));
+    let all = world.question(Question::Types).unwrap();
+    let all: Vec<Installed> = serde_json::from_str(&all).unwrap();
+    let listed = all.iter().find(|one| one.name == "ocf:heartbeat:IPaddr2").unwrap();
+    assert!(listed.properties.is_empty(), "it was asked");
 }
 
 fn an_agent_that_is_missing_or_refuses_says_why() {

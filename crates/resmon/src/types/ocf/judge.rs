@@ -71,6 +71,7 @@ mod tests {
             depth,
         };
         AgentTable {
+            about: String::new(),
             parameters: vec![
                 parameter("ip", AgentForm::Text, true),
                 parameter("count", AgentForm::Integer, false),

@@ -93,6 +93,7 @@ fn read(text: &str) -> Result<AgentTable, String> {
         of_root.flat_map(move |n| n.children().filter(move |n| n.has_tag_name(name)))
     };
     Ok(AgentTable {
+        about: line(&told(root, "shortdesc")),
         parameters: elements("parameter").filter_map(parameter).collect(),
         actions: elements("action").filter_map(action).collect(),
     })
@@ -177,6 +178,7 @@ agent</shortdesc>
     #[test]
     fn a_table_is_read_as_agents_print_it() {
         let table = read(TABLE).unwrap();
+        assert_eq!(table.about, "Example agent");
         let forms: Vec<_> = table.parameters.iter().map(|p| (p.name.as_str(), &p.form)).collect();
         let choice = AgentForm::Choice(vec!["a".into(), "b".into()]);
         let wanted = [

@@ -17,6 +17,7 @@
 //! ([`undo`]). Everything else of that kind only `stop` takes away: a stop that fails is a resource
 //! that could not be stopped, never an offline one.
 
+pub(crate) mod catalogue;
 mod judge;
 mod metadata;
 mod table;

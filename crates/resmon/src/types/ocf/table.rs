@@ -6,6 +6,8 @@
 /// An agent's table.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct AgentTable {
+    /// What it is for, one line.
+    pub(super) about: String,
     /// Its parameters, in its own order.
     pub(super) parameters: Vec<AgentParameter>,
     /// Its actions, in its own order.
