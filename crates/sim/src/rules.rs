@@ -99,7 +99,13 @@ impl World {
     }
 
     fn is_kept_down(&self, db: &Db, group: &Group, places: &BTreeMap<GroupId, Place>) -> bool {
-        let is_online = |id: &GroupId| matches!(places.get(id), Some(Place::Online(..)));
+        // A group of which everything is switched off is where it shall be, and not online.
+        let runs = |id: &GroupId| {
+            let is_empty = db.group(id).is_some_and(|other| other.resources.is_empty());
+            is_empty || self.acts.iter().any(|act| act.group == *id)
+        };
+        let is_online =
+            |id: &GroupId| matches!(places.get(id), Some(Place::Online(..))) && runs(id);
         if group.policy.rules.start_after.required.iter().any(|id| !is_online(id)) {
             return true;
         }
