@@ -121,13 +121,32 @@ impl World {
             let text = "the node that stays away may still hold a lease".to_owned();
             places.insert("away".into(), Place::NotYet(text));
         }
+        let late = places.iter().filter(|(_, place)| matches!(place, Place::NotYet(_)));
+        let late: Vec<GroupId> = late.map(|(id, _)| id.clone()).collect();
         match self.checkers.converge.judge(self.now, places, limits) {
             Err(_) if self.disk_damaged => self.close(),
-            Err(violation) => self.verdict(Err(violation)),
+            Err(violation) => {
+                late.iter().for_each(|id| self.tell_why(id));
+                self.verdict(Err(violation));
+            }
             Ok(Judgement::Settled) => self.close(),
             Ok(Judgement::Wait) => {
                 let next = self.now + self.timing.heartbeat.0;
                 self.agenda.put(next, Happening::World(Outside::Judge));
+            }
+        }
+    }
+
+    /// What the product itself says of a group that is not where the judge wants it.
+    fn tell_why(&mut self, group: &GroupId) {
+        let now = self.now;
+        for node in &mut self.nodes {
+            let time = node.clock.show(now);
+            let said = node.service.as_mut().and_then(|it| it.cluster.explain(time, group));
+            if let Some(said) = said.filter(|said| said.decides) {
+                let rules = node.service.as_ref().and_then(|it| it.cluster.db()?.group(group));
+                let rules = rules.map(|group| &group.policy.rules);
+                self.trace.milestone(now, || format!("{} says {said:?} {rules:?}", node.id));
             }
         }
     }

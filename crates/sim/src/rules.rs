@@ -110,7 +110,19 @@ impl World {
             return true;
         }
         let party = party(db, group);
-        let up = |node: &NodeId| Some(*node) != self.away && self.node(*node).service.is_some();
+        // Who stays isolated may be the one that leads on, with the quorum disk: then all others
+        // are away.
+        let term = |node: &NodeId| {
+            let service = self.node(*node).service.as_ref();
+            service.and_then(|service| service.seen.leading.iter().map(|(_, term)| *term).max())
+        };
+        let Some(leader) = self.node_ids().filter(|n| term(n).is_some()).max_by_key(term) else {
+            return false;
+        };
+        let up = |node: &NodeId| {
+            let reached = *node == leader || self.net.connected(leader, *node);
+            reached && self.node(*node).service.is_some()
+        };
         self.node_ids().filter(up).all(|node| is_barred(db, (group, &party), node, places))
     }
 }

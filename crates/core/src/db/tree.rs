@@ -109,6 +109,28 @@ pub fn dependents<'a>(
     resources.values().filter(move |r| r.depends_on.contains(id))
 }
 
+/// Whether the first depends on the second, directly or through others: by the resources, and by
+/// more pairs of which the first depends on the second.
+#[must_use]
+pub fn leads_to(
+    resources: &Resources,
+    more: &BTreeSet<(ResourceId, ResourceId)>,
+    (from, to): (&ResourceId, &ResourceId),
+) -> bool {
+    let mut seen = BTreeSet::from([from.clone()]);
+    let mut open = vec![from.clone()];
+    while let Some(next) = open.pop() {
+        let below = resources.get(&next).into_iter().flat_map(|r| &r.depends_on);
+        let more = more.iter().filter(|(id, _)| *id == next).map(|(_, on)| on);
+        for id in below.chain(more) {
+            if seen.insert(id.clone()) {
+                open.push(id.clone());
+            }
+        }
+    }
+    seen.contains(to)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +177,18 @@ mod tests {
         assert_eq!(way(&[("a", &["a"])]).unwrap(), "a a");
         assert_eq!(way(&[("a", &["b"]), ("b", &[])]), None);
         assert_eq!(way(&[("a", &["gone"])]), None, "what is missing is no circle");
+    }
+
+    #[test]
+    fn one_leads_to_another_through_others_and_through_what_is_said_beside() {
+        let tree = tree(&[("a", &["b"]), ("b", &["c"]), ("c", &[]), ("d", &["a"])]);
+        let leads = |more: &[(&str, &str)], from: &str, to: &str| {
+            let more = more.iter().map(|(id, on)| ((*id).into(), (*on).into())).collect();
+            leads_to(&tree, &more, (&from.into(), &to.into()))
+        };
+        assert!(leads(&[], "d", "c"));
+        assert!(!leads(&[], "c", "d"));
+        assert!(leads(&[("c", "e"), ("e", "d")], "b", "d"));
     }
 
     #[test]

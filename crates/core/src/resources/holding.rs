@@ -196,6 +196,7 @@ impl Holding {
         let same = group.map_or(self.resources.is_empty(), |g| g.resources == self.resources);
         if !same {
             self.resources = group.map(|g| g.resources.clone()).unwrap_or_default();
+            self.turn_over();
         }
         self.owned = false;
         match is {
@@ -216,6 +217,28 @@ impl Holding {
             self.machines.entry(id.clone()).or_insert_with(Machine::offline);
         }
         self.renew_outlook();
+    }
+
+    /// What a resource was started on counts until it stopped, also when it depends on that no
+    /// more; but not where the tree was turned over meanwhile: then nothing could ever be stopped,
+    /// each waiting for another. There the database alone says what goes down first.
+    fn turn_over(&mut self) {
+        let own = |id: &ResourceId| self.resources.get(id).map(|config| &config.depends_on);
+        let mut before = Vec::new();
+        for (id, machine) in &self.machines {
+            let stood_on = machine.running.iter().flat_map(|running| &running.depends_on);
+            let gone = stood_on.filter(|on| !own(id).is_some_and(|now| now.contains(*on)));
+            before.extend(gone.map(|on| (id.clone(), on.clone())));
+        }
+        let mut kept = BTreeSet::new();
+        for (id, on) in before {
+            if tree::leads_to(&self.resources, &kept, (&on, &id)) {
+                let running = self.machines.get_mut(&id).and_then(|m| m.running.as_mut());
+                running.map(|running| running.depends_on.remove(&on));
+            } else {
+                kept.insert((id, on));
+            }
+        }
     }
 
     /// From now on nothing is done about these resources, unless the group must leave.

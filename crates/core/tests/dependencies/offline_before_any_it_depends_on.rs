@@ -24,6 +24,27 @@ fn a_115_a_resource_goes_offline_before_any_it_depends_on() {
     assert_eq!(names, ["share", "name", "ip", "disk"]);
 }
 
+/// The tree was turned over while it ran: each would wait for the other if what they were started
+/// on counted as before.
+#[test]
+fn a_115_a_tree_that_was_turned_over_is_stopped_in_the_order_of_now() {
+    let mut world = World::new(2, Planted::NONE);
+    world.group("files", &[("share", &["name"]), ("name", &["disk"]), ("disk", &[])]);
+    world.run();
+    let order: [(&str, &[&str]); 3] = [("share", &[]), ("name", &["share"]), ("disk", &["name"])];
+    for (resource, on) in order {
+        let depends_on = on.iter().map(|on| (*on).into()).collect();
+        world.ask(Request::SetDependencies { resource: resource.into(), depends_on });
+        world.run();
+    }
+    world.ask(Request::MoveGroup { group: "files".into(), to: Some(n(2)) });
+    world.run();
+    let history = world.nodes[&n(1)].history.iter();
+    let offline = history.filter_map(|line| line.split("offline files/").nth(1));
+    let names: Vec<&str> = offline.map(|rest| rest.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["disk", "name", "share"]);
+}
+
 /// In any story: when a stop is ordered nothing that depends on it runs or is still coming.
 #[test]
 fn a_115_whatever_happens_offline_comes_before_any_it_depends_on() {
