@@ -150,6 +150,26 @@ mod tests {
         assert_eq!(names(&online_order(&tree)), ["disk", "ip", "nn", "fs"]);
     }
 
+    /// A tree may be as deep as a group is large; one that closes is named, all of it.
+    #[test]
+    fn a_tree_of_200_levels_has_an_order_and_its_circle_a_way() {
+        let name = |i: usize| format!("l{i:03}");
+        let mut deep: Resources = (0..200)
+            .map(|i| match i {
+                0 => (name(0).as_str().into(), resource(&name(0), &[])),
+                _ => (name(i).as_str().into(), resource(&name(i), &[&name(i - 1)])),
+            })
+            .collect();
+        assert_eq!(names(&online_order(&deep)), (0..200).map(name).collect::<Vec<_>>());
+        let top = BTreeSet::from([name(199).as_str().into()]);
+        let bottom: ResourceId = name(0).as_str().into();
+        assert!(!may_stand_on(&deep, &bottom, &top));
+        deep.insert(bottom.clone(), resource(bottom.as_str(), &[&name(199)]));
+        let way = circle(&deep).unwrap();
+        assert_eq!((way.len(), &way[0]), (201, &bottom));
+        assert_eq!(way.last(), way.first());
+    }
+
     #[test]
     fn a_cycle_and_all_above_it_have_no_place() {
         let tree = tree(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"]), ("d", &[])]);

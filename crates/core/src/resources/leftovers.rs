@@ -74,6 +74,12 @@ impl Leftovers {
         self.left.iter_mut().for_each(|left| left.order = None);
     }
 
+    /// A resource's own monitor died, and its orders with it.
+    pub fn own_monitor_died(&mut self, resource: &ResourceId) {
+        let of_it = self.left.iter_mut().filter(|left| left.resource == *resource);
+        of_it.for_each(|left| left.order = None);
+    }
+
     /// Orders what is not under way.
     pub fn give(&mut self, lease: LeaseNumber, order_last: &mut OrderId, out: &mut Vec<Output>) {
         for left in self.left.iter_mut().filter(|left| left.order.is_none()) {

@@ -241,6 +241,7 @@ impl Holdings {
     /// The own monitor of a resource died: it goes on unwatched, and what it was told is told
     /// again. There is no need to wait for the next one, which comes with the next order.
     pub fn own_monitor_died(&mut self, now: Time, resource: &ResourceId) -> Vec<Output> {
+        self.leftovers.own_monitor_died(resource);
         self.groups.values_mut().for_each(|holding| holding.own_monitor_died(resource));
         self.open_all();
         self.settle(now)

@@ -123,6 +123,26 @@ fn without_an_owner_every_node_removes_it_and_with_one_only_that() {
     assert_eq!(forgets(&mut bench).as_deref(), Some("web"));
 }
 
+/// A name with a monitor of its own is forgotten by that one; others have lost nothing then.
+#[test]
+fn an_order_that_dies_with_the_own_monitor_is_given_again() {
+    let mut bench = named(&[("remove-offline", "true")]);
+    bench.desire(Desired::Offline);
+    bench.answers("app", Outcome::Offline);
+    bench.answers("name", Outcome::Offline);
+    let forget = |bench: &Bench| {
+        let order = bench.orders.iter().find(|o| matches!(o.action, Action::Forget(_)));
+        order.unwrap().order
+    };
+    let first = forget(&bench);
+    bench.own_monitor_died("ip");
+    assert_eq!(forget(&bench), first, "that was another one's");
+    bench.orders.retain(|order| order.order != first);
+    bench.own_monitor_died("name");
+    assert!(forget(&bench) > first);
+    assert_eq!(forgets(&mut bench).as_deref(), Some("web"));
+}
+
 #[test]
 fn an_order_that_dies_with_its_monitor_is_given_again_and_trouble_is_told() {
     let mut bench = named(&[]);

@@ -34,12 +34,12 @@ fn carried_out(bench: &mut Bench) -> Vec<String> {
 }
 
 #[test]
-fn a_tree_of_60_levels_comes_and_goes_level_by_level() {
-    let mut bench = Bench::new(chain(60));
-    let up: Vec<String> = (0..60).map(|i| format!("online l{i:03}")).collect();
+fn a_tree_of_200_levels_comes_and_goes_level_by_level() {
+    let mut bench = Bench::new(chain(200));
+    let up: Vec<String> = (0..200).map(|i| format!("online l{i:03}")).collect();
     assert_eq!(carried_out(&mut bench), up);
     bench.release(1);
-    let down: Vec<String> = (0..60).rev().map(|i| format!("offline l{i:03}")).collect();
+    let down: Vec<String> = (0..200).rev().map(|i| format!("offline l{i:03}")).collect();
     assert_eq!(carried_out(&mut bench), down);
     assert_eq!(bench.standing(), Standing::Stopped);
 }
@@ -98,16 +98,16 @@ fn a_side_of_a_diamond_that_fails_takes_only_the_top_along() {
 /// the middle of a long chain is cycled with what stands on it, from the top.
 #[test]
 fn a_failure_in_the_middle_of_a_chain_cycles_what_stands_on_it_in_order() {
-    let mut bench = Bench::new(chain(9));
+    let mut bench = Bench::new(chain(200));
     let mut middle = None;
     while let Some(order) = bench.orders.first().cloned() {
         bench.orders.remove(0);
         bench.answer(&order, Outcome::Online);
-        middle = if order.resource.as_str() == "l004" { Some(order) } else { middle };
+        middle = if order.resource.as_str() == "l100" { Some(order) } else { middle };
     }
     bench.answer(&middle.unwrap(), broke());
-    let down = (5..9).rev().map(|i| format!("offline l{i:03}"));
-    let up = (4..9).map(|i| format!("online l{i:03}"));
+    let down = (101..200).rev().map(|i| format!("offline l{i:03}"));
+    let up = (100..200).map(|i| format!("online l{i:03}"));
     assert_eq!(carried_out(&mut bench), down.chain(up).collect::<Vec<_>>());
 }
 

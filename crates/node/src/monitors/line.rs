@@ -151,6 +151,11 @@ impl Line {
         !self.open.is_empty()
     }
 
+    /// Whether such orders wait for an answer that are about what runs here.
+    pub(super) fn has_orders_to_run(&self) -> bool {
+        self.open.values().any(|order| !super::forgets(&order.action))
+    }
+
     /// Whether an order would be sent at once.
     pub(super) const fn is_ready_for_orders(&self) -> bool {
         matches!(self.state, State::Ready(_))

@@ -74,6 +74,13 @@ struct Own {
     idle: Option<Time>,
 }
 
+impl Own {
+    /// When it is not needed any more. What its resource left elsewhere is removed first.
+    fn ends(&self) -> Option<Time> {
+        self.idle.filter(|_| !self.line.has_orders()).map(|since| since + LINGER)
+    }
+}
+
 /// What came from a monitor.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum FromMonitor {
@@ -120,7 +127,7 @@ impl Monitors {
     /// When something is to be done.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let own = self.own.values();
-        let own = own.flat_map(|own| [own.line.next_deadline(), own.idle.map(|at| at + LINGER)]);
+        let own = own.flat_map(|own| [own.line.next_deadline(), own.ends()]);
         own.chain([self.shared.next_deadline()]).flatten().min()
     }
 
@@ -157,12 +164,16 @@ impl Monitors {
         why: &str,
     ) -> Vec<ResourceReport> {
         let Some(own) = self.own.remove(resource) else { return Vec::new() };
+        let why = format!("it gets no monitor of its own: {why}");
         let failed = own.line.into_orders().map(|order| ResourceReport {
             order: order.order,
             group: order.group,
             resource: order.resource,
             epoch: order.epoch,
-            outcome: Outcome::Failed(format!("it gets no monitor of its own: {why}")),
+            outcome: match forgets(&order.action) {
+                true => Outcome::Remains(why.clone()),
+                false => Outcome::Failed(why.clone()),
+            },
         });
         failed.collect()
     }
@@ -209,7 +220,7 @@ impl Monitors {
     }
 
     fn end_idle(&mut self, now: Time) {
-        let over = |own: &Own| own.idle.is_some_and(|since| now.since(since) >= LINGER);
+        let over = |own: &Own| own.ends().is_some_and(|end| end <= now);
         let idle = self.own.iter().filter(|(_, own)| over(own));
         for resource in idle.map(|(resource, _)| resource.clone()).collect::<Vec<_>>() {
             self.own.remove(&resource);
@@ -235,9 +246,11 @@ impl Monitors {
         }
         let service = self.service;
         let own = self.own.entry(resource.clone());
-        let own =
-            own.or_insert_with(|| Own { slot: None, line: Line::new(None, service), idle: None });
-        own.idle = None;
+        // One that only removes what its resource left elsewhere hosts nothing.
+        let idle = forgets(&order.action).then_some(now);
+        let line = || Line::new(None, service);
+        let own = own.or_insert_with(|| Own { slot: None, line: line(), idle });
+        own.idle = own.idle.and(idle);
         if !own.line.is_ready_for_orders() {
             own.line.expects(now);
             self.to_guard.push(NodeToGuard::OwnMonitor(resource));
@@ -247,12 +260,14 @@ impl Monitors {
     }
 
     /// Whether an order is for a resource's own monitor. A look before a move or a change touches
-    /// nothing, so the shared one makes it.
+    /// nothing, so the shared one makes it. What a resource left elsewhere is removed by the
+    /// monitor that put it there and would again: of two that are about one name the later has
+    /// the last word, and only one process knows which that is.
     fn has_own(&self, order: &ResourceOrder) -> bool {
         let wants = |spec: &OnlineSpec| spec.separate && !self.hosted.contains(&order.resource);
         match &order.action {
-            Action::Probe(_) | Action::Fit(_) | Action::Forget(_) => false,
-            Action::Online(spec) | Action::Adopt(spec) => {
+            Action::Probe(_) | Action::Fit(_) => false,
+            Action::Online(spec) | Action::Adopt(spec) | Action::Forget(spec) => {
                 self.own.contains_key(&order.resource) || wants(spec)
             }
             Action::Offline | Action::Terminate => self.own.contains_key(&order.resource),
@@ -402,7 +417,7 @@ impl Monitors {
             return;
         }
         match only.and_then(|resource| self.own.get_mut(resource)) {
-            Some(own) if !own.line.has_orders() => own.idle = Some(now),
+            Some(own) if !own.line.has_orders_to_run() => own.idle = Some(now),
             Some(_) => {}
             None => drop(self.hosted.remove(&report.resource)),
         }
@@ -434,6 +449,11 @@ impl Monitors {
 /// Whether an action starts something.
 const fn starts(action: &Action) -> bool {
     matches!(action, Action::Online(_) | Action::Adopt(_))
+}
+
+/// Whether an action removes what a resource left elsewhere; nothing runs for that.
+const fn forgets(action: &Action) -> bool {
+    matches!(action, Action::Forget(_))
 }
 
 /// Whether nothing of the resource acts after this.

@@ -271,6 +271,43 @@ fn a_resource_is_asked_where_it_is() {
     assert_eq!(ask(&mut all, control("own")), 4);
 }
 
+/// What a name left in DNS is removed where it was published, so that one process knows which of
+/// two that are about the name comes later; the monitor stays until that is done.
+#[test]
+fn what_a_resource_left_is_removed_by_its_own_monitor() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = monitors_of(&folder, &status(&["name"], &[("name", 2)]));
+    let listener = listens(&folder, Some(2));
+    all.due(at(0));
+    let mut own = accept(&listener);
+    assert_eq!(all.receive(2, at(0)), FromMonitor::Nothing);
+    let offline = order_to(1, "name", Action::Offline);
+    let forget = |number| order_to(number, "name", Action::Forget(spec(true)));
+    assert_eq!(all.order(offline.clone(), at(0)), Some(2));
+    own.send(&MonitorToNode::Report(report_of(&offline, Outcome::Offline))).unwrap();
+    assert!(matches!(all.receive(2, at(0)), FromMonitor::Report(_)));
+    assert_eq!(all.order(forget(2), at(1)), Some(2));
+    let ended = [NodeToGuard::EndOwnMonitor("name".into())];
+    all.due(at(8));
+    assert_eq!(all.for_guard(), [], "it is not done");
+    let done = report_of(&forget(2), Outcome::Forgotten(String::new()));
+    own.send(&MonitorToNode::Report(done)).unwrap();
+    assert!(matches!(all.receive(2, at(9)), FromMonitor::Report(_)));
+    all.due(at(9));
+    assert_eq!(all.for_guard(), ended);
+    // Later it gets one for that alone, and one that hosts something is not ended by it.
+    assert_eq!(all.order(forget(3), at(20)), None);
+    assert_eq!(all.for_guard(), [NodeToGuard::OwnMonitor("name".into())]);
+    let remains = Outcome::Remains("it gets no monitor of its own: 32 have one".into());
+    let told = all.own_is_refused(&"name".into(), "32 have one");
+    assert_eq!(told, [report_of(&forget(3), remains)]);
+    all.order(order_to(4, "name", Action::Online(spec(true))), at(30));
+    all.order(forget(5), at(30));
+    all.for_guard();
+    all.due(at(40));
+    assert!(!all.for_guard().contains(&ended[0]), "it runs");
+}
+
 #[test]
 fn a_refused_monitor_fails_the_start_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
