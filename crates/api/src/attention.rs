@@ -8,7 +8,7 @@ use stead_model::config::QuorumMode;
 use stead_model::group::{Desired, GroupState};
 use stead_model::resource::ResourceState;
 use stead_model::upkeep::{Drain, Upkeep};
-use stead_model::view::{GroupView, NodeState, NodeView, QuorumView, View};
+use stead_model::view::{AlertView, GroupView, NodeState, NodeView, QuorumView, View};
 
 use crate::contract::Attention;
 
@@ -27,8 +27,9 @@ pub fn list(view: &View) -> Vec<Attention> {
     let nodes = view.nodes.iter().flat_map(|node| of_node(view, node));
     let disk = of_disk(&view.quorum);
     let groups = view.groups.iter().flat_map(of_group);
+    let alerts = view.alerts.iter().filter_map(|alert| of_alert(view, alert));
     let upkeep = view.upkeep.iter().filter_map(|upkeep| of_upkeep(view, upkeep));
-    own.chain(nodes).chain(disk).chain(groups).chain(upkeep).collect()
+    own.chain(nodes).chain(disk).chain(groups).chain(alerts).chain(upkeep).collect()
 }
 
 fn urgent(text: String, command: impl Into<String>) -> Attention {
@@ -98,6 +99,15 @@ fn of_group(group: &GroupView) -> Vec<Attention> {
         urgent(text, format!("stead resource logs {}", resource.resource))
     }));
     found
+}
+
+fn of_alert(view: &View, alert: &AlertView) -> Option<Attention> {
+    let (name, node) = (&alert.alert, name_of(view, view.node));
+    let why = alert.track.trouble()?;
+    Some(urgent(
+        format!("alert `{name}` does not get through from {node}: {why}"),
+        format!("stead alert test {name}"),
+    ))
 }
 
 /// What stands is a reminder; a group that a drain has left behind shows as its state.

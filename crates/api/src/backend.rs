@@ -9,9 +9,9 @@ use stead_model::external::Installed;
 use stead_model::reason::Reason;
 use stead_model::request::{Answer, Envelope};
 use stead_model::view::View;
-use stead_model::{GroupId, RequestId, ResourceId};
+use stead_model::{AlertId, GroupId, RequestId, ResourceId};
 
-use crate::contract::{Control, Controlled, Events, Explanation, Logs, Timeouts};
+use crate::contract::{Control, Controlled, Events, Explanation, Logs, Tested, Timeouts};
 
 /// A value that comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -61,6 +61,16 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         resource: &'a ResourceId,
         control: Control,
     ) -> Later<'a, Result<Controlled, Reason>>;
+
+    /// Tells a sample by an alert from this node, for `who`, and says how it went.
+    ///
+    /// # Errors
+    /// There is no such alert, or it did not get through.
+    fn test_alert<'a>(
+        &'a self,
+        who: &'a str,
+        alert: &'a AlertId,
+    ) -> Later<'a, Result<Tested, Reason>>;
 
     /// Why a group is where it is.
     ///

@@ -2,6 +2,7 @@
 //!
 //! One connection per request: cheap on a Unix socket, and nothing to keep alive.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,13 +23,14 @@ use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::request::Request;
 use stead_model::view::View;
-use stead_model::{GroupId, NodeId, RequestId};
+use stead_model::{AlertId, GroupId, NodeId, RequestId};
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, Explanation, KeyValue, LocalService, MoveTo, NewGroup,
-    NewNode, NewResource, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Timeouts,
+    Control, Controlled, Dependencies, Done, Explanation, KeyValue, LocalService, MoveTo, NewAlert,
+    NewGroup, NewNode, NewResource, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER,
+    Tested, Timeouts,
 };
 
 /// Largest answer taken.
@@ -166,6 +168,15 @@ impl Client {
         let path = format!("/v1/resources/{}/control", escaped(resource));
         let asked = self.builder(Method::POST, &path);
         self.answer(asked.body(Full::new(body(control).to_string().into()))).await
+    }
+
+    /// Tells a sample by an alert, from the node.
+    ///
+    /// # Errors
+    /// There is no answer, no such alert, or it did not get through.
+    pub async fn test_alert(&self, alert: &str) -> Result<Tested, ClientError> {
+        let asked = self.builder(Method::POST, &joined("/v1/alerts", alert, "test"));
+        self.answer(asked.body(Full::new(Bytes::new()))).await
     }
 
     /// Groups as they are, or those named, as what can be applied again.
@@ -370,6 +381,10 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             let needs = needs.as_ref().map(ToString::to_string);
             changed(*node, NodeChange::Local(LocalService { service: service.clone(), needs }))
         }
+        Request::AddAlert { alert, properties } => new_alert(alert, properties),
+        Request::RemoveAlert { alert } => {
+            (Method::DELETE, joined("/v1/alerts", alert.as_str(), ""), Value::Null)
+        }
         Request::Apply { wanted } => (Method::POST, "/v1/apply".into(), body(wanted)),
         Request::Upkeep { upkeep } => (Method::POST, "/v1/upkeep".into(), body(upkeep)),
         Request::Foresee { wanted } => (Method::POST, "/v1/plan".into(), body(wanted)),
@@ -383,6 +398,11 @@ fn spelled(request: &Request) -> (Method, String, Value) {
 fn added(node: Option<NodeId>, name: &str, addresses: &[NodeAddress]) -> (Method, String, Value) {
     let (name, addresses) = (name.to_owned(), addresses.to_vec());
     (Method::POST, "/v1/nodes".into(), body(&NewNode { node, name, addresses }))
+}
+
+fn new_alert(alert: &AlertId, properties: &BTreeMap<String, String>) -> (Method, String, Value) {
+    let new = NewAlert { alert: alert.clone(), properties: properties.clone() };
+    (Method::POST, "/v1/alerts".into(), body(&new))
 }
 
 fn new_group(group: &GroupId, policy: &GroupPolicy) -> NewGroup {

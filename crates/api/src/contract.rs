@@ -14,7 +14,7 @@ use stead_model::record::Record;
 use stead_model::resource_type::{Property, ResourceType, builtin};
 use stead_model::server::VirtualServer;
 use stead_model::view::{ResourceView, SafetyLevel};
-use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
+use stead_model::{AlertId, Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
 use utoipa::ToSchema;
 
 /// Header that carries the identity of a request, `client.number`: client in hexadecimal, number
@@ -94,6 +94,23 @@ pub struct NewResource {
     /// Properties of the type and common ones, by name.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+}
+
+/// An alert to add.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAlert {
+    /// Its name.
+    pub alert: AlertId,
+    /// Its properties by name.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How the test of an alert went.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Tested {
+    /// What the other side said, in words for people.
+    pub text: String,
 }
 
 /// All dependencies of a resource.

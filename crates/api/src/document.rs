@@ -21,6 +21,7 @@ pub fn generate() -> OpenApi {
     let mut document = OpenApiBuilder::new().info(info).build();
     document.merge(routes::read_paths());
     document.merge(routes::write_paths());
+    document.merge(routes::alert_paths());
     document
 }
 

@@ -117,6 +117,7 @@ mod tests {
             text: String::new(),
             id: CauseId(number),
             cause: cause.map(CauseId),
+            entry: None,
         }
     }
 

@@ -1,14 +1,14 @@
-//! Groups as they are, as a declaration: applied again it changes nothing.
+//! Groups and alerts as they are, as a declaration: applied again it changes nothing.
 
 use std::collections::BTreeMap;
 
-use stead_model::declaration::{Declaration, DeclaredGroup, DeclaredResource};
+use stead_model::declaration::{Declaration, DeclaredAlert, DeclaredGroup, DeclaredResource};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource_type::builtin;
-use stead_model::view::{GroupView, ResourceView, View};
+use stead_model::view::{AlertView, GroupView, ResourceView, View};
 
-/// All groups, or those named. Properties that have their defaults are left out.
+/// All groups and alerts, or the groups named. Properties that have their defaults are left out.
 ///
 /// # Errors
 /// One of the names is no group's.
@@ -21,6 +21,8 @@ pub fn declaration(view: &View, names: &[String]) -> Result<Declaration, Reason>
     let named =
         |g: &&GroupView| names.is_empty() || names.iter().any(|name| g.group.as_str() == name);
     let mut declaration = Declaration::default();
+    let alerts = view.alerts.iter().filter(|_| names.is_empty());
+    declaration.alerts = alerts.map(of_alert).collect();
     for seen in view.groups.iter().filter(named) {
         declaration.groups.push(DeclaredGroup {
             group: seen.group.clone(),
@@ -32,6 +34,10 @@ pub fn declaration(view: &View, names: &[String]) -> Result<Declaration, Reason>
         declaration.resources.extend(resources);
     }
     Ok(declaration)
+}
+
+fn of_alert(seen: &AlertView) -> DeclaredAlert {
+    DeclaredAlert { alert: seen.alert.clone(), properties: seen.properties.clone(), line: 0 }
 }
 
 fn of_resource(group: &GroupView, seen: &ResourceView) -> DeclaredResource {

@@ -16,10 +16,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use stead_model::declaration::{Declaration, DeclaredGroup, DeclaredResource};
+use stead_model::declaration::{Declaration, DeclaredAlert, DeclaredGroup, DeclaredResource};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
-use stead_model::{GroupId, ResourceId};
+use stead_model::{AlertId, GroupId, ResourceId};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -45,17 +45,25 @@ pub fn read(text: &str) -> Result<Declaration, Reason> {
                 }
             }
             "resource" => {}
+            "alert" => {
+                for table in reading.tables(section)? {
+                    declaration.alerts.push(reading.alert(table)?);
+                }
+            }
             known if LAB_SECTIONS.contains(&known) => {}
             other => {
                 let what = format!("there is no section `{}`", other.escape_debug());
                 return Err(refused(text, name.span().start, what)
-                    .hint("a file has `[group]` and `[[resource]]`"));
+                    .hint("a file has `[group]`, `[[resource]]` and `[[alert]]`"));
             }
         }
     }
     let only = match declaration.groups.as_slice() {
         [only] => Some(only.group.clone()),
-        [] => return Err(refused(text, 0, "it declares no group").hint("begin with `[group]`")),
+        [] if declaration.alerts.is_empty() => {
+            return Err(refused(text, 0, "it declares no group").hint("begin with `[group]`"));
+        }
+        [] => None,
         _ => None,
     };
     if let Some(section) = root.get_ref().get("resource") {
@@ -97,6 +105,13 @@ impl Reading<'_> {
             line: words.line,
             properties: words.rest()?,
         })
+    }
+
+    fn alert(&self, table: Table<'_, '_>) -> Result<DeclaredAlert, Reason> {
+        let mut words = self.words(table, "alert")?;
+        let name = words.needed("name")?;
+        let alert = AlertId::from(name.as_str());
+        Ok(DeclaredAlert { alert, line: words.line, properties: words.rest()? })
     }
 
     fn resource(
@@ -222,6 +237,12 @@ fn line(text: &str, at: usize) -> u32 {
 #[must_use]
 pub fn write(declaration: &Declaration) -> String {
     let mut text = String::new();
+    for alert in &declaration.alerts {
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = writeln!(text, "{gap}[[alert]]");
+        entry(&mut text, "name", alert.alert.as_str());
+        alert.properties.iter().for_each(|(name, value)| entry(&mut text, name, value));
+    }
     for group in &declaration.groups {
         let gap = if text.is_empty() { "" } else { "\n" };
         let _ = writeln!(text, "{gap}[[group]]");
@@ -295,15 +316,18 @@ mod tests {
             "{GROUP}failover-threshold = 3\ndesired = 'offline'\n{RESOURCE}\
              depends-on = ['b', 'c']\n\
              command = \"a \\\"b\\\" \\\\ \\t \\u007F ü\"\n[[resource]]\nname = 'b'\ntype = 'x'\n\
-             possible-owners = ['n1', 'n2']\ntickle = false\ndesired = 'online'\n"
+             possible-owners = ['n1', 'n2']\ntickle = false\ndesired = 'online'\n\
+             [[alert]]\nname = 'ops'\nwebhook = 'http://a/'\ncodes = ['group-*', 'lease-lost']\n"
         );
         let read_first = read(&text).unwrap();
         assert_eq!(read_first.groups[0].properties["failover-threshold"], "3");
         assert_eq!(read_first.resources[1].properties["possible-owners"], "n1,n2");
         assert_eq!((read_first.resources[0].line, read_first.resources[1].line), (5, 10));
+        assert_eq!(read_first.alerts[0].properties["codes"], "group-*,lease-lost");
         let without_lines = |mut d: Declaration| {
             d.groups.iter_mut().for_each(|g| g.line = 0);
             d.resources.iter_mut().for_each(|r| r.line = 0);
+            d.alerts.iter_mut().for_each(|a| a.line = 0);
             d
         };
         let again = read(&write(&read_first)).unwrap();
@@ -328,6 +352,8 @@ mod tests {
         assert_eq!(refused(&state), "line 6: `desired` cannot be `on`");
         let two = format!("[[group]]\nname='g'\n[[group]]\nname='h'\n{RESOURCE}");
         assert_eq!(refused(&two), "line 5: this resource has no `group`");
+        assert!(read("[[alert]]\nname = 'a'\ncommand = '/x'\n").is_ok());
+        assert_eq!(refused("[[alert]]\ncommand = '/x'\n"), "line 1: this alert has no `name`");
         assert!(read(&format!("{two}group = 'h'\n[[next]]\nrun = 'x'\n")).is_ok());
     }
 }

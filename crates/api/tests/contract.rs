@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stead_api::contract::{
-    Control, Controlled, Events, Explanation, KnownType, Logs, Placement, ResourceEntry, Timeouts,
+    Control, Controlled, Events, Explanation, KnownType, Logs, Placement, ResourceEntry, Tested,
+    Timeouts,
 };
 use stead_api::{Backend, Client, ClientError, Later, explain, file};
 use stead_model::amounts::Amounts;
@@ -28,7 +29,7 @@ use stead_model::room::Room;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{NodeState, NodeView, View};
 use stead_model::{
-    CauseId, GroupId, LogIndex, NetworkId, NodeId, RequestId, ResourceId, UtcMillis,
+    AlertId, CauseId, GroupId, LogIndex, NetworkId, NodeId, RequestId, ResourceId, UtcMillis,
 };
 use tokio::sync::watch;
 
@@ -86,6 +87,7 @@ impl Node {
             text: text.into(),
             id: CauseId(number),
             cause: None,
+            entry: None,
         });
         self.written.send_replace(number);
     }
@@ -161,6 +163,19 @@ impl Backend for Node {
     ) -> Later<'a, Result<Controlled, Reason>> {
         let text = format!("{resource}: {code} {text}");
         Box::pin(async { Ok(Controlled { text }) })
+    }
+
+    fn test_alert<'a>(
+        &'a self,
+        who: &'a str,
+        alert: &'a AlertId,
+    ) -> Later<'a, Result<Tested, Reason>> {
+        Box::pin(async move {
+            match alert.as_str() {
+                "ops" => Ok(Tested { text: format!("asked by {who}") }),
+                _ => Err(Reason::new(Code::NotFound, format!("there is no alert `{alert}`"))),
+            }
+        })
     }
 
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
@@ -239,6 +254,11 @@ fn every_request() -> Vec<Request> {
             needs: Some(amounts("memory=100M")),
         },
         Request::SetLocal { node: NodeId(2), service: "dns".into(), needs: None },
+        Request::AddAlert {
+            alert: "ops".into(),
+            properties: BTreeMap::from([("webhook".into(), "http://a/?b=\"c\"".into())]),
+        },
+        Request::RemoveAlert { alert: "ops".into() },
         Request::Apply { wanted: declaration() },
         Request::Upkeep { upkeep: Upkeep::Pause { node: NodeId(2), drain: Drain::ForceOffline } },
         Request::Upkeep {
@@ -257,7 +277,8 @@ fn amounts(text: &str) -> Amounts {
 
 fn declaration() -> Declaration {
     let text = "[group]\nname = 'g'\nfailback = 'immediate'\n[[resource]]\nname = 'r'\n\
-        type = 'dummy'\ndepends-on = ['d']\ndesired = 'offline'\nx = \"y z\\\"\"\n";
+        type = 'dummy'\ndepends-on = ['d']\ndesired = 'offline'\nx = \"y z\\\"\"\n\
+        [[alert]]\nname = 'ops'\ncommand = '/bin/page me'\n";
     file::read(text).unwrap()
 }
 
@@ -285,6 +306,19 @@ fn without_lines(mut declaration: Declaration) -> Declaration {
     declaration.groups.iter_mut().for_each(|group| group.line = 0);
     declaration.resources.iter_mut().for_each(|resource| resource.line = 0);
     declaration
+}
+
+#[test]
+fn an_alert_is_tested_by_its_name() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let client = Client::new(&path);
+        let tested = client.test_alert("ops").await.unwrap();
+        assert!(tested.text.starts_with("asked by uid "), "{}", tested.text);
+        for name in ["gone", "no name"] {
+            assert!(matches!(client.test_alert(name).await, Err(ClientError::Refused(_))));
+        }
+    });
 }
 
 #[test]

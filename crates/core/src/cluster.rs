@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use stead_model::config::NodeConfig;
 use stead_model::order::{GuardOrder, GuardStatus};
 use stead_model::profile::Timing;
-use stead_model::record::{Level, Record};
+use stead_model::record::{Level, OfEntry, Record};
 use stead_model::request::{Answer, Envelope};
 use stead_model::wire::peer::{LeaseQuestion, PeerMessage, RaftMessage, Report};
 use stead_model::{
@@ -280,10 +280,19 @@ impl Cluster {
         now: Time,
         (level, code): (Level, &str),
         text: String,
-        about: (Option<GroupId>, Option<ResourceId>),
+        (group, resource): (Option<GroupId>, Option<ResourceId>),
+    ) {
+        self.record_of(now, (level, code), text, (group, resource, None));
+    }
+
+    fn record_of(
+        &mut self,
+        now: Time,
+        (level, code): (Level, &str),
+        text: String,
+        (group, resource, entry): (Option<GroupId>, Option<ResourceId>, Option<OfEntry>),
     ) {
         self.records += 1;
-        let (group, resource) = about;
         let id = CauseId(self.records);
         let cause = self.causes.chain(code, group.as_ref(), id);
         let record = Record {
@@ -298,6 +307,7 @@ impl Cluster {
             text,
             id,
             cause,
+            entry,
         };
         self.out.push(Effect::Record(record));
     }

@@ -11,8 +11,10 @@
 //!
 //! Reading order: [`event`] and [`effect`] (the seam), `cluster` (routing, no rules), then
 //! `membership`, `quorum` (R1-R5), `consensus` (R10), `lease` and `leading` (R6-R9, R11),
-//! [`db`], [`groups`], [`resources`]. [`format`] makes the bytes of fresh media.
+//! [`db`], [`groups`], [`resources`]. [`alerts`] judges records; [`format`] makes the bytes of
+//! fresh media.
 
+pub mod alerts;
 mod cluster;
 mod consensus;
 pub mod counters;

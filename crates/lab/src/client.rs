@@ -1,13 +1,13 @@
 //! Further clients of a lab, for judging a virtual server from outside: one that waits in a read,
-//! and one that asks by ARP who has the address.
+//! one that asks by ARP who has the address, and one that alerts can call.
 //!
-//! Each is a process in the client's namespaces (`lab-init reader` and `lab-init listener`) that
-//! prints one line of JSON per event and ends when it is dropped.
+//! Each is a process in the client's namespaces (`lab-init reader`, `lab-init listener` and
+//! `lab-init called`) that prints one line of JSON per event and ends when it is dropped.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -48,6 +48,15 @@ pub struct Voice {
     pub from: Option<Station>,
 }
 
+/// A web server of the client was called.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// When, nanoseconds of CLOCK_BOOTTIME.
+    pub at_ns: u64,
+    /// The body.
+    pub body: serde_json::Value,
+}
+
 /// A client in the lab that tells events.
 #[derive(Debug)]
 pub struct Client<E> {
@@ -59,6 +68,8 @@ pub struct Client<E> {
 pub type Reader = Client<Waited>;
 /// A client that asks by ARP every 20 ms who has an address.
 pub type Listener = Client<Voice>;
+/// A web server on all addresses of the client that takes JSON and tells it.
+pub type Called = Client<Call>;
 
 impl Client<Waited> {
     /// Connects to `target`.
@@ -71,6 +82,13 @@ impl Client<Voice> {
     /// Begins to ask for an address of the public network.
     pub fn listen(lab: &Lab, address: Ipv4Addr) -> Result<Self, ExecError> {
         Self::start(lab, &["listener", &address.to_string()])
+    }
+}
+
+impl Client<Call> {
+    /// Begins to serve on a port; where it is in use the client ends and tells nothing.
+    pub fn serve(lab: &Lab, port: u16) -> Result<Self, ExecError> {
+        Self::start(lab, &["called", &port.to_string()])
     }
 }
 
@@ -154,6 +172,42 @@ pub(crate) fn listen(arguments: impl Iterator<Item = OsString>) -> Result<u8, St
     }
 }
 
+/// `lab-init called PORT`, until it is killed. One caller at a time.
+pub(crate) fn called(arguments: impl Iterator<Item = OsString>) -> Result<u8, StepError> {
+    let port: u16 = word(arguments)?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).step("listen on", port)?;
+    loop {
+        // What is no call, or is gone again, is not told.
+        let Ok((stream, _)) = listener.accept() else { continue };
+        if let Ok(body) = answer(&stream) {
+            print(&Call { at_ns: boot_ns(), body }).step("tell", "what was posted")?;
+        }
+    }
+}
+
+/// Reads what is posted and says that it was taken.
+fn answer(mut stream: &TcpStream) -> io::Result<serde_json::Value> {
+    stream.set_read_timeout(Some(CALL_PATIENCE))?;
+    let mut reader = BufReader::new(stream.take(CALL_BYTES_MAX));
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let body = serde_json::from_reader(reader.take(length))?;
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?;
+    Ok(body)
+}
+
+const CALL_BYTES_MAX: u64 = 1 << 20;
+const CALL_PATIENCE: Duration = Duration::from_secs(10);
 const ASK_EVERY_NS: u64 = 20_000_000;
 
 fn word<T: std::str::FromStr>(

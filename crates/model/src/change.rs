@@ -8,9 +8,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::config::NodeEntry;
 use crate::group::{Desired, GroupPolicy};
-use crate::ids::{Epoch, GroupId, NodeId, RequestId, ResourceId};
+use crate::ids::{AlertId, Epoch, GroupId, NodeId, RequestId, ResourceId};
 use crate::profile::LeaseLength;
 use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::room::Room;
@@ -212,6 +213,18 @@ pub enum Change {
         /// All of it.
         room: Room,
     },
+    /// Set an alert, instead of one of that name.
+    SetAlert {
+        /// Its name.
+        alert: AlertId,
+        /// All of it.
+        to: Alert,
+    },
+    /// Remove an alert.
+    RemoveAlert {
+        /// Its name.
+        alert: AlertId,
+    },
 }
 
 /// Whether a node that joined votes.
@@ -253,6 +266,8 @@ impl Change {
             | Self::VoteReturned { .. }
             | Self::NodeJoined { .. }
             | Self::SetRoom { .. }
+            | Self::SetAlert { .. }
+            | Self::RemoveAlert { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -307,6 +322,8 @@ impl fmt::Display for Change {
             Self::VoteLent { node } => write!(f, "{node} hands its vote over"),
             Self::VoteReturned { node } => write!(f, "{node} has its vote"),
             Self::NodeJoined { entry, .. } => write!(f, "{} ({}) joins", entry.id, entry.name),
+            Self::SetAlert { alert, to } => write!(f, "alert {alert}: {}", to.call),
+            Self::RemoveAlert { alert } => write!(f, "remove alert {alert}"),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }

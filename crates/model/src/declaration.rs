@@ -1,4 +1,4 @@
-//! Groups declared as a whole: what a person wants of them, and what that would change.
+//! Groups and alerts declared as a whole: what a person wants of them, and what that would change.
 //!
 //! A declaration is the whole truth about the groups it names: a resource of such a group that it
 //! does not name is deleted. Groups that it does not name stay as they are.
@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::group::Desired;
-use crate::ids::{GroupId, NodeId, ResourceId};
+use crate::ids::{AlertId, GroupId, NodeId, ResourceId};
 
 /// Groups and resources as somebody wants them.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -20,6 +20,22 @@ pub struct Declaration {
     /// All resources of these groups, in any order.
     #[serde(default)]
     pub resources: Vec<DeclaredResource>,
+    /// Alerts. Those that it does not name stay as they are.
+    #[serde(default)]
+    pub alerts: Vec<DeclaredAlert>,
+}
+
+/// An alert as somebody wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredAlert {
+    /// Its name.
+    pub alert: AlertId,
+    /// Its properties by name; what is absent has its default.
+    pub properties: BTreeMap<String, String>,
+    /// Where it is declared, for refusals: the line of a file; 0: nowhere.
+    #[serde(default)]
+    pub line: u32,
 }
 
 /// A group as somebody wants it.
@@ -78,10 +94,12 @@ pub struct Foreseen {
 /// One thing that would differ.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Difference {
-    /// The group.
-    pub group: GroupId,
+    /// The group; absent: it is about an alert.
+    pub group: Option<GroupId>,
     /// The resource; absent: it is about the group itself.
     pub resource: Option<ResourceId>,
+    /// The alert, if it is about one.
+    pub alert: Option<AlertId>,
     /// Whether it comes, changes or goes.
     pub turn: Turn,
     /// The property, where one changes; `depends-on` and `desired` are told like properties.
@@ -144,9 +162,13 @@ impl fmt::Display for Difference {
             Turn::Changed => '~',
             Turn::Removed => '-',
         };
-        match &self.resource {
-            Some(resource) => write!(f, "{sign} resource {resource} of group {}", self.group)?,
-            None => write!(f, "{sign} group {}", self.group)?,
+        match (&self.alert, &self.resource) {
+            (Some(alert), _) => write!(f, "{sign} alert {alert}")?,
+            (None, Some(resource)) => write!(f, "{sign} resource {resource} of ")?,
+            (None, None) => write!(f, "{sign} ")?,
+        }
+        if let Some(group) = &self.group {
+            write!(f, "group {group}")?;
         }
         let Some(property) = &self.property else { return Ok(()) };
         let value = |value: &Option<String>| match value {

@@ -153,6 +153,10 @@ name!(
     /// Name of a resource, unique in the cluster.
     ResourceId
 );
+name!(
+    /// Name of an alert, unique in the cluster.
+    AlertId
+);
 
 /// Identifies a request for ever: a repeated one gets the first answer.
 #[derive(

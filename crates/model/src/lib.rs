@@ -2,11 +2,12 @@
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
 //! `amounts`, `room`, `rules`, `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`,
-//! `server`, `change`, `order`, `note`, `declaration`, `request`, `reservation`, `upkeep`, `view`,
-//! `record`, `reason`, and `wire` for what crosses a socket.
+//! `server`, `alert`, `change`, `order`, `note`, `declaration`, `request`, `reservation`, `upkeep`,
+//! `view`, `record`, `reason`, and `wire` for what crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
+pub mod alert;
 pub mod amounts;
 pub mod change;
 pub mod config;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CauseId, GroupId, NodeId, ResourceId};
+use crate::ids::{CauseId, GroupId, LogIndex, NodeId, ResourceId};
 use crate::time::UtcMillis;
 
 /// One record of the event log.
@@ -32,6 +32,20 @@ pub struct Record {
     pub id: CauseId,
     /// The record that caused it, on this node.
     pub cause: Option<CauseId>,
+    /// The change of the database that it tells of: every node writes such a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<OfEntry>,
+}
+
+/// A change of the database, as records of all nodes name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OfEntry {
+    /// The entry of the log.
+    pub index: LogIndex,
+    /// Which of its changes, from 0 on.
+    pub change: u32,
+    /// Cluster time of the entry.
+    pub at: UtcMillis,
 }
 
 /// How much a record matters.
@@ -46,6 +60,18 @@ pub enum Level {
     Warning,
     /// Something does not run that should.
     Error,
+}
+
+impl Level {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 impl fmt::Display for Record {

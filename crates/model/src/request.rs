@@ -8,7 +8,7 @@ use crate::amounts::Amounts;
 use crate::config::NodeAddress;
 use crate::declaration::{Declaration, Foreseen};
 use crate::group::{Desired, GroupPolicy};
-use crate::ids::{GroupId, LogIndex, NodeId, RequestId, ResourceId};
+use crate::ids::{AlertId, GroupId, LogIndex, NodeId, RequestId, ResourceId};
 use crate::reason::Reason;
 use crate::upkeep::Upkeep;
 
@@ -182,6 +182,18 @@ pub enum Request {
         service: String,
         /// What it needs; `None`: it is listed no more.
         needs: Option<Amounts>,
+    },
+    /// Add an alert.
+    AddAlert {
+        /// Its name.
+        alert: AlertId,
+        /// Its properties by name.
+        properties: BTreeMap<String, String>,
+    },
+    /// Remove an alert.
+    RemoveAlert {
+        /// Its name.
+        alert: AlertId,
     },
 }
 

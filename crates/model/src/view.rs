@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Track;
 use crate::amounts::Amounts;
 use crate::config::{NetworkEntry, NetworkRole, QuorumMode};
 use crate::group::{Desired, GroupPolicy, GroupState};
-use crate::ids::{Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
+use crate::ids::{AlertId, Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
 use crate::profile::Profile;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
 use crate::room::Room;
@@ -48,6 +49,20 @@ pub struct View {
     /// What is paused, pinned and in maintenance.
     #[serde(default)]
     pub upkeep: Vec<Upkeep>,
+    /// Who is told of which records, and how that goes on this node.
+    #[serde(default)]
+    pub alerts: Vec<AlertView>,
+}
+
+/// An alert, as one node carries it out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AlertView {
+    /// Its name.
+    pub alert: AlertId,
+    /// Its properties by name.
+    pub properties: BTreeMap<String, String>,
+    /// How it went on this node.
+    pub track: Track,
 }
 
 /// Quorum as one node sees it.

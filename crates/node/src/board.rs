@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stead_api::contract::{
-    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Timeouts,
+    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Tested, Timeouts,
 };
 use stead_api::{Backend, Later, explain};
 use stead_core::{Event, groups};
@@ -19,9 +19,10 @@ use stead_model::record::Level;
 use stead_model::request::{Answer, Envelope};
 use stead_model::view::{GroupView, View};
 use stead_model::wire::monitor::Question;
-use stead_model::{GroupId, RequestId, ResourceId};
+use stead_model::{AlertId, GroupId, RequestId, ResourceId};
 use tokio::sync::oneshot;
 
+use crate::alerts::Alerts;
 use crate::inbox::{ExplainWish, Inbox, Item, LogWish, QuestionWish};
 use crate::records::Records;
 
@@ -43,6 +44,7 @@ pub(crate) struct Board {
     waiting: Mutex<BTreeMap<RequestId, Vec<oneshot::Sender<Answer>>>>,
     records: Arc<Records>,
     inbox: Arc<Inbox>,
+    alerts: Arc<Alerts>,
     priority: String,
     client: u64,
     number: AtomicU64,
@@ -63,7 +65,7 @@ impl Board {
     /// `client`: a random number for requests whose client gives no identity.
     pub(crate) fn new(
         mut view: View,
-        (records, inbox): (Arc<Records>, Arc<Inbox>),
+        (records, inbox, alerts): (Arc<Records>, Arc<Inbox>, Arc<Alerts>),
         priority: String,
         client: u64,
     ) -> Self {
@@ -73,6 +75,7 @@ impl Board {
             waiting: Mutex::default(),
             records,
             inbox,
+            alerts,
             priority,
             client,
             number: AtomicU64::new(1),
@@ -253,6 +256,28 @@ impl Backend for Board {
         })
     }
 
+    fn test_alert<'a>(
+        &'a self,
+        who: &'a str,
+        alert: &'a AlertId,
+    ) -> Later<'a, Result<Tested, Reason>> {
+        Box::pin(async move {
+            if !self.view().alerts.iter().any(|known| known.alert == *alert) {
+                let text = format!("there is no alert `{alert}`");
+                return Err(
+                    Reason::new(Code::NotFound, text).hint("`stead alert list` shows all alerts")
+                );
+            }
+            let text = format!("{who} tests alert `{alert}`");
+            self.records.note(Level::Info, "alert-tested", &text);
+            let told = self.alerts.test(alert).await;
+            told.map(|text| Tested { text }).map_err(|why| {
+                let text = format!("the test of alert `{alert}` did not get through");
+                Reason::new(Code::Conflict, text).because(why)
+            })
+        })
+    }
+
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
         Box::pin(async move {
             let (answer, receiver) = oneshot::channel();
@@ -304,7 +329,9 @@ mod tests {
     fn board() -> Board {
         let inbox = Arc::new(Inbox::new().unwrap());
         let records = Arc::new(Records::in_memory(NodeId(1)));
-        Board::new(View::default(), (records, inbox), String::new(), 7)
+        let path = std::path::PathBuf::from("/nowhere");
+        let alerts = Alerts::new(path, String::new(), NodeId(1), Arc::clone(&records));
+        Board::new(View::default(), (records, inbox, Arc::new(alerts)), String::new(), 7)
     }
 
     fn envelope(id: RequestId) -> Envelope {

@@ -76,6 +76,12 @@ impl Paths {
         self.var.join("events.jsonl")
     }
 
+    /// What waits to be told by alerts.
+    #[must_use]
+    pub fn alerts(&self) -> PathBuf {
+        self.var.join("alerts.json")
+    }
+
     /// The socket of the API.
     #[must_use]
     pub fn api(&self) -> PathBuf {

@@ -8,6 +8,7 @@
 //!   node-log   reads and writes of the node's own log           normal
 //!   quorum     reads and writes of the quorum disk              normal
 //!   records    the file of the event log                        normal
+//!   alerts     calls of alerts, only while there are alerts     normal
 //! ```
 //!
 //! Nothing on the main thread waits for a disk, for a client or for a peer: heartbeats and lease
@@ -15,8 +16,9 @@
 //!
 //! Reading order: `service` (the loop), `execute` (what becomes of each effect), `start`,
 //! `bootstrap`, then
-//! `net`, `disk`, `guard`, `monitors`, `records`, `board` (what the API sees).
+//! `net`, `disk`, `guard`, `monitors`, `records`, `alerts`, `board` (what the API sees).
 
+mod alerts;
 mod board;
 mod bootstrap;
 mod clock;

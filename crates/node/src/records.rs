@@ -119,6 +119,7 @@ impl Records {
             text: text.into(),
             id: CauseId(0),
             cause: None,
+            entry: None,
         });
     }
 
@@ -272,6 +273,7 @@ mod tests {
             text: text.into(),
             id: CauseId(id),
             cause: cause.map(CauseId),
+            entry: None,
         }
     }
 

@@ -16,6 +16,7 @@ use stead_model::request::Answer;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{LogIndex, NodeId, RequestId, Span, Time};
 
+use crate::alerts::Alerts;
 use crate::board::Board;
 use crate::clock;
 use crate::disk::Disks;
@@ -82,6 +83,7 @@ pub struct Service {
     /// Whether something happened that readers wait for.
     pub(crate) is_news: bool,
     pub(crate) board: Arc<Board>,
+    pub(crate) alerts: Arc<Alerts>,
     pub(crate) wakers: Wakers,
     /// What the guard said before the core began.
     pub(crate) early: Vec<GuardReport>,
@@ -338,6 +340,7 @@ impl Service {
             }
             let mut view = self.cluster.view_without_groups(now);
             view.troubles = self.troubles(&view, now);
+            self.alerts.look(&mut view, (&mut self.serving, &self.inbox));
             self.board.publish(view, groups);
             self.is_news = false;
             self.pace.published_at = now;

@@ -12,6 +12,7 @@ use stead_model::profile::Profile;
 use stead_model::record::Level;
 use thiserror::Error;
 
+use crate::alerts::Alerts;
 use crate::board::Board;
 use crate::bootstrap::{self, BootstrapError, Paths};
 use crate::disk::{BlockDev, Caching, DeviceError, Disks, OwnLog, QuorumPlace};
@@ -114,9 +115,12 @@ impl Service {
         let now = clock::now();
         let mut monitors = Monitors::new(paths.monitors(), service, &status, now);
         monitors.macs(node, macs::own(), now);
+        let alerts =
+            Alerts::new(paths.alerts(), config.cluster.clone(), node, Arc::clone(&records));
+        let alerts = Arc::new(alerts);
         let start = Start { config, service, guard: status, key, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
-        let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
+        let surroundings = (Arc::clone(&records), Arc::clone(&inbox), Arc::clone(&alerts));
         let board = Board::new(cluster.view(now), surroundings, priority.to_string(), random());
         let mut service = Self {
             cluster,
@@ -130,6 +134,7 @@ impl Service {
             answers: Vec::new(),
             is_news: true,
             board: Arc::new(board),
+            alerts,
             wakers: Wakers::new().map_err(system("a timer"))?,
             early,
             api_path: paths.api(),

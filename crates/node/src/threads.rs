@@ -55,7 +55,12 @@ impl Serving {
                 _ = running.changed() => {}
             }
         };
-        self.threads.push(start(name, inbox, move || runtime.block_on(until_the_end))?);
+        let body = move || {
+            runtime.block_on(until_the_end);
+            // A name that is still being looked up holds nobody up.
+            runtime.shutdown_background();
+        };
+        self.threads.push(start(name, inbox, body)?);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 
 mod absence;
 mod active_active;
+mod alerts;
 mod degraded;
 mod demo;
 mod disk;

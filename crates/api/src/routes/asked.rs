@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use stead_model::reason::{Code, Reason};
-use stead_model::{GroupId, NodeId, RequestId, ResourceId};
+use stead_model::{AlertId, GroupId, NodeId, RequestId, ResourceId};
 
 use super::Shared;
 use crate::contract::REQUEST_ID_HEADER;
@@ -88,6 +88,11 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Options<T> {
 /// The group of that name, if it may be one.
 pub(super) fn group_id(name: &str) -> Result<GroupId, Refusal> {
     if GroupId::is_valid(name) { Ok(name.into()) } else { Err(bad_name("group", name)) }
+}
+
+/// The alert of that name, if it may be one.
+pub(super) fn alert_id(name: &str) -> Result<AlertId, Refusal> {
+    if AlertId::is_valid(name) { Ok(name.into()) } else { Err(bad_name("alert", name)) }
 }
 
 /// The resource of that name, if it may be one.

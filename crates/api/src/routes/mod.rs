@@ -1,5 +1,6 @@
 //! The routes under `/v1`: each handler translates and nothing more.
 
+mod alerts;
 mod asked;
 mod read;
 mod write;
@@ -17,6 +18,7 @@ use crate::backend::Backend;
 use crate::server::ANSWER_TIMEOUT;
 use crate::status::Refusal;
 
+pub(crate) use alerts::paths as alert_paths;
 pub(crate) use asked::Caller;
 pub(crate) use read::paths as read_paths;
 pub(crate) use write::paths as write_paths;
@@ -73,6 +75,9 @@ fn writes() -> Router<Shared> {
         .route("/v1/resources/{resource}/fail", post(write::fail_resource))
         .route("/v1/resources/{resource}/control", post(write::control_resource))
         .route("/v1/resources/{resource}/dependencies", put(write::set_dependencies))
+        .route("/v1/alerts", get(alerts::alerts).post(alerts::add_alert))
+        .route("/v1/alerts/{alert}", get(alerts::alert).delete(alerts::remove_alert))
+        .route("/v1/alerts/{alert}/test", post(alerts::test_alert))
         .route("/v1/apply", post(write::apply))
         .route("/v1/upkeep", post(write::upkeep))
         .route("/v1/plan", post(write::plan))

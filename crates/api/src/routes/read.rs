@@ -22,7 +22,7 @@ use crate::contract::{
 use crate::status::Refusal;
 use crate::stream;
 
-type Read<T> = Result<Json<T>, Refusal>;
+pub(super) type Read<T> = Result<Json<T>, Refusal>;
 
 /// The paths of this file for the document.
 pub(crate) fn paths() -> utoipa::openapi::OpenApi {
@@ -231,7 +231,7 @@ pub(super) async fn attention(State(backend): State<Shared>) -> Json<Vec<Attenti
     Json(crate::attention::list(&backend.view()))
 }
 
-/// Groups as they are, as what `apply` takes; applied again it changes nothing.
+/// Groups and alerts as they are, as what `apply` takes; applied again it changes nothing.
 #[utoipa::path(get, path = "/v1/export",
     params(("groups" = Option<String>, Query, description = "names, with commas; default: all")),
     responses((status = 200, body = Declaration), (status = "default", body = Problem)))]
@@ -263,7 +263,7 @@ pub(super) async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], crate::document::PINNED).into_response()
 }
 
-fn missing(noun: &str, name: &str) -> Refusal {
+pub(super) fn missing(noun: &str, name: &str) -> Refusal {
     let text = format!("there is no {noun} `{}`", name.escape_debug());
     let hint = format!("`stead {} list` shows all", noun.replace(' ', "-"));
     Refusal(Reason::new(Code::NotFound, text).hint(hint))

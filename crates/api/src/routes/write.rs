@@ -19,7 +19,7 @@ use crate::contract::{
 };
 use crate::status::Refusal;
 
-type Written = Result<Json<Done>, Refusal>;
+pub(super) type Written = Result<Json<Done>, Refusal>;
 
 /// The paths of this file for the document.
 pub(crate) fn paths() -> utoipa::openapi::OpenApi {
@@ -52,7 +52,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-async fn ask(backend: &Shared, asker: Asker, request: Request) -> Written {
+pub(super) async fn ask(backend: &Shared, asker: Asker, request: Request) -> Written {
     let envelope = Envelope { id: asker.id, who: asker.who, request };
     match backend.request(envelope).await {
         Answer::Done { index } => Ok(Json(Done { index, notices: Vec::new() })),

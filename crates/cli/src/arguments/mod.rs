@@ -1,5 +1,6 @@
 //! What may be typed: one enum per noun, the source of parsing and help alike.
 
+mod alert;
 mod assignment;
 mod declare;
 mod group;
@@ -9,6 +10,7 @@ mod resource;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use alert::AlertCommand;
 pub(crate) use assignment::Assignment;
 pub(crate) use declare::{ApplyArguments, ExportArguments};
 pub(crate) use group::{GroupCommand, TermArguments, TreeFormat};
@@ -74,6 +76,9 @@ pub(crate) enum ClusterCommand {
     /// The event log of a node
     #[command(subcommand)]
     Event(EventCommand),
+    /// Alerts: who outside the cluster is told of which records
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Why things are as they are
     #[command(subcommand)]
     Explain(ExplainCommand),

@@ -1,5 +1,6 @@
 //! What the commands do: one file per noun, each asks a node and shows the answer.
 
+mod alert;
 mod cluster;
 mod declare;
 mod group;
@@ -74,6 +75,7 @@ pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Ex
         ClusterCommand::Node(command) => members::node(asked, command).await,
         ClusterCommand::Quorum(command) => members::quorum(asked, command).await,
         ClusterCommand::Event(command) => record::event(asked, command).await,
+        ClusterCommand::Alert(command) => alert::run(asked, command).await,
         ClusterCommand::Explain(command) => record::explain(asked, command).await,
         ClusterCommand::Report(command) => cluster::report(asked, command).await,
     }

@@ -60,7 +60,8 @@ pub(super) fn tell_fork(asked: &Asked, tree: &Tree) {
 
 /// The same for the groups of a declaration that would change.
 pub(super) fn tell_forks(asked: &Asked, wanted: &Declaration, foreseen: &Foreseen) {
-    let changes = |tree: &Tree| foreseen.differences.iter().any(|d| d.group == *tree.group());
+    let changes =
+        |tree: &Tree| foreseen.differences.iter().any(|d| d.group.as_ref() == Some(tree.group()));
     let trees = Tree::of_declaration(wanted);
     trees.iter().filter(|tree| changes(tree)).for_each(|tree| tell_fork(asked, tree));
 }

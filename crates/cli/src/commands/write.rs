@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::view::{GroupView, ResourceView, View};
-use stead_model::{GroupId, ResourceId};
+use stead_model::{AlertId, GroupId, ResourceId};
 
 use super::Asked;
 use crate::arguments::Assignment;
@@ -90,9 +90,13 @@ pub(super) fn missing(doing: &str, noun: &str, name: &str) -> Failure {
     Failure::refused(doing, reason)
 }
 
-/// A name for a new group or resource, or for one that may not exist.
+/// A name for something new, or for what may not exist.
 pub(super) fn group_id(doing: &str, name: &str) -> Result<GroupId, Failure> {
     if GroupId::is_valid(name) { Ok(name.into()) } else { Err(bad_name(doing, name)) }
+}
+
+pub(super) fn alert_id(doing: &str, name: &str) -> Result<AlertId, Failure> {
+    if AlertId::is_valid(name) { Ok(name.into()) } else { Err(bad_name(doing, name)) }
 }
 
 pub(super) fn resource_id(doing: &str, name: &str) -> Result<ResourceId, Failure> {

@@ -1,5 +1,6 @@
 //! Values as people read them: plain text, understandable without colour.
 
+mod alerts;
 mod attention;
 mod cluster;
 mod explained;
@@ -14,6 +15,7 @@ mod records;
 mod table;
 mod tree;
 
+pub(crate) use alerts::{alert, alerts};
 pub(crate) use attention::attention;
 pub(crate) use cluster::status;
 pub(crate) use explained::{explanation, timeouts};

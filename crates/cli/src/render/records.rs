@@ -1,6 +1,6 @@
 //! Records of the event log.
 
-use stead_model::record::{Level, Record};
+use stead_model::record::Record;
 
 use super::{Table, moment};
 
@@ -11,7 +11,7 @@ pub(crate) fn records(records: &[Record]) -> String {
         table.row(vec![
             record.number.to_string(),
             moment::to_millisecond(record.at),
-            level(record.level).into(),
+            record.level.word().into(),
             record.code.clone(),
             cause(records, record),
             record.text.clone(),
@@ -22,7 +22,7 @@ pub(crate) fn records(records: &[Record]) -> String {
 
 /// One record as a line, for records that come one by one.
 pub(crate) fn record_line(record: &Record) -> String {
-    let (at, level) = (moment::to_millisecond(record.at), level(record.level));
+    let (at, level) = (moment::to_millisecond(record.at), record.level.word());
     format!("{}  {at}  {level:7}  {}  {}\n", record.number, record.code, record.text)
 }
 
@@ -31,12 +31,4 @@ fn cause(records: &[Record], record: &Record) -> String {
     let Some(cause) = record.cause else { return "-".to_owned() };
     let found = records.iter().find(|other| other.id == cause);
     found.map_or_else(|| "earlier".to_owned(), |other| other.number.to_string())
-}
-
-const fn level(level: Level) -> &'static str {
-    match level {
-        Level::Info => "info",
-        Level::Warning => "warning",
-        Level::Error => "error",
-    }
 }

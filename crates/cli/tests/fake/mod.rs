@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use stead_api::contract::{
-    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Timeouts,
+    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Tested, Timeouts,
 };
 use stead_api::{Backend, Later, explain};
 use stead_model::declaration::{Consequence, DeclaredResource, Deed, Difference, Foreseen, Turn};
@@ -20,7 +20,9 @@ use stead_model::request::{Answer, Envelope, Request};
 use stead_model::resource::ResourceState;
 use stead_model::resource_type::Form;
 use stead_model::view::View;
-use stead_model::{CauseId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use stead_model::{
+    AlertId, CauseId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis,
+};
 use tokio::sync::{oneshot, watch};
 
 pub(crate) mod worlds;
@@ -62,6 +64,7 @@ impl FakeNode {
             text: text.into(),
             id: CauseId(100 + number),
             cause: cause.map(|number| CauseId(100 + number)),
+            entry: None,
         });
         self.written.send_replace(number);
     }
@@ -109,8 +112,9 @@ fn foreseen(request: &Request) -> Foreseen {
     let timeout = |r: &DeclaredResource| r.properties.get("stop-timeout").cloned();
     let Some(to) = wanted.resources.iter().find_map(timeout) else { return Foreseen::default() };
     let differences = vec![Difference {
-        group: "web".into(),
+        group: Some("web".into()),
         resource: Some("httpd".into()),
+        alert: None,
         turn: Turn::Changed,
         property: Some("stop-timeout".into()),
         from: Some("10s".into()),
@@ -260,6 +264,26 @@ impl Backend for FakeNode {
                     Err(Reason::new(Code::Conflict, format!("resource `{resource}` cannot do it"))
                         .because(format!("there is no control code `{code}`")))
                 }
+            }
+        })
+    }
+
+    fn test_alert<'a>(
+        &'a self,
+        _: &'a str,
+        alert: &'a AlertId,
+    ) -> Later<'a, Result<Tested, Reason>> {
+        let is_known = self.now().alerts.iter().any(|known| known.alert == *alert);
+        Box::pin(async move {
+            match alert.as_str() {
+                "ops" if is_known => Ok(Tested { text: "it answered 204 No Content".into() }),
+                _ if is_known => Err(Reason::new(
+                    Code::Conflict,
+                    format!("the test of alert `{alert}` did not get through"),
+                )
+                .because("`/usr/local/bin/page` ended with exit code 1: no such team")),
+                _ => Err(Reason::new(Code::NotFound, format!("there is no alert `{alert}`"))
+                    .hint("`stead alert list` shows all alerts")),
             }
         })
     }

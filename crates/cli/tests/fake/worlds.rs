@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use stead_model::alert::Track;
 use stead_model::amounts::Amounts;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
@@ -13,7 +14,7 @@ use stead_model::resource::{Health, ResourcePolicy, ResourceState};
 use stead_model::room::Room;
 use stead_model::server::VirtualServer;
 use stead_model::upkeep::{Drain, Upkeep};
-use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
+use stead_model::view::{AlertView, LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
 use stead_model::{Epoch, GroupId, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
 use tempfile::TempDir;
 
@@ -46,6 +47,7 @@ impl World {
             "trouble" => world.serve(&[(1, trouble())]),
             "set-aside" => world.serve(&[(1, set_aside())]),
             "virtual-server" => world.serve(&[(1, virtual_server())]),
+            "alerting" => world.serve(&[(1, alerting())]),
             "ruled" => world.serve(&[(1, ruled())]),
             "empty" => world.serve(&[(1, without_groups())]),
             "frozen-first" => {
@@ -265,6 +267,38 @@ fn ruled() -> View {
     let rules = rules.map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
     crm.policy.set_all(&rules.into()).unwrap();
     view.groups.push(crm);
+    view
+}
+
+/// Two alerts, one of which fails.
+fn alerting() -> View {
+    let mut view = healthy(1);
+    let alert = |name: &str, given: &[(&str, &str)], track: Track| AlertView {
+        alert: name.into(),
+        properties: given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        track,
+    };
+    let ops = [
+        ("webhook", "http://10.0.0.9:8080/stead"),
+        ("level", "info"),
+        ("codes", "group-granted,group-failed"),
+        ("timeout", "10s"),
+    ];
+    let pager = [
+        ("command", "/usr/local/bin/page --team web"),
+        ("level", "error"),
+        ("groups", "web"),
+        ("timeout", "5s"),
+    ];
+    let well = Track { last_success: Some(NOON), ..Track::default() };
+    let failing = Track {
+        last_success: Some(UtcMillis(NOON.0 - 60_000)),
+        last_failure: Some(NOON),
+        why: Some("`/usr/local/bin/page` ended with exit status: 1: no such team".into()),
+        waiting: 3,
+        dropped: 0,
+    };
+    view.alerts = vec![alert("ops", &ops, well), alert("pager", &pager, failing)];
     view
 }
 

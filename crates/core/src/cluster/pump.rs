@@ -345,7 +345,7 @@ impl Cluster {
                 leading.applied(entry, replica, around);
             });
             if !disk {
-                self.note_entry(now, entry);
+                self.note_entry(now, (done.index, entry));
             }
         }
     }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use stead_model::alert::{Alert, Track};
 use stead_model::amounts::Amounts;
 use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
 use stead_model::profile::LeaseLength;
-use stead_model::record::Level;
-use stead_model::view::{GroupView, LinkView, NodeState, NodeView, QuorumView, View};
+use stead_model::record::{Level, OfEntry};
+use stead_model::view::{AlertView, GroupView, LinkView, NodeState, NodeView, QuorumView, View};
 use stead_model::wire::peer::PeerMessage;
-use stead_model::{GroupId, Time, VoterId};
+use stead_model::{AlertId, GroupId, LogIndex, Time, VoterId};
 
 use super::reporting::Next;
 use super::{Cluster, Own, OwnReplica};
@@ -47,6 +48,7 @@ impl Cluster {
             groups: Vec::new(),
             applied: self.applied(),
             troubles: Vec::new(),
+            alerts: self.running().map(|o| alert_views(&o.replica.db)).unwrap_or_default(),
             upkeep: self.running().map(|o| o.replica.db.upkeep().list()).unwrap_or_default(),
         }
     }
@@ -238,8 +240,8 @@ impl Cluster {
     }
 
     /// An entry was applied: grants become records with their causes (I-WHY).
-    pub(super) fn note_entry(&mut self, now: Time, entry: &Entry) {
-        for change in &entry.changes {
+    pub(super) fn note_entry(&mut self, now: Time, (index, entry): (LogIndex, &Entry)) {
+        for (number, change) in (0..).zip(&entry.changes) {
             let code = match change {
                 Change::Grant { .. } => "group-granted",
                 Change::Release { .. } => "group-released",
@@ -260,6 +262,7 @@ impl Cluster {
                 Change::NodeJoined { .. } => "node-joined",
                 Change::Upkeep { .. } => "upkeep",
                 Change::SetRoom { .. } => "node-room",
+                Change::SetAlert { .. } | Change::RemoveAlert { .. } => "alert-changed",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }
                 | Change::DeleteGroup { .. }
@@ -271,9 +274,13 @@ impl Cluster {
                 | Change::SetDependencies { .. }
                 | Change::CountFailover { .. } => "changed",
             };
+            let level = match code {
+                "group-failed" => Level::Error,
+                _ => Level::Info,
+            };
             let text = format!("{change} ({})", entry.why);
-            let about = (change.group().cloned(), None);
-            self.record_about(now, (Level::Info, code), text, about);
+            let of = Some(OfEntry { index, change: number, at: entry.at });
+            self.record_of(now, (level, code), text, (change.group().cloned(), None, of));
         }
     }
 
@@ -315,4 +322,14 @@ impl Cluster {
         }
         leader.is_some()
     }
+}
+
+/// How they go the node service adds.
+fn alert_views(db: &Db) -> Vec<AlertView> {
+    let view = |(id, alert): (&AlertId, &Alert)| AlertView {
+        alert: id.clone(),
+        properties: alert.properties(),
+        track: Track::default(),
+    };
+    db.alerts().iter().map(view).collect()
 }

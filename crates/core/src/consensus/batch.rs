@@ -3,7 +3,7 @@
 use raft::eraftpb::Entry as LogEntry;
 use stead_model::change::Entry;
 use stead_model::wire::peer::RaftMessage;
-use stead_model::{Span, Term, Time};
+use stead_model::{LogIndex, Span, Term, Time};
 
 use super::record::{LogRecord, SavedState};
 use crate::effect::Channel;
@@ -49,6 +49,7 @@ pub(crate) struct Elected {
 /// An applied entry.
 #[derive(Debug)]
 pub(crate) struct Applied {
+    pub(crate) index: LogIndex,
     pub(crate) entry: Option<Entry>,
     pub(crate) membership: bool,
 }

@@ -612,7 +612,7 @@ impl Replica {
             }
             None => self.db.pass(index),
         }
-        Applied { entry: decoded, membership }
+        Applied { index, entry: decoded, membership }
     }
 
     /// The state a new log or a compacted one begins with.

@@ -170,10 +170,7 @@ impl Db {
                 self.set_lease_length(index, *node, *length);
                 Ok(())
             }
-            Change::SetKey { key, value } => {
-                self.set_key(key, value.as_deref());
-                Ok(())
-            }
+            Change::SetKey { key, value } => done(self.set_key(key, value.as_deref())),
             Change::Absence { node, absent: true } => done(self.absent.insert(*node, self.at)),
             Change::Absence { node, absent: false } => done(self.absent.remove(node)),
             Change::NodeLeaves { node } => done(self.left.insert(*node)),
@@ -188,6 +185,8 @@ impl Db {
             }
             Change::SetRoom { node, room } if room.is_empty() => done(self.rooms.remove(node)),
             Change::SetRoom { node, room } => done(self.rooms.insert(*node, room.clone())),
+            Change::SetAlert { alert, to } => done(self.alerts.insert(alert.clone(), to.clone())),
+            Change::RemoveAlert { alert } => done(self.alerts.remove(alert)),
         }
     }
 
@@ -349,14 +348,16 @@ impl Db {
         self.take_from(index, Some(node));
     }
 
-    fn set_key(&mut self, key: &str, value: Option<&str>) {
+    /// Gives the value that it had.
+    fn set_key(&mut self, key: &str, value: Option<&str>) -> Option<String> {
         let new = value.map_or(0, |v| size::of_key(key, v));
         let old = match value {
             Some(value) => self.keys.insert(key.to_owned(), value.to_owned()),
             None => self.keys.remove(key),
         };
-        let old = old.map_or(0, |v| size::of_key(key, &v));
-        self.size_bytes = (self.size_bytes + new).saturating_sub(old);
+        let gone = old.as_ref().map_or(0, |v| size::of_key(key, v));
+        self.size_bytes = (self.size_bytes + new).saturating_sub(gone);
+        old
     }
 
     fn take_from(&mut self, index: LogIndex, node: Option<NodeId>) {
@@ -419,6 +420,8 @@ impl Db {
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
             | Change::SetRoom { .. }
+            | Change::SetAlert { .. }
+            | Change::RemoveAlert { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
     }
@@ -501,6 +504,8 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
         | Change::SetRoom { .. }
+        | Change::SetAlert { .. }
+        | Change::RemoveAlert { .. }
         | Change::SetKey { .. } => None,
     }
 }
@@ -534,6 +539,8 @@ fn is_administration(change: &Change) -> bool {
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
         | Change::SetRoom { .. }
+        | Change::SetAlert { .. }
+        | Change::RemoveAlert { .. }
         | Change::SetKey { .. } => false,
     }
 }

@@ -103,6 +103,8 @@ impl Touch {
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
             | Change::SetRoom { .. }
+            | Change::SetAlert { .. }
+            | Change::RemoveAlert { .. }
             | Change::SetKey { .. } => None,
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
 //! requests), `barrier` (R7), `size`, `snapshot`, `upkeep`, `properties`, `disks`, `units`,
-//! `servers`, `relations` and `validate` (what an administrator may ask for).
+//! `servers`, `relations`, `alerts` and `validate` (what an administrator may ask for).
 //!
 //! Invariants
 //! - I-AGREE: equal applied index means equal digest.
@@ -17,6 +17,7 @@
 //!
 //! Not here: who gets a group (`groups`), what an owner does with it (`resources`).
 
+pub(crate) mod alerts;
 pub mod answered;
 pub mod apply;
 pub mod barrier;
@@ -34,6 +35,7 @@ pub mod validate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use stead_model::alert::Alert;
 use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
 use stead_model::group::{Desired, Group};
@@ -41,7 +43,7 @@ use stead_model::profile::LeaseLength;
 use stead_model::request::Answer;
 use stead_model::resource::ResourceConfig;
 use stead_model::room::Room;
-use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use stead_model::{AlertId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 
 pub use answered::Answered;
 use apply::By;
@@ -70,6 +72,7 @@ pub struct Db {
     upkeep: upkeep::Standing,
     joined: BTreeMap<NodeId, NodeEntry>,
     rooms: BTreeMap<NodeId, Room>,
+    alerts: BTreeMap<AlertId, Alert>,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -266,6 +269,12 @@ impl Db {
     #[must_use]
     pub fn rooms(&self) -> &BTreeMap<NodeId, Room> {
         &self.rooms
+    }
+
+    /// Who is told of which records.
+    #[must_use]
+    pub fn alerts(&self) -> &BTreeMap<AlertId, Alert> {
+        &self.alerts
     }
 
     fn chain(&mut self, index: LogIndex, entry: &Entry) {

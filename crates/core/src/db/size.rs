@@ -69,6 +69,11 @@ pub fn of_change(change: &Change) -> u64 {
             let local = local.map(|(name, needs)| OBJECT_BYTES + name.len() as u64 + of(needs));
             OBJECT_BYTES + of(&room.capacity) + local.sum::<u64>()
         }
+        Change::SetAlert { alert, to } => {
+            let texts = to.properties();
+            let listed = (to.codes.len() + to.groups.len()) as u64 * ITEM_BYTES;
+            OBJECT_BYTES + alert.as_str().len() as u64 + of_properties(&texts) + listed
+        }
         Change::Grant { why, .. }
         | Change::Release { why, .. }
         | Change::Disown { why, .. }
@@ -87,6 +92,7 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::ClearFailures { .. }
         | Change::DeleteResource { .. }
         | Change::SetResourceDesired { .. }
+        | Change::RemoveAlert { .. }
         | Change::SetKey { value: None, .. } => 0,
     }
 }

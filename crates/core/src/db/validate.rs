@@ -54,7 +54,7 @@ pub(crate) fn create_group(
     policy: &GroupPolicy,
     nodes: &[NodeId],
 ) -> Result<Change, Reason> {
-    check_name("group", id.as_str())?;
+    check_name("a group", id.as_str())?;
     if db.group(id).is_some() {
         return Err(Reason::new(Code::Exists, format!("group `{id}` exists already"))
             .hint("choose another name, or delete that one first: `stead group delete`"));
@@ -107,7 +107,7 @@ pub(crate) fn set_local(
     node: NodeId,
     (service, needs): (&str, Option<&Amounts>),
 ) -> Result<Change, Reason> {
-    check_name("service", service)?;
+    check_name("a service", service)?;
     let mut room = db.rooms().get(&node).cloned().unwrap_or_default();
     match needs {
         Some(needs) => drop(room.local.insert(service.to_owned(), needs.clone())),
@@ -157,7 +157,7 @@ pub(crate) fn create_resource(
     members: Members<'_>,
 ) -> Result<Change, Reason> {
     let group = group(db, new.group)?;
-    check_name("resource", new.id.as_str())?;
+    check_name("a resource", new.id.as_str())?;
     if let Some((home, _)) = db.resource(new.id) {
         return Err(Reason::new(Code::Exists, format!("resource `{}` exists already", new.id))
             .because(format!("it is in group `{}`; names are unique in the cluster", home.id)));
@@ -326,13 +326,13 @@ pub(crate) fn stands_on_address(group: &Group, id: &ResourceId) -> Result<(), Re
     servers::check_online(&group.resources, &[id])
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Reason> {
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), Reason> {
     if GroupId::is_valid(name) {
         return Ok(());
     }
     Err(Reason::new(
         Code::Invalid,
-        format!("`{}` cannot be the name of a {what}", name.escape_debug()),
+        format!("`{}` cannot be the name of {what}", name.escape_debug()),
     )
     .because("a name has 1 to 63 of `a-z A-Z 0-9 . _ -` and starts with none of `.` and `-`"))
 }

@@ -9,18 +9,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stead_model::alert::Alert;
 use stead_model::change::Change;
-use stead_model::declaration::{Declaration, DeclaredGroup, DeclaredResource};
+use stead_model::declaration::{Declaration, DeclaredAlert, DeclaredGroup, DeclaredResource};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource_type::COMMON;
-use stead_model::{GroupId, NodeId, ResourceId};
+use stead_model::{AlertId, GroupId, NodeId, ResourceId};
 
 use super::PlanInput;
 use super::requests::deletable;
 use crate::db::properties::{self, Settings};
 use crate::db::validate::{self as check, Members, NewResource};
-use crate::db::{Db, relations, size, tree};
+use crate::db::{Db, alerts, relations, size, tree};
 
 /// What makes groups as they are declared.
 #[derive(Clone, Debug)]
@@ -67,6 +68,9 @@ pub fn draft(
     }
     for group in &wanted.groups {
         drawing.group_desired(group).map_err(|why| of_group(group, why))?;
+    }
+    for alert in &wanted.alerts {
+        drawing.alert(alert).map_err(|why| of_alert(alert, why))?;
     }
     drawing.check_size(limit_bytes)?;
     Ok(drawing.draft)
@@ -231,6 +235,16 @@ impl Drawing<'_> {
         self.push(change)
     }
 
+    fn alert(&mut self, wanted: &DeclaredAlert) -> Result<(), Reason> {
+        let (db, id) = (&self.draft.db, &wanted.alert);
+        let change = alerts::set(db, id, &wanted.properties)?;
+        let is = |to: &Alert| db.alerts().get(id) == Some(to);
+        match &change {
+            Change::SetAlert { to, .. } if is(to) => Ok(()),
+            _ => self.push(change),
+        }
+    }
+
     fn check_size(&self, limit_bytes: u64) -> Result<(), Reason> {
         let limit = limit_bytes.min(size::DATABASE_BYTES_MAX);
         let (before, after) = (self.input.db.size_bytes(), self.draft.db.size_bytes());
@@ -249,6 +263,12 @@ fn check_names(wanted: &Declaration) -> Result<(), Reason> {
     for group in &wanted.groups {
         if let Some(line) = groups.insert(&group.group, group.line) {
             return Err(of_group(group, twice(line)));
+        }
+    }
+    let mut alerts: BTreeMap<&AlertId, u32> = BTreeMap::new();
+    for alert in &wanted.alerts {
+        if let Some(line) = alerts.insert(&alert.alert, alert.line) {
+            return Err(of_alert(alert, twice(line)));
         }
     }
     let mut resources: BTreeMap<&ResourceId, u32> = BTreeMap::new();
@@ -279,6 +299,10 @@ fn given(properties: &BTreeMap<String, String>) -> Settings {
 
 fn of_group(group: &DeclaredGroup, why: Reason) -> Reason {
     placed(format!("group `{}`", group.group.as_str().escape_debug()), group.line, why)
+}
+
+fn of_alert(alert: &DeclaredAlert, why: Reason) -> Reason {
+    placed(format!("alert `{}`", alert.alert.as_str().escape_debug()), alert.line, why)
 }
 
 fn of_resource(resource: &DeclaredResource, why: Reason) -> Reason {

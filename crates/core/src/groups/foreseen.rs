@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stead_model::alert::Alert;
 use stead_model::declaration::{Consequence, Deed, Difference, Foreseen, Turn};
 use stead_model::group::{Desired, Group};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
@@ -33,6 +34,7 @@ pub fn foresee(input: &PlanInput<'_>, after: &Db) -> Foreseen {
         let course = Course { input, end: &end, before: input.db.group(id), after: end.group(id) };
         course.consequences(&mut foreseen.consequences);
     }
+    compare_alerts((input.db, after), &mut foreseen.differences);
     foreseen
 }
 
@@ -215,7 +217,8 @@ fn compare(
     out: &mut Vec<Difference>,
 ) {
     let of = |resource: Option<&ResourceId>, turn| Difference {
-        group: id.clone(),
+        group: Some(id.clone()),
+        alert: None,
         resource: resource.cloned(),
         turn,
         property: None,
@@ -248,6 +251,26 @@ fn compare(
         let texts =
             |r: Option<&ResourceConfig>| r.map(|r| resource_texts(r, told)).unwrap_or_default();
         differ(&of(Some(name), Turn::Changed), (texts(was), texts(is)), present, out);
+    }
+}
+
+fn compare_alerts((before, after): (&Db, &Db), out: &mut Vec<Difference>) {
+    for (id, alert) in after.alerts() {
+        let was = before.alerts().get(id);
+        let about = |turn| Difference {
+            group: None,
+            alert: Some(id.clone()),
+            resource: None,
+            turn,
+            property: None,
+            from: None,
+            to: None,
+        };
+        if was.is_none() {
+            out.push(about(Turn::Added));
+        }
+        let texts = (was.map(Alert::properties).unwrap_or_default(), alert.properties());
+        differ(&about(Turn::Changed), texts, was.is_some(), out);
     }
 }
 

@@ -14,7 +14,7 @@ use super::placement::{Fit, Layout};
 use super::{PlanInput, draft, foresee, upkeep};
 use crate::db::properties::Settings;
 use crate::db::validate::{self as check, Members, NewResource};
-use crate::db::{relations, shall_run};
+use crate::db::{alerts, relations, shall_run};
 
 /// What the leader does about a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,6 +127,8 @@ pub fn decide(
             let listed = check::set_local(db, *node, (service, needs.as_ref()))?;
             member(input, *node, listed)?
         }
+        Request::AddAlert { alert, properties } => alerts::add(db, alert, properties)?,
+        Request::RemoveAlert { alert } => alerts::remove(db, alert)?,
         Request::Apply { wanted } => {
             return draft(wanted, input, limit_bytes).map(|d| Decision::ProposeAll(d.changes));
         }

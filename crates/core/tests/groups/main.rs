@@ -1,6 +1,8 @@
 //! Groups from both sides: the planner on the leader and the owners, in a small world.
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod declared;
 #[cfg(test)]
 mod independent;

@@ -158,7 +158,7 @@ impl Example {
         let sections = toml::from_str(text).map_err(|error| senseless(Box::from(error)))?;
         let LabSections { needs, lab, prepare, next } = sections;
         let loose = |why| ExampleError::Loose { name: name.to_owned(), why };
-        let Declaration { groups, resources } = declared;
+        let Declaration { groups, resources, .. } = declared;
         let [group] = <[DeclaredGroup; 1]>::try_from(groups)
             .map_err(|groups| loose(format!("a lab shows one group, not {}", groups.len())))?;
         let example = Self { group, resources, needs, lab, prepare, next };
@@ -202,7 +202,9 @@ impl Example {
     pub fn declared(&self, wanted: impl Fn(&ResourceId) -> bool) -> Request {
         let group = DeclaredGroup { desired: Some(Desired::Online), ..self.group.clone() };
         let resources = self.resources.iter().filter(|r| wanted(&r.resource)).cloned().collect();
-        Request::Apply { wanted: Declaration { groups: vec![group], resources } }
+        Request::Apply {
+            wanted: Declaration { groups: vec![group], resources, alerts: Vec::new() },
+        }
     }
 
     /// What brings it online or offline.

@@ -42,6 +42,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some("prober") => prober::main(arguments),
         Some("reader") => client::read(arguments),
         Some("listener") => client::listen(arguments),
+        Some("called") => client::called(arguments),
         Some("ledger") => ledger::main(arguments),
         Some(_) | None => return wrong_use(),
     };
