@@ -11,6 +11,18 @@ use std::net::IpAddr;
 /// Name of the type in the table, which stands for all agents.
 pub const TABLE: &str = "ocf:PROVIDER:AGENT";
 
+/// Property for `start` and `stop`: every resource has it.
+pub const PENDING_TIMEOUT: &str = "pending-timeout";
+/// Property for `monitor`.
+pub const CHECK_TIMEOUT: &str = "check-timeout";
+
+/// Whether agents advise the value of a property; it is taken when a resource is made and nobody
+/// gave one.
+#[must_use]
+pub fn is_advised(kind: &str, property: &str) -> bool {
+    agent(kind).is_some() && [PENDING_TIMEOUT, CHECK_TIMEOUT].contains(&property)
+}
+
 /// An agent's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Agent<'a> {

@@ -72,8 +72,21 @@ pub enum Fitness {
     Unfit(Vec<String>),
     /// That could not be found out: one sentence why.
     Unsure(String),
-    /// It could, and somebody should know something: sentences.
-    Noted(Vec<String>),
+    /// It could, and its type wants more time for something than is given.
+    Advised(Vec<Advice>),
+}
+
+/// A time that the type of a resource wants at least.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Advice {
+    /// The property that gives it, as in `pending-timeout`.
+    pub property: String,
+    /// What it is wanted for, as in `start`.
+    pub action: String,
+    /// How much is given, milliseconds.
+    pub given_ms: u64,
+    /// How much is wanted, milliseconds.
+    pub wanted_ms: u64,
 }
 
 impl Fitness {

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use e2e::{ONE, Roles, Site, TWO, World, until};
+use e2e::{ONE, Roles, Site, TWO, World, tell, until};
 use stead_lab::cluster::ClusterError;
 use stead_model::GroupId;
 use stead_model::group::GroupPolicy;
@@ -148,6 +149,43 @@ fn a_file_is_all_or_nothing(world: &World, before: &[String]) {
     let command = format!("command={HERE}");
     let said = world.stead(&["resource", "set", "app", "possible-owners=n1", &command]);
     assert_eq!(said.code, 0, "{}", said.err);
+}
+
+/// Debian's agent wants half an hour, more than what is given without a word.
+#[test]
+fn refusals_are_none_where_an_agent_advises() {
+    const AGENT: &str = "ocf:heartbeat:SAPDatabase";
+    if !Path::new("/usr/lib/ocf/resource.d/heartbeat/SAPDatabase").exists() {
+        return tell("  not tried: no agent heartbeat/SAPDatabase (Debian's resource-agents)");
+    }
+    let world = World::up("advice");
+    let _ = Roles::settled(&world);
+    let stead = |typed: &str| {
+        let said = world.stead(&typed.split(' ').collect::<Vec<_>>());
+        assert_eq!(said.code, 0, "{typed}: {}{}", said.out, said.err);
+        said
+    };
+    let shown = stead(&format!("resource-type show {AGENT}")).out;
+    assert!(shown.contains("SID") && shown.contains("30min"), "{shown}");
+    assert!(stead("resource-type list").out.contains(AGENT));
+    stead("group create sap");
+    stead("group offline sap");
+    let create = format!("--group sap --type {AGENT} SID=ABC DBTYPE=ADA");
+    let said = stead(&format!("resource create free {create}"));
+    let taken = "`free`: `pending-timeout` is 1800s, as the agent wants it for `start`";
+    assert!(said.err.contains(taken) || said.out.contains(taken), "{}{}", said.out, said.err);
+    let said = stead(&format!("resource create bound {create} pending-timeout=180s"));
+    let told = "`bound`: `pending-timeout` is 180s; the agent wants 1800s for `start`";
+    assert!(said.err.contains(told) || said.out.contains(told), "{}{}", said.out, said.err);
+    for (resource, ms) in [("free", 1_800_000), ("bound", 180_000)] {
+        for node in [ONE, TWO] {
+            until(&format!("{node} knows {resource} with {ms} ms"), || {
+                let group = world.group(node, "sap");
+                let mut found = group.resources.iter().filter(|r| r.resource.as_str() == resource);
+                found.any(|r| r.policy.pending_timeout_ms == ms)
+            });
+        }
+    }
 }
 
 #[test]

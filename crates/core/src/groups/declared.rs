@@ -15,7 +15,7 @@ use stead_model::declaration::{Declaration, DeclaredAlert, DeclaredGroup, Declar
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource_type::COMMON;
-use stead_model::{AlertId, GroupId, NodeId, ResourceId};
+use stead_model::{AlertId, GroupId, NodeId, ResourceId, ocf};
 
 use super::PlanInput;
 use super::requests::deletable;
@@ -171,7 +171,9 @@ impl Drawing<'_> {
         }
         let mut settings = given(&wanted.properties);
         let others = present.properties.keys().map(String::as_str);
-        for name in others.chain(COMMON.iter().map(|p| p.name)) {
+        let names = others.chain(COMMON.iter().map(|p| p.name));
+        // What its agent advised when it was made stays, or the same file would change it.
+        for name in names.filter(|name| !ocf::is_advised(&wanted.kind, name)) {
             settings.entry(name.to_owned()).or_insert(None);
         }
         let change = check::set_resource(db, &wanted.resource, &settings, self.members())?;

@@ -69,6 +69,15 @@ impl Decision {
             Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &[],
         }
     }
+
+    /// The same, to complete them.
+    pub(crate) fn changes_mut(&mut self) -> &mut [Change] {
+        match self {
+            Self::Propose(change) => std::slice::from_mut(change),
+            Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
+            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &mut [],
+        }
+    }
 }
 
 /// Decides about a request. `limit_bytes` is the largest database allowed.

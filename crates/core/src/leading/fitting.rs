@@ -18,6 +18,7 @@ use stead_model::resource_type::{MOUNT_POINT, PHYSICAL_DISK};
 use stead_model::wire::peer::{FitAnswer, PeerMessage, WantedResource};
 use stead_model::{GroupId, NodeId, RequestId, ResourceId, Span, Time};
 
+use super::advice::Advised;
 use super::{Around, Leading, Mail, requests, send_answer};
 use crate::consensus::replica::Replica;
 use crate::db::Db;
@@ -40,6 +41,8 @@ pub(super) struct Fitting {
     waits_for: BTreeSet<NodeId>,
     /// What does not fit, by resource and node.
     unfit: BTreeMap<(ResourceId, NodeId), Vec<String>>,
+    /// Where types want more time.
+    advised: Advised,
     /// What whoever asked shall know, with the nodes that say it.
     notices: BTreeMap<String, BTreeSet<NodeId>>,
     /// When the request goes on, answered or not.
@@ -99,8 +102,8 @@ impl Leading {
         }
         let until = if waits_for.is_empty() { around.now } else { around.now + PATIENCE };
         let (envelope, askers) = (envelope.clone(), vec![from]);
-        let unfit = BTreeMap::new();
-        let fitting = Fitting { envelope, askers, waits_for, unfit, notices, until };
+        let (unfit, advised) = (BTreeMap::new(), Advised::default());
+        let fitting = Fitting { envelope, askers, waits_for, unfit, advised, notices, until };
         self.fitting.insert(fitting.envelope.id, fitting);
         true
     }
@@ -132,8 +135,8 @@ impl Leading {
                     Some((resource, Fitness::Unsure(why))) => {
                         note(unchecked(&format!("`{resource}`: {why}")));
                     }
-                    Some((resource, Fitness::Noted(all))) => {
-                        all.iter().for_each(|one| note(format!("`{resource}`: {one}")));
+                    Some((resource, Fitness::Advised(all))) => {
+                        fitting.advised.hear(&resource, all);
                     }
                     Some((_, Fitness::Fit)) | None => {}
                 }
@@ -158,8 +161,11 @@ impl Leading {
                 Some(reason) => Some(Answer::Refused(reason)),
                 None => match self.decide(replica, &fitting.envelope, around) {
                     Err(reason) => Some(Answer::Refused(reason)),
-                    Ok(decision) => {
-                        let notices = fitting.notices();
+                    Ok(mut decision) => {
+                        let nodes = around.nodes;
+                        let request = &fitting.envelope.request;
+                        let advised = fitting.advised.take(request, &mut decision, nodes);
+                        let notices = [fitting.notices(), advised].concat();
                         let at_once = requests::answered_at_once(replica, &decision, &notices);
                         match at_once {
                             Some(answer) => Some(answer),
@@ -322,6 +328,7 @@ mod tests {
             askers: Vec::new(),
             waits_for: BTreeSet::new(),
             unfit: by_node,
+            advised: Advised::default(),
             notices: BTreeMap::new(),
             until: Time(0),
         }

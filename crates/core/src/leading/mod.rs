@@ -3,6 +3,7 @@
 //! It grants leases, takes reports and requests, watches who is silent, and plans. It decides
 //! nothing that it does not propose; what it proposes counts when it is applied.
 
+mod advice;
 mod fitting;
 mod joining;
 pub(crate) mod leaving;

@@ -56,7 +56,7 @@ impl Looks {
         let misfit = match fitness {
             Fitness::Fit if left > 0 => return None,
             Fitness::Fit => None,
-            Fitness::Unfit(_) | Fitness::Unsure(_) | Fitness::Noted(_) => {
+            Fitness::Unfit(_) | Fitness::Unsure(_) | Fitness::Advised(_) => {
                 Some((report.resource.clone(), fitness.clone()))
             }
         };

@@ -125,6 +125,27 @@ fn applied_again_it_changes_nothing() {
     assert_eq!(world.log.len(), entries + 1, "that of the request");
 }
 
+/// what an agent advised when its resource was made is no difference to the file.
+#[test]
+fn what_an_agent_advised_stays() {
+    let mut world = World::new(2, Planted::NONE);
+    let mut wanted = declared(&[("web", WEB)]);
+    wanted.resources[1].kind = "ocf:heartbeat:IPaddr2".into();
+    applied(&mut world, &wanted);
+    let advised = ["pending-timeout", "check-timeout"].map(|name| (name.to_owned(), "10min"));
+    let properties = advised.map(|(name, value)| (name, Some(value.to_owned()))).into();
+    world.ask(Request::SetResource { resource: "ip".into(), properties });
+    world.run();
+    assert_eq!(foreseen(&mut world, &wanted), Foreseen::default());
+    assert_eq!(applied(&mut world, &wanted), []);
+    // What the file gives counts.
+    wanted.resources[1].properties = self::properties(&[("pending-timeout", "3min")]);
+    applied(&mut world, &wanted);
+    let made = world.leader.resource(&"ip".into()).unwrap().1;
+    assert_eq!(made.policy.pending_timeout_ms, 180_000);
+    assert_eq!(made.properties["check-timeout"], "10min");
+}
+
 #[test]
 fn what_the_file_no_longer_gives_has_its_default_again() {
     let mut world = World::new(2, Planted::NONE);

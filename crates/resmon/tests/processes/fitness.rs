@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use stead_model::order::{Action, Fitness, Outcome, Wanted};
+use stead_model::order::{Action, Advice, Fitness, Outcome, Wanted};
 
 use crate::Story;
 use crate::agents::installed;
@@ -134,8 +134,9 @@ fn an_agent_says_what_it_takes() {
         short.pending_timeout_ms = 5_000;
         let mounts = BTreeSet::new();
         let told = world.ask("new", Action::Fit(Box::new(Wanted { spec: short, mounts })));
-        let Outcome::Fitness(Fitness::Noted(told)) = told else { panic!("{told:?}") };
-        assert_eq!(told[0], "`pending-timeout` is 5 s; the agent wants 20 s for `start`");
+        let Outcome::Fitness(Fitness::Advised(told)) = told else { panic!("{told:?}") };
+        let Advice { property, given_ms, wanted_ms, .. } = &told[0];
+        assert_eq!((property.as_str(), *given_ms, *wanted_ms), ("pending-timeout", 5_000, 20_000));
     }
     let known: &[(&str, &[(&str, &str)])] = &[
         ("heartbeat/Filesystem", &[("device", "/dev/x"), ("directory", "/x"), ("fstype", "ext4")]),
@@ -145,7 +146,7 @@ fn an_agent_says_what_it_takes() {
     for (agent, properties) in known.iter().filter(|(agent, _)| installed(agent)) {
         let kind = format!("ocf:{}", agent.replace('/', ":"));
         let told = world.ask("new", wanted(&kind, properties, &[]));
-        let fits = matches!(&told, Outcome::Fitness(Fitness::Fit | Fitness::Noted(_)));
+        let fits = matches!(&told, Outcome::Fitness(Fitness::Fit | Fitness::Advised(_)));
         assert!(fits, "{kind}: {told:?}");
     }
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use stead_model::ocf::{CHECK_TIMEOUT, PENDING_TIMEOUT};
+use stead_model::order::Advice;
+
 use super::table::AgentTable;
 
 /// What the agent would not take: a sentence for each, with the property.
@@ -41,15 +44,17 @@ pub(super) fn misfits(
     found
 }
 
-/// What does not keep it from running and is worth knowing.
-pub(super) fn remarks(table: &AgentTable, pending_ms: u64, check_ms: u64) -> Vec<String> {
-    let short = |property: &str, action: &str, given_ms: u64| {
-        let advised = table.advised_ms(action).filter(|advised| *advised > given_ms)?;
-        let (given, advised) = (given_ms / 1_000, advised / 1_000);
-        Some(format!("`{property}` is {given} s; the agent wants {advised} s for `{action}`"))
+/// Where it wants more time than is given; for each property the longest.
+pub(super) fn advice(table: &AgentTable, pending_ms: u64, check_ms: u64) -> Vec<Advice> {
+    let wants = |property: &str, action: &str, given_ms: u64| {
+        let wanted_ms = table.advised_ms(action).filter(|advised| *advised > given_ms)?;
+        let (property, action) = (property.to_owned(), action.to_owned());
+        Some(Advice { property, action, given_ms, wanted_ms })
     };
-    let pending = ["start", "stop"].map(|action| short("pending-timeout", action, pending_ms));
-    pending.into_iter().flatten().chain(short("check-timeout", "monitor", check_ms)).collect()
+    // Of two that are as long the last one is found.
+    let pending = ["stop", "start"].map(|action| wants(PENDING_TIMEOUT, action, pending_ms));
+    let pending = pending.into_iter().flatten().max_by_key(|advice| advice.wanted_ms);
+    pending.into_iter().chain(wants(CHECK_TIMEOUT, "monitor", check_ms)).collect()
 }
 
 #[cfg(test)]
@@ -101,10 +106,15 @@ mod tests {
     }
 
     #[test]
-    fn limits_below_what_the_agent_advises_are_remarked() {
-        let told = "`pending-timeout` is 180 s; the agent wants 240 s for `start`";
-        assert_eq!(remarks(&table(), 180_000, 60_000), [told]);
-        assert_eq!(remarks(&table(), 240_000, 10_000).len(), 1);
-        assert_eq!(remarks(&table(), 240_000, 20_000), [""; 0]);
+    fn limits_below_what_the_agent_advises_are_told() {
+        let start = Advice {
+            property: PENDING_TIMEOUT.into(),
+            action: "start".into(),
+            given_ms: 180_000,
+            wanted_ms: 240_000,
+        };
+        assert_eq!(advice(&table(), 180_000, 60_000), [start]);
+        assert_eq!(advice(&table(), 240_000, 10_000)[0].property, CHECK_TIMEOUT);
+        assert_eq!(advice(&table(), 240_000, 20_000), []);
     }
 }

@@ -346,9 +346,9 @@ impl ResourceType for Ocf {
         };
         let misfits = judge::misfits(&table, &self.parameters, &self.check_level);
         let check_ms = u64::try_from(self.check_limit.as_millis()).unwrap_or(u64::MAX);
-        let remarks = judge::remarks(&table, self.pending_ms, check_ms);
-        match misfits.is_empty() && !remarks.is_empty() {
-            true => Fitness::Noted(remarks),
+        let advice = judge::advice(&table, self.pending_ms, check_ms);
+        match misfits.is_empty() && !advice.is_empty() {
+            true => Fitness::Advised(advice),
             false => Fitness::lacking(misfits),
         }
     }
