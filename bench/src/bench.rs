@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use stead_lab::{Home, NODES_MAX};
+use stead_lab::Home;
 use stead_model::profile::Profile;
 
 use crate::figure::{Case, Figure};
@@ -25,8 +25,9 @@ pub(crate) struct Options {
     /// Only this profile; may be repeated. Default: standard and fast, `up` standard.
     #[arg(long, value_parser = parse_profile)]
     profile: Vec<Profile>,
-    /// Only this number of nodes; may be repeated. Default: 2, `outage` 2 and 3.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=i64::from(NODES_MAX)))]
+    /// Only this number of nodes; may be repeated. Default: 2, `outage` 2 and 3, `placement` 16 and
+    /// 32. A lab has at most 16.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=64))]
     nodes: Vec<u16>,
     /// `scale`: so many `generic-application` instead of the usual loads.
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=5000))]

@@ -58,6 +58,8 @@ pub(crate) enum Kind {
     ScaleRss,
     /// Sum of its proportional share of memory.
     ScalePss,
+    /// A node known lost to the entry that places its groups, as bytes.
+    Place,
     /// `lab up` to quorum on all nodes.
     Up,
     /// The same and on, until a client gets a page of the demo group.
@@ -89,6 +91,7 @@ impl Kind {
             Self::ScaleCpu => "CPU of a node with many resources, checks running",
             Self::ScaleRss => "  its memory, RSS",
             Self::ScalePss => "  its memory, PSS",
+            Self::Place => "10,000 groups, a node lost -> the proposed entry",
             Self::Up => "`lab up` until all nodes have quorum",
             Self::UpAnswer => "`lab up` and a group until it answers a client",
         }
@@ -101,7 +104,7 @@ impl Kind {
             }
             Self::AppRestart | Self::AppAnswer | Self::AppStart => Unit::Milliseconds,
             Self::DbOutage | Self::DbDisk | Self::DbStart | Self::DbOurs => Unit::Milliseconds,
-            Self::DbMove | Self::DbKill => Unit::Milliseconds,
+            Self::DbMove | Self::DbKill | Self::Place => Unit::Milliseconds,
             Self::IdleCpu | Self::ScaleCpu => Unit::PercentOfACore,
             Self::Rss | Self::Pss | Self::ScaleRss | Self::ScalePss => Unit::MiB,
             Self::Up | Self::UpAnswer | Self::ScaleUp | Self::ScaleTakeover => Unit::Seconds,

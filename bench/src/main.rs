@@ -1,11 +1,12 @@
 //! The figures of stead: how long a client waits, what a node costs when nothing happens.
 //!
 //! ```text
-//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, scale, postgresql, all
+//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, scale, postgresql,
+//!                                            placement, all
 //! ```
 //!
-//! Each figure is taken with the release build of `stead`, in a lab of its own that is ended
-//! whatever happens, and shown beside its target and what Pacemaker and keepalived need for the
+//! Each figure but `placement`, which asks the planner alone, is taken with the release build of
+//! `stead`, in a lab of its own that is ended whatever happens. It is shown beside its target and what Pacemaker and keepalived need for the
 //! same. Nothing here judges: a missed target is shown and does not fail, because a busy machine
 //! decides it as much as the program. The load before and after is printed with the figures.
 //!
@@ -22,6 +23,7 @@ mod idle;
 mod interrupt;
 mod machine;
 mod outage;
+mod placement;
 mod planned_move;
 mod postgres_start;
 mod postgresql;
@@ -61,11 +63,13 @@ enum Benchmark {
     Postgresql,
     /// A thousand resources online by one request, and after their owner lost power.
     Scale,
+    /// Ten thousand groups after the loss of a node, until the leader has what it proposes.
+    Placement,
     /// All of these, one after another.
     All,
 }
 
-/// Measures one figure of stead in a lab.
+/// Measures one figure of stead.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
@@ -111,10 +115,11 @@ impl Benchmark {
         match self {
             Self::All => {
                 let quick = [Self::Up, Self::Idle, Self::Move, Self::App, Self::Outage];
-                quick.into_iter().chain([Self::Postgresql, Self::Scale]).collect()
+                let long = [Self::Postgresql, Self::Scale];
+                quick.into_iter().chain([Self::Placement]).chain(long).collect()
             }
             one @ (Self::Outage | Self::Move | Self::App | Self::Idle) => vec![one],
-            one @ (Self::Up | Self::Postgresql | Self::Scale) => vec![one],
+            one @ (Self::Up | Self::Postgresql | Self::Scale | Self::Placement) => vec![one],
         }
     }
 
@@ -128,6 +133,7 @@ impl Benchmark {
             Self::Up => up::run(bench),
             Self::Postgresql => postgresql::run(bench),
             Self::Scale => scale::run(bench),
+            Self::Placement => placement::run(bench),
             Self::All => Outcome::default(),
         };
         Measured { benchmark: self.name(), load_before, load_after: machine::load(), outcome }
@@ -141,6 +147,7 @@ impl Benchmark {
             Self::Idle => "idle",
             Self::Up => "up",
             Self::Scale => "scale",
+            Self::Placement => "placement",
             Self::Postgresql => "postgresql",
             Self::All => "all",
         }

@@ -43,6 +43,7 @@ pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
         Kind::Rss => by_profile(Some(20.0), None),
         Kind::Up | Kind::UpAnswer => by_profile(Some(3.0), None),
         Kind::DbOurs => Some(250.0),
+        Kind::Place => Some(20.0),
         Kind::ScaleUp => by_profile(scale(case).map(|(up, _)| up), None),
         Kind::ScaleTakeover => by_profile(scale(case).map(|(_, after)| LEASE_S + after), None),
         Kind::Detect
@@ -96,6 +97,11 @@ pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
         Kind::AppRestart => APP,
         Kind::ScaleUp => SCALE_UP,
         Kind::ScaleTakeover => SCALE_TAKEOVER,
+        Kind::Place => match case.nodes {
+            16 => PLACE_16_NODES,
+            32 => PLACE_32_NODES,
+            _ => &[],
+        },
         Kind::ScaleCpu | Kind::ScaleRss | Kind::ScalePss => &[],
         Kind::DbOutage => DB_OUTAGE,
         Kind::DbMove => DB_MOVE,
@@ -152,6 +158,12 @@ const DB_KILL: &[Peer] = &[pacemaker("as Debian ships it", 3914.0)];
 const SCALE_UP: &[Peer] = &[pacemaker("1000 Dummy, 60 s monitors", 365.0)];
 
 const SCALE_TAKEOVER: &[Peer] = &[pacemaker("1000 Dummy, 60 s monitors", 139.0)];
+
+/// Wall time of `crm_simulate` for as many groups on as many nodes, one lost; no capacities and no
+/// rules between groups.
+const PLACE_16_NODES: &[Peer] = &[pacemaker("crm_simulate, groups of two", 113_560.0)];
+
+const PLACE_32_NODES: &[Peer] = &[pacemaker("crm_simulate, groups of two", 172_290.0)];
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("stead-sim", &["stead-model", "stead-journal", "stead-core", "stead-guard"]),
     ("e2e", &["stead-model", "stead-api", "stead-lab", "stead-sim"]),
-    ("bench", &["stead-model", "stead-api", "stead-lab"]),
+    ("bench", &["stead-model", "stead-core", "stead-api", "stead-lab"]),
     ("raft-proto", &["protobuf"]),
     ("protobuf", &[]),
     ("fxhash", &[]),
