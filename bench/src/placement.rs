@@ -93,7 +93,8 @@ fn cluster(nodes: u16) -> Db {
         let mut policy = GroupPolicy::default();
         let other = name((number + nodes / 2) % GROUPS);
         let (rules, round) = (&mut policy.rules, u64::from(number / nodes));
-        let demand = if round.is_multiple_of(2) { &mut rules.demand } else { &mut rules.demand_required };
+        let demand =
+            if round.is_multiple_of(2) { &mut rules.demand } else { &mut rules.demand_required };
         demand.add("cpu", 500 + round % 4 * 1_000);
         demand.add("memory", (1 + round % 4) << 30);
         match round.is_multiple_of(2) {
@@ -118,10 +119,14 @@ fn reports(db: &Db) -> BTreeMap<NodeId, Report> {
     for group in db.groups().values() {
         let Some(owned) = &group.ownership else { continue };
         let (node, guard) = (owned.node, Incarnation(1));
-        let report = reports
-            .entry(node)
-            .or_insert_with(|| Report { node, guard, number: 1, groups: Vec::new() });
-        let (group, epoch) = (group.id.clone(), owned.epoch);
+        let report = reports.entry(node).or_insert_with(|| Report {
+            node,
+            guard,
+            number: 1,
+            groups: Vec::new(),
+        });
+        // A report that came over the network shares no text with the database.
+        let (group, epoch) = (group.id.as_str().into(), owned.epoch);
         let standing = Standing::Held;
         report.groups.push(GroupReport { group, epoch, standing, resources: Vec::new() });
     }

@@ -10,7 +10,6 @@ use stead_model::NodeId;
 use stead_model::group::Ownership;
 
 use super::placement::{Layout, Tie, failures};
-use crate::db::shall_run;
 
 /// Where a group goes that runs against a required rule, and why.
 pub(super) fn target(
@@ -18,11 +17,11 @@ pub(super) fn target(
     number: usize,
     owned: &Ownership,
 ) -> Option<(NodeId, String)> {
-    if !shall_run(layout.group(number)) || !layout.is_bound(number) {
+    if !layout.runs(number) || !layout.is_bound(number) {
         return None;
     }
     layout.ties(number).find_map(|(other, tie)| match tie {
-        _ if !shall_run(layout.group(other)) => None,
+        _ if !layout.runs(other) => None,
         Tie::NearRequired => follow(layout, (number, other), owned),
         Tie::AwayRequired => part(layout, (number, other), owned),
         Tie::Near | Tie::Away => None,

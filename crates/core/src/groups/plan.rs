@@ -81,7 +81,7 @@ impl<'a> Round<'a> {
     }
 
     fn owned(&mut self, number: usize, owned: &'a Ownership) {
-        let Some(live) = self.input.nodes.get(&owned.node) else { return };
+        let Some(live) = self.layout.owner(number) else { return };
         let hasty = self.input.planted.has(Fault::StartBeforeStop) && !live.eligible;
         let report = self.layout.reported(number);
         match report.map(|report| &report.standing) {
@@ -206,9 +206,12 @@ impl<'a> Round<'a> {
     /// anew, and in its turn, when it shall be online again; whether it is.
     fn rest(&mut self, number: usize, owned: &Ownership) -> bool {
         let group = self.layout.group(number);
+        if shall_run(group) {
+            return false;
+        }
         let rules = &group.policy.rules;
         let ruled = !rules.start_after.is_empty() || !rules.demand_required.is_empty();
-        let rests = !shall_run(group) && (ruled || self.layout.is_bound(number));
+        let rests = ruled || self.layout.is_bound(number);
         if rests {
             let why = "it shall be offline, and is placed anew when it shall be online";
             self.release(number, owned, (None, why.to_owned()));

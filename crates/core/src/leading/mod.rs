@@ -258,8 +258,8 @@ impl Leading {
             return groups::Plan::default();
         }
         let plan = self.plan(replica, around);
-        let until = groups::next_look(&self.input(replica, around));
-        self.idle = plan.is_empty().then_some(Sight { until, ..sight });
+        let until = || groups::next_look(&self.input(replica, around));
+        self.idle = plan.is_empty().then(|| Sight { until: until(), ..sight });
         plan
     }
 

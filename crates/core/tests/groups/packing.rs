@@ -140,9 +140,11 @@ impl Case {
         there.fold([0, 0], |sum, (item, _)| [sum[0] + item.needs[0], sum[1] + item.needs[1]])
     }
 
+    /// What a node lacks, in millionths of what it has.
     fn lacks(&self, placed: &[Option<usize>], here: usize) -> u64 {
         let (used, has) = (self.used(placed, here), self.has[here]);
-        (0..2).map(|unit| used[unit].saturating_sub(has[unit])).sum()
+        let over = |unit: usize| used[unit].saturating_sub(has[unit]);
+        (0..2).map(|unit| (over(unit) * 1_000_000 / has[unit]).max(over(unit).min(1))).sum()
     }
 
     fn lacks_in_all(&self, placed: &[Option<usize>]) -> u64 {
@@ -228,7 +230,8 @@ fn small(dice: &mut Dice) -> Case {
     Case { has, groups }
 }
 
-/// Up to 4 nodes and 7 groups: as few wait as can be, and nothing lacks where that can be avoided.
+/// Up to 4 nodes and 7 groups: as few wait as can be, and then as little is lacking as can be; so
+/// no node is overloaded where that can be avoided.
 #[test]
 fn small_cases_are_packed_as_well_as_can_be() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -239,9 +242,7 @@ fn small_cases_are_packed_as_well_as_can_be() {
         let (waiting, lacks) = case.perfect();
         let ours = placed.iter().filter(|place| place.is_none()).count();
         assert_eq!(ours, waiting, "case {number}: {case:?} {placed:?}");
-        if lacks == 0 {
-            assert_eq!(case.lacks_in_all(&placed), 0, "case {number}: {case:?} {placed:?}");
-        }
+        assert_eq!(case.lacks_in_all(&placed), lacks, "case {number}: {case:?} {placed:?}");
         tight += usize::from(lacks > 0);
         waited += usize::from(waiting > 0);
     }

@@ -10,7 +10,8 @@ use stead_model::NodeId;
 
 use super::exchange::Exchange;
 use super::judge::share;
-use super::layout::{Layout, Need};
+use super::layout::Layout;
+use super::wants::Need;
 
 /// A group that looks for a node.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +39,12 @@ impl Layout<'_> {
                 None => open.push(at),
             }
         }
+        let averages = self.averages();
         let urgency = |at: &usize| {
             let group = seekers[*at].group;
             let rules = &self.groups[group].policy.rules;
-            (rules.priority, !rules.demand_required.is_empty(), self.size(group), Reverse(*at))
+            let size = self.size(group, &averages);
+            (rules.priority, !rules.demand_required.is_empty(), size, Reverse(*at))
         };
         let mut order: Vec<_> = open.iter().map(urgency).collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
@@ -63,13 +66,22 @@ impl Layout<'_> {
         given.into_iter().map(|node| Some(self.nodes[usize::from(node?)])).collect()
     }
 
-    /// How much a group needs of what a node has on average, in millionths.
-    fn size(&self, group: usize) -> u64 {
-        let of = |need: &Need| {
-            let limits = self.rooms.iter().filter_map(|r| r.limits[usize::from(need.unit)]);
+    /// By unit, what a node that is limited has on average.
+    fn averages(&self) -> Vec<Option<u64>> {
+        let average = |unit: usize| {
+            let limits = self.rooms.iter().filter_map(|room| room.limits[unit]);
             let (sum, count) =
                 limits.fold((0_u64, 0_u64), |(s, c), l| (s.saturating_add(l), c + 1));
-            sum.checked_div(count).map_or(0, |average| share(need.amount, average.max(1)))
+            sum.checked_div(count)
+        };
+        (0..self.units.len()).map(average).collect()
+    }
+
+    /// How much a group needs of what a node has on average, in millionths.
+    fn size(&self, group: usize, averages: &[Option<u64>]) -> u64 {
+        let of = |need: &Need| {
+            let average = averages[usize::from(need.unit)];
+            average.map_or(0, |average| share(need.amount, average.max(1)))
         };
         self.needs(group).iter().map(of).max().unwrap_or(0)
     }

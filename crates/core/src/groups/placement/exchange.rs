@@ -9,7 +9,6 @@ use stead_model::rules::Priority;
 
 use super::judge::{Rank, lacking};
 use super::layout::Layout;
-use crate::db::shall_run;
 
 /// What is wrong with an assignment: smaller is better.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -294,10 +293,9 @@ impl Layout<'_> {
         let whole = self.groups[group];
         let takes = |(number, node): (u16, &stead_model::NodeId)| {
             Some(number) != except
-                && self.input.is_eligible(*node)
-                && self.input.db.upkeep().paused(*node).is_none()
+                && self.rooms[usize::from(number)].shut.is_none()
                 && super::excluding(whole, *node).is_none()
         };
-        shall_run(whole) && (0..).zip(&self.nodes).any(takes)
+        self.runs(group) && (0..).zip(&self.nodes).any(takes)
     }
 }

@@ -1,14 +1,14 @@
 //! One group and one node: what bars the node, and how good it is.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use stead_model::amounts::written;
 use stead_model::group::Group;
 use stead_model::{GroupId, NodeId, ResourceId};
 
-use super::layout::{Layout, Need, Spot, Tie};
+use super::layout::{Layout, Shut, Spot};
+use super::wants::{Need, Tie};
 use super::{Candidate, Fit, excluding, failures};
-use crate::db::shall_run;
 
 /// What keeps a group from a node now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,22 +77,28 @@ pub(super) struct Party {
 /// Smaller is better, from the first field on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Rank {
+    but_for_balance: Suit,
+    /// How full the node would be, in millionths, of what the group needs.
+    fill: u64,
+    owned: u32,
+    node: u16,
+}
+
+/// All of a rank but how much else is on the node: smaller is better, from the first field on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Suit {
     /// It is pinned to another node.
-    pub(super) elsewhere: bool,
+    elsewhere: bool,
     /// How late it failed there; 0: it did not.
-    pub(super) failed: usize,
+    failed: usize,
     /// By how much the node would lack more than now, in millionths of what it has.
-    pub(super) lacks: u64,
+    lacks: u64,
     /// Groups there that it is kept away from.
     beside: usize,
     /// Groups elsewhere that it is kept beside.
     apart: usize,
     /// Position among the preferred owners.
     preference: usize,
-    /// How full the node would be, in millionths, of what the group needs.
-    fill: u64,
-    owned: u32,
-    node: u16,
 }
 
 impl Rank {
@@ -100,10 +106,8 @@ impl Rank {
         self.node
     }
 
-    /// All but how much else is on the node.
-    pub(super) const fn but_for_balance(&self) -> (bool, usize, u64, [usize; 3]) {
-        let Self { elsewhere, failed, lacks, beside, apart, preference, .. } = *self;
-        (elsewhere, failed, lacks, [beside, apart, preference])
+    pub(super) const fn but_for_balance(&self) -> Suit {
+        self.but_for_balance
     }
 }
 
@@ -163,7 +167,7 @@ impl<'a> Layout<'a> {
         for member in self.company(group) {
             let Spot { at, to } = self.spots[member];
             match to.or(at).filter(|node| Some(*node) != except) {
-                _ if !shall_run(self.groups[member]) => {}
+                _ if !self.runs(member) => {}
                 Some(node) => party.anchors.push((member, node)),
                 None => party.members.push(member),
             }
@@ -182,11 +186,10 @@ impl<'a> Layout<'a> {
         if let Some(resource) = excluding(whole, id) {
             return Some(Bar::NotOwner(id, resource));
         }
-        if !self.input.is_eligible(id) {
-            return Some(Bar::Down(id));
-        }
-        if self.input.db.upkeep().paused(id).is_some() {
-            return Some(Bar::Paused(id));
+        match self.rooms[usize::from(node)].shut {
+            Some(Shut::Down) => return Some(Bar::Down(id)),
+            Some(Shut::Paused) => return Some(Bar::Paused(id)),
+            None => {}
         }
         let name = |other: usize| &self.groups[other].id;
         let elsewhere = party.anchors.iter().find(|(_, at)| *at != node);
@@ -246,55 +249,71 @@ impl<'a> Layout<'a> {
 
     fn used_by_others(&self, group: usize, node: u16, need: &Need) -> u64 {
         let used = self.rooms[usize::from(node)].used[usize::from(need.unit)];
-        let own = self.is_there(group, node) && shall_run(self.groups[group]);
+        let own = self.is_there(group, node) && self.runs(group);
         if own { used - need.amount } else { used }
     }
 
     pub(super) fn rank(&self, group: usize, node: u16) -> Rank {
-        let whole = self.groups[group];
-        let id = self.nodes[usize::from(node)];
-        let pin = self.input.db.upkeep().pin(&whole.id);
-        let preferred = &whole.policy.preferred_owners;
-        let (fill, lacks) = self.filling(group, node);
-        let near = |(other, tie): (usize, Tie)| match tie {
-            Tie::Near => {
-                let Spot { at, to } = self.spots[other];
-                let there = to.or(at);
-                shall_run(self.groups[other]) && there.is_some_and(|there| there != node)
-            }
-            Tie::NearRequired | Tie::Away | Tie::AwayRequired => false,
-        };
         Rank {
-            elsewhere: pin.is_some_and(|pinned| pinned != id),
-            failed: failures(self.input, whole, id).map_or(0, |last| last + 1),
-            lacks,
-            beside: self.avoided(group, node).count(),
-            apart: self.ties(group).filter(|t| near(*t)).count(),
-            preference: preferred.iter().position(|n| *n == id).unwrap_or(preferred.len()),
-            fill,
+            but_for_balance: self.suit(group, node),
+            fill: self.filled(group, node),
             owned: self.rooms[usize::from(node)].owned,
             node,
         }
     }
 
+    pub(super) fn suit(&self, group: usize, node: u16) -> Suit {
+        let whole = self.groups[group];
+        let id = self.nodes[usize::from(node)];
+        let pin = self.input.db.upkeep().pin(&whole.id);
+        let preferred = &whole.policy.preferred_owners;
+        let (mut beside, mut apart) = (0, 0);
+        for (other, tie) in self.ties(group).filter(|(other, _)| self.runs(*other)) {
+            match tie {
+                Tie::Away => beside += usize::from(self.is_there(other, node)),
+                Tie::Near => {
+                    let Spot { at, to } = self.spots[other];
+                    apart += usize::from(to.or(at).is_some_and(|there| there != node));
+                }
+                Tie::NearRequired | Tie::AwayRequired => {}
+            }
+        }
+        Suit {
+            elsewhere: pin.is_some_and(|pinned| pinned != id),
+            failed: failures(self.input, whole, id).map_or(0, |last| last + 1),
+            lacks: self.lacking_more(group, node),
+            beside,
+            apart,
+            preference: preferred.iter().position(|n| *n == id).unwrap_or(preferred.len()),
+        }
+    }
+
     /// Groups on the node that this one is kept away from, if it can be.
     fn avoided(&self, group: usize, node: u16) -> impl Iterator<Item = usize> + '_ {
-        let there =
-            move |other: &usize| shall_run(self.groups[*other]) && self.is_there(*other, node);
+        let there = move |other: &usize| self.runs(*other) && self.is_there(*other, node);
         self.ties(group).filter(|(_, tie)| *tie == Tie::Away).map(|(o, _)| o).filter(there)
     }
 
-    /// How full a node would be with the group, and by how much more it would lack something.
-    fn filling(&self, group: usize, node: u16) -> (u64, u64) {
-        let (mut fill, mut lacks) = (0, 0);
-        for need in self.needs(group) {
-            let limit = self.rooms[usize::from(node)].limits[usize::from(need.unit)];
-            let Some(limit) = limit else { continue };
-            let others = self.used_by_others(group, node, need);
-            fill = fill.max(share(others + need.amount, limit));
-            lacks += lacking(others + need.amount, limit) - lacking(others, limit);
-        }
-        (fill, lacks)
+    /// What a node has of what a group needs, and what of it is used with the group.
+    fn with(&self, group: usize, node: u16) -> impl Iterator<Item = (u64, u64, &Need)> {
+        self.needs(group).iter().filter_map(move |need| {
+            let limit = self.rooms[usize::from(node)].limits[usize::from(need.unit)]?;
+            Some((limit, self.used_by_others(group, node, need) + need.amount, need))
+        })
+    }
+
+    /// How full a node would be with the group.
+    fn filled(&self, group: usize, node: u16) -> u64 {
+        let shares = self.with(group, node).map(|(limit, used, _)| share(used, limit));
+        shares.max().unwrap_or(0)
+    }
+
+    /// By how much more a node would lack something with the group.
+    fn lacking_more(&self, group: usize, node: u16) -> u64 {
+        let more = |(limit, used, need): (u64, u64, &Need)| {
+            lacking(used, limit) - lacking(used - need.amount, limit)
+        };
+        self.with(group, node).map(more).sum()
     }
 
     fn describe(&self, group: usize, node: u16) -> String {
@@ -315,51 +334,55 @@ impl<'a> Layout<'a> {
         if self.input.db.upkeep().pin(&whole.id) == Some(id) {
             words.push_str(", the group is pinned to it");
         }
-        for said in self.remarks(group, node) {
-            words.push_str(&format!(", {said}"));
+        let remarks = self.remarks(group, node);
+        if !remarks.is_empty() {
+            words.push_str(", ");
+            words.push_str(&remarks);
         }
         words
     }
 
     /// What needs and rules say for and against a node that bars nothing.
-    fn remarks(&self, group: usize, node: u16) -> Vec<String> {
-        let mut remarks = Vec::new();
-        for need in self.needs(group) {
+    fn remarks(&self, group: usize, node: u16) -> String {
+        let mut text = String::new();
+        let mut say = |remark: fmt::Arguments<'_>| {
+            let comma = if text.is_empty() { "" } else { ", " };
+            // Writing to a text does not fail.
+            let _ = write!(text, "{comma}{remark}");
+        };
+        for (limit, used, need) in self.with(group, node) {
             let unit = self.units[usize::from(need.unit)];
-            let limit = self.rooms[usize::from(node)].limits[usize::from(need.unit)];
-            let Some(limit) = limit else { continue };
-            let left = limit.saturating_sub(self.used_by_others(group, node, need));
-            let text = |amount: u64| written(unit, amount);
-            let (needs, has) = (text(need.amount), text(limit));
-            remarks.push(if need.amount > left {
-                format!("too little {unit}: it needs {needs}, {} is left", text(left))
+            let left = limit.saturating_sub(used - need.amount);
+            if need.amount > left {
+                let (needs, left) = (written(unit, need.amount), written(unit, left));
+                say(format_args!("too little {unit}: it needs {needs}, {left} is left"));
             } else {
-                format!("{unit} {} of {has} left with it", text(left - need.amount))
-            });
+                let (left, has) = (written(unit, left - need.amount), written(unit, limit));
+                say(format_args!("{unit} {left} of {has} left with it"));
+            }
         }
         let name = |other: usize| &self.groups[other].id;
         for other in self.avoided(group, node) {
-            remarks.push(format!("beside `{}` (anti-affinity)", name(other)));
+            say(format_args!("beside `{}` (anti-affinity)", name(other)));
         }
         for (other, tie) in self.ties(group) {
-            let there = shall_run(self.groups[other]) && self.is_there(other, node);
+            let there = self.runs(other) && self.is_there(other, node);
             if there && matches!(tie, Tie::Near | Tie::NearRequired) {
-                remarks.push(format!("beside `{}` (affinity)", name(other)));
+                say(format_args!("beside `{}` (affinity)", name(other)));
             }
         }
-        remarks
+        text
     }
 
     /// Why a node was chosen, where needs or rules had a say: for the reason of a grant (I-WHY).
     pub(in super::super) fn chosen(&self, group: usize, node: NodeId) -> Option<String> {
-        let remarks = self.remarks(group, self.number(node)?);
-        let said = remarks.join(", ");
+        let said = self.remarks(group, self.number(node)?);
         (!said.is_empty()).then(|| format!("{node} is the best place: {said}"))
     }
 
     /// Whether going to the node would leave it with less than it needs.
     pub(in super::super) fn overfills(&self, group: usize, node: NodeId) -> bool {
-        self.number(node).is_some_and(|number| self.filling(group, number).1 > 0)
+        self.number(node).is_some_and(|number| self.lacking_more(group, number) > 0)
     }
 
     /// A group of the layout.
@@ -376,8 +399,14 @@ pub(super) fn share(used: u64, limit: u64) -> u64 {
     if limit == 0 {
         return if used == 0 { 0 } else { LACKING_MAX };
     }
-    let millionths = u128::from(used) * 1_000_000 / u128::from(limit);
-    u64::try_from(millionths).unwrap_or(LACKING_MAX).min(LACKING_MAX)
+    let millionths = match used.checked_mul(1_000_000) {
+        Some(millionths) => millionths / limit,
+        None => {
+            let millionths = u128::from(used) * 1_000_000 / u128::from(limit);
+            u64::try_from(millionths).unwrap_or(LACKING_MAX)
+        }
+    };
+    millionths.min(LACKING_MAX)
 }
 
 /// By how much there is too little, in millionths of what there is.

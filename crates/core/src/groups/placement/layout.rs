@@ -5,15 +5,14 @@
 //! copied while thousands of groups look for a node. A group that moves counts on both nodes: it
 //! still runs on the one and will run on the other.
 
-use std::collections::BTreeSet;
-
-use stead_model::amounts::{Amounts, CPU, MEMORY};
+use stead_model::amounts::{CPU, MEMORY};
 use stead_model::group::Group;
 use stead_model::wire::peer::{GroupReport, Standing};
-use stead_model::{GroupId, NodeId};
+use stead_model::{Epoch, GroupId, NodeId};
 
-use super::super::PlanInput;
+use super::super::{NodeLive, PlanInput};
 use super::names::Names;
+use super::wants::{Listed, Need, Tie, Wants};
 use crate::db::shall_run;
 use crate::planted::Fault;
 
@@ -26,10 +25,25 @@ pub struct Layout<'a> {
     pub(super) spots: Vec<Spot>,
     pub(super) rooms: Vec<Room>,
     pub(super) units: Vec<&'a str>,
+    lives: Vec<NodeLive<'a>>,
+    members: Vec<Member>,
     reports: Vec<Option<&'a GroupReport>>,
     needs: Listed<Need>,
     ties: Listed<(u32, Tie)>,
-    names: Names,
+    names: Names<'a>,
+}
+
+/// What is looked at of every group, side by side: thousands of groups are far apart in memory.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    /// Whether it shall run.
+    runs: bool,
+    /// Its owner, if that is a node of the cluster.
+    owner: Option<u16>,
+    /// The node that its owner gives it to.
+    to: Option<u16>,
+    /// Of its ownership.
+    epoch: Epoch,
 }
 
 /// Where a group is.
@@ -50,40 +64,17 @@ pub(super) struct Room {
     pub(super) limits: Vec<Option<u64>>,
     /// By unit, what groups need that are there or on their way.
     pub(super) used: Vec<u64>,
+    /// Why it is given no groups.
+    pub(super) shut: Option<Shut>,
 }
 
-/// What a group needs of one unit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
-    pub(super) unit: u16,
-    pub(super) amount: u64,
-    pub(super) required: bool,
-}
-
-/// How two groups are tied to each other, whichever of them says so.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(in super::super) enum Tie {
-    /// They only run on the same node.
-    NearRequired,
-    /// They are placed on the same node, if it can be.
-    Near,
-    /// They never run on the same node.
-    AwayRequired,
-    /// They are kept apart, if it can be.
-    Away,
-}
-
-/// A list for each group, all in one.
-#[derive(Debug)]
-struct Listed<T> {
-    starts: Vec<u32>,
-    all: Vec<T>,
-}
-
-impl<T> Listed<T> {
-    fn of(&self, group: usize) -> &[T] {
-        &self.all[self.starts[group] as usize..self.starts[group + 1] as usize]
-    }
+/// Why a node is given no groups, whichever they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shut {
+    /// It is not up, or may not be given groups.
+    Down,
+    /// It is paused.
+    Paused,
 }
 
 impl<'a> Layout<'a> {
@@ -92,20 +83,22 @@ impl<'a> Layout<'a> {
     pub fn new(input: &'a PlanInput<'a>) -> Self {
         let groups: Vec<&Group> = input.db.groups().values().collect();
         let nodes: Vec<NodeId> = input.nodes.keys().copied().collect();
-        let names = Names::of(&groups);
-        let units = units(input, &groups);
-        let reports = reports(input, &groups, &nodes);
+        let names = Names::of(input.db.groups().keys());
+        let members: Vec<Member> = groups.iter().map(|group| Member::of(group, &nodes)).collect();
+        let Wants { units, needs, ties } = Wants::of(input, &groups, &names);
         let rooms = nodes.iter().map(|node| room(input, *node, &units)).collect();
         let mut layout = Self {
-            needs: needs(&groups, &units),
-            ties: ties(&groups, &names),
+            reports: reports(input, &members, &names),
+            members,
+            lives: input.nodes.values().copied().collect(),
             spots: vec![Spot::default(); groups.len()],
             input,
             groups,
             nodes,
             rooms,
             units,
-            reports,
+            needs,
+            ties,
             names,
         };
         layout.settle();
@@ -115,12 +108,9 @@ impl<'a> Layout<'a> {
     /// Puts every group where the database and its owner say that it is.
     fn settle(&mut self) {
         for group in 0..self.groups.len() {
-            let Some(owned) = &self.groups[group].ownership else { continue };
-            let Some(owner) = self.number(owned.node) else { continue };
-            let live = self.input.nodes.get(&owned.node);
+            let Member { owner: Some(owner), to, .. } = self.members[group] else { continue };
+            let stopped = self.lives[usize::from(owner)].stopped;
             let reported = self.reports[group].map(|report| &report.standing);
-            let stopped = live.is_some_and(|live| live.stopped);
-            let to = owned.release.as_ref().and_then(|release| self.number(release.to?));
             self.rooms[usize::from(owner)].owned += 1;
             if !stopped && reported != Some(&Standing::Stopped) {
                 self.spots[group].at = Some(owner);
@@ -147,18 +137,20 @@ impl<'a> Layout<'a> {
         let Spot { at, to } = self.spots[group];
         self.spots[group].to = None;
         let Some(node) = to.filter(|to| at != Some(*to)) else { return };
-        self.rooms[usize::from(node)].owned -= 1;
-        if shall_run(self.groups[group]) {
+        let room = &mut self.rooms[usize::from(node)];
+        room.owned -= 1;
+        if self.members[group].runs {
             for need in self.needs.of(group) {
-                self.rooms[usize::from(node)].used[usize::from(need.unit)] -= need.amount;
+                room.used[usize::from(need.unit)] -= need.amount;
             }
         }
     }
 
     fn fill(&mut self, group: usize, node: u16) {
-        if shall_run(self.groups[group]) {
+        if self.members[group].runs {
+            let room = &mut self.rooms[usize::from(node)];
             for need in self.needs.of(group) {
-                self.rooms[usize::from(node)].used[usize::from(need.unit)] += need.amount;
+                room.used[usize::from(need.unit)] += need.amount;
             }
         }
     }
@@ -180,9 +172,19 @@ impl<'a> Layout<'a> {
         &self.groups
     }
 
+    /// Whether a group shall run.
+    pub(in super::super) fn runs(&self, group: usize) -> bool {
+        self.members[group].runs
+    }
+
+    /// What is known of the owner of a group, if that is a node of the cluster.
+    pub(in super::super) fn owner(&self, group: usize) -> Option<NodeLive<'a>> {
+        self.members[group].owner.map(|owner| self.lives[usize::from(owner)])
+    }
+
     /// The number of a group.
     pub(in super::super) fn find(&self, name: &GroupId) -> Option<usize> {
-        self.names.find(&self.groups, name)
+        self.names.find(name)
     }
 
     /// What the owner of a group reports about its present epoch (R8).
@@ -234,48 +236,43 @@ impl<'a> Layout<'a> {
     }
 
     pub(in super::super) fn number(&self, node: NodeId) -> Option<u16> {
-        self.nodes.binary_search(&node).ok().and_then(|at| u16::try_from(at).ok())
+        number(&self.nodes, node)
     }
 }
 
-/// What owners report about the present epochs. Groups and reports come in the order of names, so
-/// each report is gone through once.
+impl Member {
+    fn of(group: &Group, nodes: &[NodeId]) -> Self {
+        let owned = group.ownership.as_ref();
+        let owner = owned.and_then(|owned| number(nodes, owned.node));
+        let to = owned.and_then(|owned| number(nodes, owned.release.as_ref()?.to?));
+        let epoch = owned.map_or(group.epoch_last, |owned| owned.epoch);
+        Self { runs: shall_run(group), owner, to, epoch }
+    }
+}
+
+fn number(nodes: &[NodeId], node: NodeId) -> Option<u16> {
+    nodes.binary_search(&node).ok().and_then(|at| u16::try_from(at).ok())
+}
+
+/// What owners report about the present epochs.
 fn reports<'a>(
     input: &'a PlanInput<'a>,
-    groups: &[&'a Group],
-    nodes: &[NodeId],
+    members: &[Member],
+    names: &Names<'_>,
 ) -> Vec<Option<&'a GroupReport>> {
     let any_epoch = input.planted.has(Fault::OfflineWithoutEpoch);
-    let sorted = |node: &NodeId| {
-        let report = input.nodes.get(node).and_then(|live| live.report);
-        let mut all: Vec<&GroupReport> = report.iter().flat_map(|r| &r.groups).collect();
-        all.sort_by(|a, b| a.group.cmp(&b.group));
-        all
-    };
-    let sorted: Vec<Vec<&GroupReport>> = nodes.iter().map(sorted).collect();
-    let mut next = vec![0_usize; nodes.len()];
-    let find = |group: &&'a Group| {
-        let owned = group.ownership.as_ref()?;
-        let node = nodes.binary_search(&owned.node).ok()?;
-        let (all, next) = (&sorted[node], &mut next[node]);
-        while all.get(*next).is_some_and(|report| report.group < group.id) {
-            *next += 1;
+    let mut reports = vec![None; members.len()];
+    for (node, live) in (0..).zip(input.nodes.values()) {
+        for report in live.report.iter().flat_map(|report| &report.groups) {
+            let Some(group) = names.find(&report.group) else { continue };
+            let Member { owner, epoch, .. } = members[group];
+            let present = owner == Some(node) && (epoch == report.epoch || any_epoch);
+            if present && reports[group].is_none() {
+                reports[group] = Some(report);
+            }
         }
-        let own = all[*next..].iter().take_while(|report| report.group == group.id);
-        own.copied().find(|report| report.epoch == owned.epoch || any_epoch)
-    };
-    groups.iter().map(find).collect()
-}
-
-fn units<'a>(input: &'a PlanInput<'a>, groups: &[&'a Group]) -> Vec<&'a str> {
-    let mut units: BTreeSet<&str> = BTreeSet::new();
-    for room in input.db.rooms().values() {
-        units.extend(room.capacity.iter().map(|(unit, _)| unit));
     }
-    for group in groups {
-        units.extend(group.policy.rules.demands().map(|(unit, _)| unit));
-    }
-    units.into_iter().collect()
+    reports
 }
 
 /// A node that does not say how much processor time or memory it has is not limited in it; of
@@ -291,54 +288,10 @@ fn room(input: &PlanInput<'_>, node: NodeId, units: &[&str]) -> Room {
         }
     };
     let limits = units.iter().map(left).collect();
-    Room { owned: 0, limits, used: vec![0; units.len()] }
-}
-
-fn needs(groups: &[&Group], units: &[&str]) -> Listed<Need> {
-    let mut listed = Listed { starts: Vec::with_capacity(groups.len() + 1), all: Vec::new() };
-    for group in groups {
-        listed.starts.push(listed.all.len() as u32);
-        let rules = &group.policy.rules;
-        let mut push = |amounts: &Amounts, required| {
-            let need = |(unit, amount): (&str, u64)| {
-                let unit = units.binary_search(&unit).ok()? as u16;
-                Some(Need { unit, amount, required })
-            };
-            listed.all.extend(amounts.iter().filter_map(need));
-        };
-        push(&rules.demand, false);
-        push(&rules.demand_required, true);
-    }
-    listed.starts.push(listed.all.len() as u32);
-    listed
-}
-
-fn ties(groups: &[&Group], names: &Names) -> Listed<(u32, Tie)> {
-    let mut all: Vec<(u32, u32, Tie)> = Vec::new();
-    for (from, group) in (0..).zip(groups) {
-        let rules = &group.policy.rules;
-        let lists = [
-            (&rules.affinity.required, Tie::NearRequired),
-            (&rules.affinity.preferred, Tie::Near),
-            (&rules.anti_affinity.required, Tie::AwayRequired),
-            (&rules.anti_affinity.preferred, Tie::Away),
-        ];
-        for (list, tie) in lists {
-            for to in list.iter().filter_map(|name| names.find(groups, name)) {
-                all.extend([(from, to as u32, tie), (to as u32, from, tie)]);
-            }
-        }
-    }
-    all.sort_unstable();
-    all.dedup();
-    let mut starts = Vec::with_capacity(groups.len() + 1);
-    let mut next = 0;
-    for group in 0..groups.len() as u32 {
-        starts.push(next as u32);
-        while all.get(next).is_some_and(|(from, ..)| *from == group) {
-            next += 1;
-        }
-    }
-    starts.push(next as u32);
-    Listed { starts, all: all.into_iter().map(|(_, to, tie)| (to, tie)).collect() }
+    let shut = match input.db.upkeep().paused(node) {
+        _ if !input.is_eligible(node) => Some(Shut::Down),
+        Some(_) => Some(Shut::Paused),
+        None => None,
+    };
+    Room { owned: 0, limits, used: vec![0; units.len()], shut }
 }

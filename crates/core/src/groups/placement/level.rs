@@ -40,7 +40,7 @@ impl Exchange<'_, '_, '_> {
         let Some(before) = self.node(mover) else { return false };
         let (group, cost) = (self.movers[mover].group, self.cost);
         self.set(mover, None);
-        let now = self.layout.rank(group, before).but_for_balance();
+        let now = self.layout.suit(group, before);
         for rank in self.fitting(mover) {
             let node = rank.node();
             if rank.but_for_balance() != now || node == before {
@@ -59,25 +59,16 @@ impl Exchange<'_, '_, '_> {
     /// Whether a group and one from another node changed places and neither is as full then.
     fn trade(&mut self, mover: usize, below: u64) -> bool {
         let Some(here) = self.node(mover) else { return false };
+        let cost = self.cost;
+        self.set(mover, None);
         for other in 0..self.movers.len() {
             let Some(there) = self.node(other).filter(|there| *there != here) else { continue };
             if self.looks == 0 {
-                return false;
+                break;
             }
-            let cost = self.cost;
-            let (one, two) = (self.movers[mover].group, self.movers[other].group);
             self.looks = self.looks.saturating_sub(1);
-            self.set(mover, None);
             self.set(other, None);
-            let alike = |group| {
-                let rank = |node| self.layout.rank(group, node).but_for_balance();
-                rank(here) == rank(there)
-            };
-            let fits = alike(one) && alike(two) && self.fits(mover, there) && {
-                self.set(mover, Some(there));
-                self.fits(other, here)
-            };
-            if fits {
+            if self.suits_both((mover, here), (other, there)) {
                 self.set(other, Some(here));
                 let levels = [here, there].into_iter().all(|n| self.layout.fullness(n) <= below);
                 if levels && self.cost <= cost && self.holds() {
@@ -85,10 +76,25 @@ impl Exchange<'_, '_, '_> {
                 }
             }
             self.set(other, None);
-            self.set(mover, Some(here));
+            self.set(mover, None);
             self.set(other, Some(there));
         }
+        self.set(mover, Some(here));
         false
+    }
+
+    /// Whether two groups that were lifted may each go to the place of the other, and are not
+    /// worse there; the first one is there then.
+    fn suits_both(&mut self, (mover, here): (usize, u16), (other, there): (usize, u16)) -> bool {
+        let alike = |one: usize| {
+            let group = self.movers[one].group;
+            self.layout.suit(group, here) == self.layout.suit(group, there)
+        };
+        if !alike(mover) || !alike(other) || !self.fits(mover, there) {
+            return false;
+        }
+        self.set(mover, Some(there));
+        self.fits(other, here)
     }
 }
 

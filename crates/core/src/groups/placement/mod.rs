@@ -11,9 +11,10 @@
 //! then the one that owns fewest groups, so that the groups of a dead node spread over all that
 //! are left.
 //!
-//! Reading order: `layout` (where everything is and what is left), `judge` (one group, one node),
-//! `assign` (several groups at once), `exchange` (when there is too little), `level`. Not here:
-//! when a group is placed (`plan`), what moves a group that runs (`mend`, `failback`, `upkeep`).
+//! Reading order: `wants` (what groups need and how they are tied; `names`), `layout` (where
+//! everything is and what is left), `judge` (one group, one node), `assign` (several groups at
+//! once), `exchange` (when there is too little), `level`. Not here: when a group is placed
+//! (`plan`), what moves a group that runs (`mend`, `failback`, `upkeep`).
 
 mod assign;
 mod exchange;
@@ -21,6 +22,7 @@ mod judge;
 mod layout;
 mod level;
 mod names;
+mod wants;
 
 use serde::Serialize;
 use stead_model::NodeId;
@@ -31,7 +33,7 @@ use crate::db::apply::within_window;
 
 pub(super) use assign::Seeker;
 pub use layout::Layout;
-pub(super) use layout::Tie;
+pub(super) use wants::Tie;
 
 /// A node as a place for a group.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
