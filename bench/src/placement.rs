@@ -2,15 +2,15 @@
 //! leader has what it proposes.
 //!
 //! No lab: the planner is pure, so it is asked as the leader asks it. Every node has reported its
-//! groups; then one is known stopped. Measured is from there on: the layout, the decisions about all
-//! groups, and the entry as bytes. What comes out is looked at, too: every group of the dead node
-//! has a node, none is overfilled, and no two groups are together that must not be.
+//! groups; then one is known stopped. Measured is from there on: the layout, the decisions about
+//! all groups, and the entry as bytes. What comes out is looked at, too: every group of the dead
+//! node has a node, none is overfilled, and no two groups are together that must not be.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use stead_core::db::Db;
-use stead_core::groups::{NodeLive, PlanInput, plan};
+use stead_core::groups::{NodeLive, PlanInput, needed, plan};
 use stead_core::planted::Planted;
 use stead_model::amounts::Amounts;
 use stead_model::change::{Change, Entry};
@@ -35,6 +35,8 @@ enum PlacementError {
     Waiting(usize),
     #[error("group `{0}` is placed against its rules")]
     Against(GroupId),
+    #[error("{0} is filled with more than it has")]
+    Overfilled(NodeId),
     #[error("the entry does not encode")]
     Encode(#[source] postcard::Error),
 }
@@ -43,8 +45,8 @@ pub(crate) fn run(bench: &Bench) -> Outcome {
     let cases = bench.cases(&[Profile::Standard], &NODES);
     let mut outcome = Outcome::over(&cases, |case, outcome| measure(bench, case, outcome));
     outcome.note(format!(
-        "{GROUPS} groups, each with demands of two units and an anti-affinity, half of both required; \
-         after the loss of one node; no lab, and the profile makes no difference"
+        "{GROUPS} groups, each with demands of two units and an anti-affinity, half of both \
+         required; after the loss of one node; no lab, and the profile makes no difference"
     ));
     outcome
 }
@@ -78,8 +80,8 @@ fn name(number: u16) -> GroupId {
     format!("group-{number:05}").as_str().into()
 }
 
-/// All groups spread over the nodes in turn; a group must not, or rather not, run beside one that is
-/// on another node from the beginning.
+/// All groups spread over the nodes in turn; a group must not, or rather not, run beside one that
+/// is on another node from the beginning.
 fn cluster(nodes: u16) -> Db {
     let mut changes = Vec::new();
     let each = u32::from(GROUPS / (nodes - 1)) + 1;
@@ -141,6 +143,13 @@ fn check(db: &Db, entry: Entry) -> Result<(), PlacementError> {
     let lost = after.groups().keys().filter(|id| at(id) == Some(NodeId(1))).count();
     if lost > 0 {
         return Err(PlacementError::Waiting(lost));
+    }
+    for (node, used) in needed(&after) {
+        let room = after.rooms().get(&node);
+        let has = |unit: &str| room.and_then(|room| room.capacity.get(unit)).unwrap_or(0);
+        if used.iter().any(|(unit, used)| used > has(unit)) {
+            return Err(PlacementError::Overfilled(node));
+        }
     }
     let beside = after.groups().values().find(|group| {
         let away = &group.policy.rules.anti_affinity.required;
