@@ -447,6 +447,15 @@ fn control_codes_reach_the_program() {
     let _ = world.question(ask("break", ""));
     let Outcome::Failed(why) = world.answer(order) else { panic!("it did not fail") };
     assert!(why.starts_with("the server ended"), "{why}");
+    // One with a monitor of its own answers there, and nowhere else.
+    let own =
+        || Question::Control { resource: "own".into(), code: "count".into(), text: "".into() };
+    world.own_monitor("own");
+    let spec = counting(&world, free_port(), &[]);
+    assert_eq!(world.ask("own", Action::Online(spec)), Outcome::Online);
+    assert_eq!(world.question(own()), Ok("42".into()), "the file is the same");
+    world.turn_to(0);
+    assert_eq!(world.question(own()).unwrap_err(), nowhere);
 }
 
 /// a possible owner is asked before the resource is made; nothing is started for that.
