@@ -252,59 +252,122 @@ fn small_cases_are_packed_as_well_as_can_be() {
 fn large(dice: &mut Dice) -> Case {
     let nodes = 4 + dice.roll(5) as usize;
     let count = 40 + dice.roll(120) as usize;
-    let item = |dice: &mut Dice| Item {
+    let item = |number: usize, dice: &mut Dice| Item {
         owner: if dice.roll(3) == 0 { dice.roll(nodes as u64) as usize } else { 0 },
         needs: [1 + dice.roll(40), dice.roll(30)],
         required: false,
-        away: Vec::new(),
+        away: (0..number).filter(|_| dice.roll(3 * count as u64) == 0).collect(),
     };
-    let groups: Vec<Item> = (0..count).map(|_| item(dice)).collect();
+    let groups: Vec<Item> = (0..count).map(|number| item(number, dice)).collect();
     let has = (0..nodes).map(|_| [800 + dice.roll(1_600), 500 + dice.roll(1_000)]).collect();
     Case { has, groups }
 }
 
-/// Many groups: the fullest node is at most 5 % fuller than after a search that goes on from there
-/// with every move and every exchange of two, for as long as one makes the fullest node less full.
+/// Many groups, some kept apart: the fullest node is at most 5 % fuller than the best that long
+/// searches find, with every move and every exchange of two for as long as one makes the fullest
+/// node less full. One goes on from what was planned, the others begin anywhere.
 #[test]
-fn large_cases_are_balanced_within_five_percent_of_a_long_search() {
+fn large_cases_are_balanced_within_five_percent_of_long_searches() {
     let mut dice = Dice(7);
     for number in 0..40 {
         let case = large(&mut dice);
         let placed = case.placed(&case.db());
         let ours = case.fullest(&placed);
-        let reference = improved(&case, placed);
+        let mut reference = Search::new(&case, &placed).improved();
+        for _ in 0..4 {
+            let anywhere = anywhere(&case, &mut dice);
+            reference = reference.min(Search::new(&case, &anywhere).improved());
+        }
         assert!(ours <= reference * 1.05, "case {number}: {ours} against {reference}");
     }
 }
 
-fn improved(case: &Case, mut placed: Vec<Option<usize>>) -> f64 {
-    let movable: Vec<usize> =
-        (0..placed.len()).filter(|number| case.groups[*number].owner == 0).collect();
-    let mut best = case.fullest(&placed);
-    loop {
-        let before = best;
-        for &one in &movable {
-            for here in 1..case.has.len() {
-                let was = placed[one].replace(here);
-                let now = case.fullest(&placed);
-                if now < best {
-                    best = now;
-                } else {
-                    placed[one] = was;
-                }
-            }
-            for &other in &movable {
-                placed.swap(one, other);
-                let now = case.fullest(&placed);
-                if now < best {
-                    best = now;
-                } else {
-                    placed.swap(one, other);
-                }
+/// Every group of the dead node on any that it may be on.
+fn anywhere(case: &Case, dice: &mut Dice) -> Vec<Option<usize>> {
+    let mut placed: Vec<_> = case.groups.iter().map(|i| (i.owner > 0).then_some(i.owner)).collect();
+    for number in (0..placed.len()).filter(|number| case.groups[*number].owner == 0) {
+        let may: Vec<usize> =
+            (1..case.has.len()).filter(|here| case.may(&placed, number, *here)).collect();
+        placed[number] = Some(may[dice.roll(may.len() as u64) as usize]);
+    }
+    placed
+}
+
+/// A placement of all groups that is made better.
+struct Search<'a> {
+    case: &'a Case,
+    at: Vec<usize>,
+    used: Vec<[u64; 2]>,
+    /// By group, those it never runs beside, whichever of them says so.
+    apart: Vec<Vec<usize>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(case: &'a Case, placed: &[Option<usize>]) -> Self {
+        let mut apart = vec![Vec::new(); placed.len()];
+        for (number, item) in case.groups.iter().enumerate() {
+            for &other in &item.away {
+                apart[number].push(other);
+                apart[other].push(number);
             }
         }
-        if best >= before {
-            return best;
+        let used = (0..case.has.len()).map(|here| case.used(placed, here)).collect();
+        Self { case, at: placed.iter().map(|place| place.unwrap()).collect(), used, apart }
+    }
+
+    fn fullest(&self) -> f64 {
+        let full = |here: usize| {
+            let (used, has) = (self.used[here], self.case.has[here]);
+            (0..2).map(|unit| used[unit] as f64 / has[unit] as f64).fold(0.0, f64::max)
+        };
+        (1..self.used.len()).map(full).fold(0.0, f64::max)
+    }
+
+    fn put(&mut self, number: usize, here: usize) {
+        let needs = self.case.groups[number].needs;
+        for (unit, amount) in needs.into_iter().enumerate() {
+            self.used[self.at[number]][unit] -= amount;
+            self.used[here][unit] += amount;
+        }
+        self.at[number] = here;
+    }
+
+    fn holds(&self, number: usize) -> bool {
+        self.apart[number].iter().all(|other| self.at[*other] != self.at[number])
+    }
+
+    /// Every move and every exchange, until none helps.
+    fn improved(mut self) -> f64 {
+        let movable: Vec<usize> =
+            (0..self.at.len()).filter(|number| self.case.groups[*number].owner == 0).collect();
+        let mut best = self.fullest();
+        loop {
+            let before = best;
+            for &one in &movable {
+                for here in 1..self.used.len() {
+                    let was = self.at[one];
+                    self.put(one, here);
+                    if self.holds(one) && self.fullest() < best {
+                        best = self.fullest();
+                    } else {
+                        self.put(one, was);
+                    }
+                }
+                for &other in &movable {
+                    let (here, there) = (self.at[one], self.at[other]);
+                    self.put(one, there);
+                    self.put(other, here);
+                    if self.holds(one) && self.holds(other) && self.fullest() < best {
+                        best = self.fullest();
+                    } else {
+                        self.put(one, here);
+                        self.put(other, there);
+                    }
+                }
+            }
+            if best >= before {
+                return best;
+            }
         }
     }
 }
