@@ -132,9 +132,16 @@ impl World {
         self.agenda.put(next, Happening::World(Outside::Fault));
         let Some(kind) = self.rng.weighted(&self.plan.faults.weights) else { return };
         let node = self.aim();
-        let shortest = if self.rng.chance(250) { self.timing.tick } else { self.timing.heartbeat };
-        let lasts = self.rng.wild(shortest.0, self.plan.faults.lasts_max_ns);
+        let lasts = self.lasts();
         self.fault(Kind::ORDINARY[kind], node, lasts);
+    }
+
+    fn lasts(&mut self) -> u64 {
+        if let Some([least, most]) = self.plan.faults.lasts_between_ns {
+            return self.rng.between(least, most);
+        }
+        let shortest = if self.rng.chance(250) { self.timing.tick } else { self.timing.heartbeat };
+        self.rng.wild(shortest.0, self.plan.faults.lasts_max_ns)
     }
 
     /// A node in a role that hurts, or any.

@@ -71,7 +71,10 @@ impl World {
             runner.queue.clear();
             runner.current = None;
             runner.operation += 1;
-            runner.phase = Phase::Idle;
+            // The guard answers in the order in which it is asked: a stop comes behind a question.
+            if runner.phase != Phase::Asking {
+                runner.phase = Phase::Idle;
+            }
         }
         runner.queue.push_back((service, order));
         self.begin_next(address, &resource);
@@ -140,7 +143,7 @@ impl World {
             lease: order.lease,
         };
         let question = Box::new(Question { monitor, operation, claim, kind: kind(spec) });
-        let at = self.now + self.rng.wild(1_000, self.plan.processes.effect_max_ns);
+        let at = self.now + self.rng.wild(1_000, self.plan.processes.ask_max_ns);
         self.agenda.put(at, Happening::Asked { node, boot, question });
     }
 
@@ -187,10 +190,7 @@ impl World {
             Err(_) => Phase::Idle,
         };
         let Some((service, _)) = self.current(address, &resource, operation) else {
-            // Terminated meanwhile: a living monitor stops what it no longer wants.
-            if let (Ok(instance), true) = (&admitted, self.monitor(address).is_some()) {
-                self.act_ends(node, *instance);
-            }
+            self.answered_too_late(address, &resource, admitted.ok());
             return;
         };
         let done = MonitorStep::Done { resource: resource.clone(), operation };
@@ -205,6 +205,25 @@ impl World {
                 self.finish(address, &resource, Outcome::Refused(refusal.to_string()), service);
             }
         }
+    }
+
+    /// Terminated meanwhile: a living monitor stops what it no longer wants.
+    fn answered_too_late(
+        &mut self,
+        address: Address,
+        resource: &ResourceId,
+        admitted: Option<InstanceId>,
+    ) {
+        if self.monitor(address).is_none() {
+            return;
+        }
+        if let Some(instance) = admitted {
+            self.act_ends(address.0, instance);
+        }
+        if let Some(runner) = self.runner(address, resource) {
+            runner.phase = Phase::Idle;
+        }
+        self.begin_next(address, resource);
     }
 
     fn refused(&mut self, node: NodeId, refusal: &Refusal) {

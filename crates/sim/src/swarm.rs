@@ -83,6 +83,8 @@ pub struct DiskHabits {
 pub struct ProcessHabits {
     /// Longest delay of an effect inside a node.
     pub effect_max_ns: u64,
+    /// Longest way of a monitor's question to the guard.
+    pub ask_max_ns: u64,
     /// Longest delay of a timer.
     pub wake_max_ns: u64,
     /// By node, how late its timers are, as bits: 1 never late, 2 always by the longest delay.
@@ -139,6 +141,8 @@ pub struct FaultHabits {
     pub pause_ns: u64,
     /// Longest duration of a fault that ends by itself.
     pub lasts_max_ns: u64,
+    /// All last between these times, if they are drawn apart.
+    pub lasts_between_ns: Option<[u64; 2]>,
     /// Weights by [`crate::faults::Kind`].
     pub weights: Vec<u64>,
     /// Faults that strike a node in a role instead of any, per mille: the leader, the host of D,
@@ -154,7 +158,8 @@ impl FaultHabits {
 }
 
 impl Plan {
-    /// The ordinary distribution: what `soak` and `mutants` run.
+    /// The ordinary distribution: what `soak` and `mutants` run. Parts that came later have streams
+    /// of their own, with numbers that leave the recorded seeds of the mutants what they were.
     #[must_use]
     pub fn ordinary(seed: u64) -> Self {
         let mut rng = Rng::new(seed).fork(1);
@@ -183,17 +188,30 @@ impl Plan {
         }
         .with_away(&mut rng)
         .with_crowded_logs(&mut rng)
+        .with_close_returns(&mut Rng::new(seed).fork(51))
         .with_visits(&mut Rng::new(seed).fork(5))
         .with_ambushes(&mut Rng::new(seed).fork(6))
         .with_joiners(&mut Rng::new(seed).fork(7))
         .with_trees(&mut Rng::new(seed).fork(8))
         .with_rules(&mut Rng::new(seed).fork(9))
+        .with_late_questions(&mut Rng::new(seed).fork(42))
     }
 
     /// In one world of ten nodes join a cluster that was formed by fewer. Drawn apart like visits.
     fn with_joiners(mut self, rng: &mut Rng) -> Self {
         if self.nodes > 1 && self.away == Away::None && rng.chance(100) {
             self.joiners = rng.between(1, u64::from(self.nodes) - 1) as u16;
+        }
+        self
+    }
+
+    /// In one world of ten the questions of monitors take long, so that leases, services and
+    /// monitors end before they are answered: what the guard refuses then is what it is for. Drawn
+    /// apart like visits.
+    fn with_late_questions(mut self, rng: &mut Rng) -> Self {
+        if rng.chance(100) {
+            let timing = self.timing();
+            self.processes.ask_max_ns = rng.between(timing.heartbeat.0, timing.lease.0 * 2);
         }
         self
     }
@@ -240,6 +258,24 @@ impl Plan {
             };
             self.clients.groups = (0..rng.between(2, 3)).map(|_| group(rng)).collect();
             self.clients.trees = rng.between(100, 600);
+        }
+        self
+    }
+
+    /// In one larger world of ten owners are cut off and come back just when others may take over:
+    /// what the leader knows of their leases decides then (R6). No disk is needed there, so that
+    /// leases are short. Drawn apart like visits.
+    fn with_close_returns(mut self, rng: &mut Rng) -> Self {
+        if self.nodes > 2 && rng.chance(100) {
+            self.mode = QuorumMode::NodeMajority;
+            self.away = Away::None;
+            let timing = self.timing();
+            let wait = timing.wait(timing.lease).0;
+            let asked_before = timing.renewal.0 + timing.heartbeat.0 * 2;
+            self.faults.only(Kind::Isolate);
+            self.faults.aimed = [0, 0, rng.between(500, 1000)];
+            self.faults.lasts_between_ns = Some([wait - asked_before, wait + timing.heartbeat.0]);
+            self.faults.pause_ns = rng.between(wait, wait * 3);
         }
         self
     }
@@ -314,6 +350,7 @@ impl Plan {
             },
             processes: ProcessHabits {
                 effect_max_ns: 20_000,
+                ask_max_ns: 20_000,
                 wake_max_ns: 50_000,
                 wakes: [0; 2],
                 kill: KillHabit::Quick,
@@ -335,6 +372,7 @@ impl Plan {
             faults: FaultHabits {
                 pause_ns: 0,
                 lasts_max_ns: 0,
+                lasts_between_ns: None,
                 weights: Vec::new(),
                 aimed: [0; 3],
             },
@@ -424,8 +462,10 @@ fn disks(timing: &Timing, (nodes, quick): (u16, bool), rng: &mut Rng) -> DiskHab
 fn processes(timing: &Timing, rng: &mut Rng) -> ProcessHabits {
     let beat = timing.heartbeat.0;
     let kills = [KillHabit::Quick, KillHabit::Any, KillHabit::Last];
+    let effect_max_ns = rng.wild(1_000, beat / 50);
     ProcessHabits {
-        effect_max_ns: rng.wild(1_000, beat / 50),
+        effect_max_ns,
+        ask_max_ns: effect_max_ns,
         wake_max_ns: if rng.chance(300) { timing.tick.0 } else { rng.wild(1_000, timing.tick.0) },
         wakes: [rng.any() & rng.any(), rng.any() & rng.any()],
         kill: *rng.pick(&kills),
@@ -479,6 +519,7 @@ fn faults(timing: &Timing, rng: &mut Rng) -> FaultHabits {
     FaultHabits {
         pause_ns: rng.wild(beat, beat * 24),
         lasts_max_ns: rng.wild(beat * 3, beat * 80),
+        lasts_between_ns: None,
         weights,
         aimed: [rng.below(400), rng.below(300), rng.below(300)],
     }
