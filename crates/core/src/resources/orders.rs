@@ -174,18 +174,20 @@ fn own(config: &ResourceConfig) -> impl Iterator<Item = (&String, &String)> {
     config.properties.iter().filter(|(name, _)| !changes_running(&config.kind, name))
 }
 
-/// Whether nothing runs that depends on it, by what was started or by what the database has now.
+/// Whether nothing runs that depends on it by what the database has now, and nothing is on its way
+/// down that was started on it: what stays online without it is not waited for.
 fn is_free(holding: &Holding, id: &ResourceId) -> bool {
     if holding.has_planted(Fault::StoppedBeforeDependents) {
         return true;
     }
     holding.outlook.above(id).all(|other| {
-        let machine = holding.machines.get(other);
-        machine.is_none_or(|machine| {
-            machine.is_down()
-                || !(stands_on(machine.running.as_ref(), id)
-                    || stands_on(holding.resources.get(other), id))
-        })
+        let Some(machine) = holding.machines.get(other).filter(|machine| !machine.is_down()) else {
+            return true;
+        };
+        let stays = machine.is_online() && !holding.outlook.down.contains(other);
+        let waits = stands_on(holding.resources.get(other), id)
+            || (stands_on(machine.running.as_ref(), id) && !stays);
+        !waits
     })
 }
 

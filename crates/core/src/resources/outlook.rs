@@ -2,7 +2,7 @@
 //! next, so that an event costs what it changes and not what the group holds.
 //!
 //! Whoever changes a machine touches it ([`Outlook::touch`]). What follows is then worked out anew
-//! for the machine, for what it stands on (nothing of it may run any more) and for what stands on
+//! for the machine, for what it stands on (nothing may wait for it any more) and for what stands on
 //! it (it may be online now); a resource that must go down takes along what stands on it, upward
 //! through the tree. Only those are looked at for orders.
 //!
@@ -146,6 +146,7 @@ impl Holding {
             return;
         }
         let mut look: Ids = touched.clone();
+        let mut changed: Ids = touched.clone();
         // From below to above, so that each is judged once.
         let place = |outlook: &Outlook, id: &ResourceId| {
             (outlook.places.get(id).copied().unwrap_or(usize::MAX), id.clone())
@@ -156,7 +157,7 @@ impl Holding {
             let down = self.machines.contains_key(&id) && orders::must_go_down(self, &id);
             let turned = Outlook::put(&mut self.outlook.down, &id, down);
             if turned || touched.contains(&id) {
-                look.insert(id.clone());
+                changed.insert(id.clone());
                 // By what the database has now, which goes in no circle; what runs may.
                 let stands = |above: &&ResourceId| stands_on(self.resources.get(*above), &id);
                 let placed = |above: &&ResourceId| self.outlook.has_place(above);
@@ -165,8 +166,9 @@ impl Holding {
                 look.extend(self.outlook.above(&id).cloned());
             }
         }
-        let below = touched.iter().filter_map(|id| self.outlook.below.get(id)).flatten();
+        let below = changed.iter().filter_map(|id| self.outlook.below.get(id)).flatten();
         look.extend(below.cloned());
+        look.append(&mut changed);
         for id in &look {
             self.look_again(id);
         }

@@ -203,3 +203,27 @@ fn a_lost_stop_is_given_again_after_what_was_made_to_depend_on_it_meanwhile() {
     assert_eq!(bench.waiting(), ["offline app"]);
     assert_eq!(carried_out(&mut bench), ["offline app", "offline disk"]);
 }
+
+/// Found by the soak (seed 317): what no longer depends on it was waited for as long as it ran, and
+/// nothing ever took it down.
+#[test]
+fn what_stays_online_without_it_is_not_waited_for() {
+    let mut bench = Bench::new(vec![config("disk", &[]), config("app", &["disk"])]);
+    bench.run();
+    let depends_on = BTreeSet::new();
+    bench.apply(vec![Change::SetDependencies { resource: "app".into(), depends_on }]);
+    bench.desire_resource("disk", Desired::Offline);
+    assert_eq!(carried_out(&mut bench), ["offline disk"]);
+    assert_eq!(bench.online(), BTreeSet::from(["app".to_owned()]));
+}
+
+/// What goes down as well does so first: it was started on it.
+#[test]
+fn what_was_started_on_it_goes_down_before_it() {
+    let mut bench = Bench::new(vec![config("disk", &[]), config("app", &["disk"])]);
+    bench.run();
+    let depends_on = BTreeSet::new();
+    bench.apply(vec![Change::SetDependencies { resource: "app".into(), depends_on }]);
+    bench.desire(Desired::Offline);
+    assert_eq!(carried_out(&mut bench), ["offline app", "offline disk"]);
+}
