@@ -5,11 +5,11 @@
 //!                                            placement, all
 //! ```
 //!
-//! Each figure but `placement`, which asks the planner alone, is taken with the release build of
-//! `stead`, in a lab of its own that is ended whatever happens. It is shown beside its target and
-//! what Pacemaker and keepalived need for the same. Nothing here judges: a missed target is shown
-//! and does not fail, because a busy machine decides it as much as the program. The load before
-//! and after is printed with the figures.
+//! Each figure but `placement`, which asks the planner alone, is taken with `stead` as it is
+//! shipped (profile `dist`), in a lab of its own that is ended whatever happens. It is shown beside
+//! its target and what Pacemaker and keepalived need for the same. Nothing here judges: a missed
+//! target is shown and does not fail, because a busy machine decides it as much as the program.
+//! The load before and after is printed with the figures.
 //!
 //! People read the table; programs read `--json` on standard output (the table then goes to
 //! standard error). Exit codes: 0 measured, 1 something was not measured, 2 usage, 130 interrupted.

@@ -43,6 +43,8 @@ pub(crate) fn doubts(program: &Path) -> Vec<String> {
     let mut doubts = Vec::new();
     if cfg!(debug_assertions) {
         doubts.push("this is a debug build: its figures mean little".to_owned());
+    } else if !program.parent().is_some_and(|folder| folder.ends_with("dist")) {
+        doubts.push(format!("this is not the build that is shipped; {BUILD}"));
     }
     if newer_source(program).is_some() {
         doubts.push(format!("its sources were changed after `stead` was built; {BUILD}"));
@@ -66,7 +68,7 @@ fn sources(rule: &str) -> Vec<PathBuf> {
     names.map(|name| PathBuf::from(name.replace('\0', " "))).collect()
 }
 
-const BUILD: &str = "cargo build --release -p stead-cli";
+const BUILD: &str = "cargo build --profile dist -p stead-cli";
 
 #[cfg(test)]
 mod tests {

@@ -12,16 +12,18 @@ use crate::metadata::{Metadata, cargo};
 pub(crate) const PACKAGE: &str = "bench";
 /// The package of the product.
 pub(crate) const PRODUCT: &str = "stead-cli";
+/// The profile of what is shipped.
+const PROFILE: &str = "dist";
 
-/// Forwards to the benchmark program, built for release.
+/// Forwards to the benchmark program, built like what is shipped.
 pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failure> {
     if metadata.member(PACKAGE).is_none() {
         return Err(Failure::Failed(format!("this workspace has no package `{PACKAGE}`")));
     }
     // What is measured is the product as it is now, built by itself.
-    let product = ["build", "--quiet", "--release", "--locked", "-p", PRODUCT];
+    let product = ["build", "--quiet", "--profile", PROFILE, "--locked", "-p", PRODUCT];
     run_cargo(metadata, &product, &[], "cannot build the product to measure")?;
-    let program = ["run", "--quiet", "--release", "--locked", "-p", PACKAGE, "--"];
+    let program = ["run", "--quiet", "--profile", PROFILE, "--locked", "-p", PACKAGE, "--"];
     run_cargo(metadata, &program, arguments, &format!("benchmark `{}`", arguments.join(" ")))
 }
 
