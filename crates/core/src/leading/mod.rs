@@ -40,6 +40,8 @@ pub(crate) struct Leading {
     probing: BTreeMap<RequestId, probing::Probing>,
     /// Requests whose resources the possible owners look at first.
     fitting: BTreeMap<RequestId, fitting::Fitting>,
+    /// What there was to say of the last change that was asked for: not recorded twice in a row.
+    said: Vec<String>,
     /// Last index proposed by the planner: the next plan waits until it is applied.
     planned: LogIndex,
     /// What there was to see when there last was nothing to do.
@@ -117,6 +119,7 @@ impl Leading {
             requests: BTreeMap::new(),
             probing: BTreeMap::new(),
             fitting: BTreeMap::new(),
+            said: Vec::new(),
             planned: LogIndex(0),
             idle: None,
             news: 0,
@@ -307,9 +310,11 @@ impl Leading {
     pub(crate) fn applied(&mut self, entry: &Entry, replica: &Replica, around: &mut Around<'_>) {
         let Some(id) = entry.request else { return };
         let Some(fitting::Waiting { askers, notices }) = self.requests.remove(&id) else { return };
+        let said = std::mem::replace(&mut self.said, notices.clone());
         let answer = match replica.db.answer(id) {
             Some(Answer::Done { index }) if !notices.is_empty() => {
-                around.notes.extend(notices.iter().map(|notice| Note::unchecked(entry, notice)));
+                let new = notices.iter().filter(|notice| !said.contains(notice));
+                around.notes.extend(new.map(|notice| Note::unchecked(entry, notice)));
                 Some(Answer::Noted { index, notices })
             }
             answer => answer,
