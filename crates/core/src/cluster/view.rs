@@ -274,10 +274,8 @@ impl Cluster {
                 | Change::SetDependencies { .. }
                 | Change::CountFailover { .. } => "changed",
             };
-            let level = match code {
-                "group-failed" => Level::Error,
-                _ => Level::Info,
-            };
+            let failed = matches!(change, Change::FailGroup { .. });
+            let level = if failed { Level::Error } else { Level::Info };
             let text = format!("{change} ({})", entry.why);
             let of = Some(OfEntry { index, change: number, at: entry.at });
             self.record_of(now, (level, code), text, (change.group().cloned(), None, of));

@@ -53,15 +53,26 @@ pub fn has_cycle(resources: &Resources) -> bool {
 /// to it.
 #[must_use]
 pub fn may_stand_on(resources: &Resources, id: &ResourceId, on: &BTreeSet<ResourceId>) -> bool {
+    let none = BTreeSet::new();
+    let below = reached(resources, &none, on.iter().collect());
+    below.into_iter().all(|below| below != id && resources.contains_key(below))
+}
+
+/// All these with all that they depend on, directly or through others: by the resources, and by
+/// more pairs of which the first depends on the second.
+fn reached<'a>(
+    resources: &'a Resources,
+    more: &'a BTreeSet<(ResourceId, ResourceId)>,
+    mut open: Vec<&'a ResourceId>,
+) -> BTreeSet<&'a ResourceId> {
     let mut seen = BTreeSet::new();
-    let mut open: Vec<&ResourceId> = on.iter().collect();
-    while let Some(below) = open.pop() {
-        let Some(config) = resources.get(below).filter(|_| below != id) else { return false };
-        if seen.insert(below) {
-            open.extend(&config.depends_on);
+    while let Some(next) = open.pop() {
+        if seen.insert(next) {
+            open.extend(resources.get(next).into_iter().flat_map(|r| &r.depends_on));
+            open.extend(more.iter().filter(|(id, _)| id == next).map(|(_, on)| on));
         }
     }
-    true
+    seen
 }
 
 /// A way from a resource back to itself, each depending on the next, if there is one.
@@ -117,18 +128,7 @@ pub fn leads_to(
     more: &BTreeSet<(ResourceId, ResourceId)>,
     (from, to): (&ResourceId, &ResourceId),
 ) -> bool {
-    let mut seen = BTreeSet::from([from.clone()]);
-    let mut open = vec![from.clone()];
-    while let Some(next) = open.pop() {
-        let below = resources.get(&next).into_iter().flat_map(|r| &r.depends_on);
-        let more = more.iter().filter(|(id, _)| *id == next).map(|(_, on)| on);
-        for id in below.chain(more) {
-            if seen.insert(id.clone()) {
-                open.push(id.clone());
-            }
-        }
-    }
-    seen.contains(to)
+    reached(resources, more, vec![from]).contains(to)
 }
 
 #[cfg(test)]

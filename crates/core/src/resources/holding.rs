@@ -232,11 +232,12 @@ impl Holding {
         }
         let mut kept = BTreeSet::new();
         for (id, on) in before {
-            if tree::leads_to(&self.resources, &kept, (&on, &id)) {
-                let running = self.machines.get_mut(&id).and_then(|m| m.running.as_mut());
-                running.map(|running| running.depends_on.remove(&on));
-            } else {
+            if !tree::leads_to(&self.resources, &kept, (&on, &id)) {
                 kept.insert((id, on));
+            } else if let Some(machine) = self.machines.get_mut(&id)
+                && let Some(running) = &mut machine.running
+            {
+                running.depends_on.remove(&on);
             }
         }
     }

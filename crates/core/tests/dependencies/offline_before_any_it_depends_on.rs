@@ -8,6 +8,15 @@ use stead_model::request::Request;
 use crate::story::{Ordered, dependents, is_coming, many_stories_keep, runs};
 use crate::world::{World, n};
 
+/// What the first node stops, in order, when `files` moves to the second.
+fn moved_away(world: &mut World) -> Vec<String> {
+    world.ask(Request::MoveGroup { group: "files".into(), to: Some(n(2)) });
+    world.run();
+    let history = world.nodes[&n(1)].history.iter();
+    let offline = history.filter_map(|line| line.split("offline files/").nth(1));
+    offline.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn a_115_a_resource_goes_offline_before_any_it_depends_on() {
     let mut world = World::new(2, Planted::NONE);
@@ -16,12 +25,7 @@ fn a_115_a_resource_goes_offline_before_any_it_depends_on() {
         &[("share", &["name"]), ("name", &["ip"]), ("ip", &["disk"]), ("disk", &[])],
     );
     world.run();
-    world.ask(Request::MoveGroup { group: "files".into(), to: Some(n(2)) });
-    world.run();
-    let history = world.nodes[&n(1)].history.iter();
-    let offline = history.filter_map(|line| line.split("offline files/").nth(1));
-    let names: Vec<&str> = offline.map(|rest| rest.split(' ').next().unwrap()).collect();
-    assert_eq!(names, ["share", "name", "ip", "disk"]);
+    assert_eq!(moved_away(&mut world), ["share", "name", "ip", "disk"]);
 }
 
 /// The tree was turned over while it ran: each would wait for the other if what they were started
@@ -37,12 +41,7 @@ fn a_115_a_tree_that_was_turned_over_is_stopped_in_the_order_of_now() {
         world.ask(Request::SetDependencies { resource: resource.into(), depends_on });
         world.run();
     }
-    world.ask(Request::MoveGroup { group: "files".into(), to: Some(n(2)) });
-    world.run();
-    let history = world.nodes[&n(1)].history.iter();
-    let offline = history.filter_map(|line| line.split("offline files/").nth(1));
-    let names: Vec<&str> = offline.map(|rest| rest.split(' ').next().unwrap()).collect();
-    assert_eq!(names, ["disk", "name", "share"]);
+    assert_eq!(moved_away(&mut world), ["disk", "name", "share"]);
 }
 
 /// In any story: when a stop is ordered nothing that depends on it runs or is still coming.
