@@ -107,20 +107,7 @@ impl Records {
 
     /// Adds a record of the executors; it has no cause number.
     pub(crate) fn note(&self, level: Level, code: &str, text: &str) {
-        self.write(Record {
-            number: 0,
-            at: clock::utc(),
-            boot_ns: clock::now().0,
-            node: self.node,
-            level,
-            code: code.into(),
-            group: None,
-            resource: None,
-            text: text.into(),
-            id: CauseId(0),
-            cause: None,
-            entry: None,
-        });
+        self.write(plain(self.node, level, code, text));
     }
 
     /// A peer refused our stream; told once per sentence.
@@ -183,6 +170,24 @@ impl Kept {
             }
             self.records.push_back(Arc::new(record));
         }
+    }
+}
+
+/// A record of the executors, made now; it has no number yet.
+pub(crate) fn plain(node: NodeId, level: Level, code: &str, text: &str) -> Record {
+    Record {
+        number: 0,
+        at: clock::utc(),
+        boot_ns: clock::now().0,
+        node,
+        level,
+        code: code.into(),
+        group: None,
+        resource: None,
+        text: text.into(),
+        id: CauseId(0),
+        cause: None,
+        entry: None,
     }
 }
 

@@ -5,16 +5,16 @@ use std::mem::take;
 use std::sync::{Arc, PoisonError};
 
 use stead_core::alerts::{Duty, wants};
+use stead_model::AlertId;
 use stead_model::alert::{Alert, Track};
 use stead_model::record::{Level, Record};
-use stead_model::{AlertId, CauseId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::call::{Failure, Message, call};
 use super::memory::{Kept, Memory, forget};
 use super::{Setting, Standing, Test};
-use crate::clock;
+use crate::{clock, records};
 
 /// Records that wait for one alert; the oldest are given up for newer ones.
 pub(super) const WAITING_MAX: usize = 64;
@@ -290,20 +290,8 @@ impl Desk {
 
     fn sample(&self) -> Record {
         let node = self.setting.node;
-        Record {
-            number: 0,
-            at: clock::utc(),
-            boot_ns: clock::now().0,
-            node,
-            level: Level::Info,
-            code: "alert-test".into(),
-            group: None,
-            resource: None,
-            text: format!("this is a test, asked for on {node}"),
-            id: CauseId(0),
-            cause: None,
-            entry: None,
-        }
+        let text = format!("this is a test, asked for on {node}");
+        records::plain(node, Level::Info, "alert-test", &text)
     }
 
     /// Tells readers how the alerts go.
