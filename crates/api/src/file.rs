@@ -63,7 +63,6 @@ pub fn read(text: &str) -> Result<Declaration, Reason> {
         [] if declaration.alerts.is_empty() => {
             return Err(refused(text, 0, "it declares no group").hint("begin with `[group]`"));
         }
-        [] => None,
         _ => None,
     };
     if let Some(section) = root.get_ref().get("resource") {

@@ -121,12 +121,12 @@ impl World {
             let text = "the node that stays away may still hold a lease".to_owned();
             places.insert("away".into(), Place::NotYet(text));
         }
-        let late = places.iter().filter(|(_, place)| matches!(place, Place::NotYet(_)));
-        let late: Vec<GroupId> = late.map(|(id, _)| id.clone()).collect();
         match self.checkers.converge.judge(self.now, places, limits) {
             Err(_) if self.disk_damaged => self.close(),
             Err(violation) => {
-                late.iter().for_each(|id| self.tell_why(id));
+                let places = self.places().into_iter();
+                let late = places.filter(|(_, place)| matches!(place, Place::NotYet(_)));
+                late.for_each(|(group, _)| self.tell_why(&group));
                 self.verdict(Err(violation));
             }
             Ok(Judgement::Settled) => self.close(),
