@@ -1,0 +1,186 @@
+//! Where a node keeps its certificates: `ca.pem`, `ca.key`, `node.pem`, `node.key` in one folder.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::{Authority, Credentials, Issued, Secret, TrustError, unusable};
+
+/// Larger than any of the files.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Who may read a file.
+const PUBLIC: u32 = 0o644;
+const SECRET: u32 = 0o600;
+
+/// The folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pki {
+    folder: PathBuf,
+}
+
+impl Pki {
+    /// In the folder of a node's configuration, as in `/etc/stead`.
+    #[must_use]
+    pub fn below(etc: &Path) -> Self {
+        Self { folder: etc.join("pki") }
+    }
+
+    /// Certificates of the authorities that count, in PEM; the first one signs.
+    #[must_use]
+    pub fn authority_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// Key of the authority.
+    #[must_use]
+    pub fn authority_key_file(&self) -> PathBuf {
+        self.folder.join("ca.key")
+    }
+
+    /// Certificate of the node.
+    #[must_use]
+    pub fn node_file(&self) -> PathBuf {
+        self.folder.join("node.pem")
+    }
+
+    /// Key of the node.
+    #[must_use]
+    pub fn node_key_file(&self) -> PathBuf {
+        self.folder.join("node.key")
+    }
+
+    /// Writes all four files, each whole or not at all. Safe to repeat after an interruption.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn install(&self, authority: &Authority, node: &Issued) -> Result<(), TrustError> {
+        let folder = &self.folder;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(failed("make", folder))?;
+        put(&self.authority_key_file(), authority.key_pem().reveal(), SECRET)?;
+        put(&self.authority_file(), authority.certificate_pem(), PUBLIC)?;
+        put(&self.node_key_file(), node.key.reveal(), SECRET)?;
+        put(&self.node_file(), &node.certificate, PUBLIC)?;
+        File::open(folder).and_then(|f| f.sync_all()).map_err(failed("sync", folder))
+    }
+
+    /// The authority of the cluster, to admit a node.
+    ///
+    /// # Errors
+    /// A file is missing, may be read by others, or holds something else.
+    pub fn authority(&self) -> Result<Authority, TrustError> {
+        let path = self.authority_file();
+        let (certificate, key) = (read(&path)?, read_secret(&self.authority_key_file())?);
+        Authority::from_pem(&certificate, &key).map_err(|error| error.found_in(&path))
+    }
+
+    /// What the node proves itself with.
+    ///
+    /// # Errors
+    /// A file is missing, may be read by others, or holds something else.
+    pub fn credentials(&self) -> Result<Credentials, TrustError> {
+        let path = self.node_file();
+        let (authorities, certificate) = (read(&self.authority_file())?, read(&path)?);
+        let key = read_secret(&self.node_key_file())?;
+        let made = Credentials::from_pem(&authorities, &certificate, &key);
+        made.map_err(|error| error.found_in(&path))
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Secret, TrustError> {
+    let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(TrustError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(Secret::new(read(path)?))
+}
+
+fn read(path: &Path) -> Result<String, TrustError> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed("read", path))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed("read", path))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(unusable("it is too long").found_in(path));
+    }
+    Ok(text)
+}
+
+/// Writes beside the place and moves: who reads finds the old text or the new one.
+fn put(path: &Path, text: &str, mode: u32) -> Result<(), TrustError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    // What an interruption left may have other permissions.
+    match fs::remove_file(&new) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("remove", &new)(error)),
+    }
+    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new);
+    let mut file = opened.map_err(failed("make", &new))?;
+    file.write_all(text.as_bytes()).map_err(failed("write", &new))?;
+    file.sync_all().map_err(failed("sync", &new))?;
+    fs::rename(&new, path).map_err(failed("make", path))
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrustError {
+    move |source| TrustError::Io { verb, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
+    use stead_model::NodeId;
+
+    fn text(error: &TrustError) -> String {
+        format!("{error} | {}", error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_installed_comes_back_and_may_be_installed_again() {
+        let etc = tempfile::tempdir().unwrap();
+        let pki = Pki::below(etc.path());
+        let told = text(&pki.credentials().unwrap_err());
+        assert!(told.contains("ca.pem") && told.contains("cluster create"), "{told}");
+        for _ in 0..2 {
+            let authority = Authority::create(9, SystemTime::now()).unwrap();
+            let node = authority.issue(NodeId(3), SystemTime::now()).unwrap();
+            fs::create_dir_all(pki.node_key_file().parent().unwrap()).unwrap();
+            fs::write(pki.node_key_file().with_extension("key.new"), "left").unwrap();
+            pki.install(&authority, &node).unwrap();
+            assert_eq!(pki.authority().unwrap().fingerprint(), authority.fingerprint());
+            assert_eq!(pki.credentials().unwrap().identity().node, NodeId(3));
+        }
+        for key in [pki.authority_key_file(), pki.node_key_file()] {
+            assert_eq!(fs::metadata(key).unwrap().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn keys_that_others_can_read_and_files_that_do_not_fit_are_refused() {
+        let etc = tempfile::tempdir().unwrap();
+        let pki = Pki::below(etc.path());
+        let authority = Authority::create(9, SystemTime::now()).unwrap();
+        pki.install(&authority, &authority.issue(NodeId(3), SystemTime::now()).unwrap()).unwrap();
+        for key in [pki.authority_key_file(), pki.node_key_file()] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        let told = text(&pki.credentials().unwrap_err());
+        assert!(told.contains("mode 640") && told.contains("chmod 0600"), "{told}");
+        let told = text(&pki.authority().unwrap_err());
+        assert!(told.contains("ca.key") && told.contains("chmod 0600"), "{told}");
+        for key in [pki.authority_key_file(), pki.node_key_file()] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let other = authority.issue(NodeId(3), SystemTime::now()).unwrap();
+        fs::write(pki.node_file(), other.certificate).unwrap();
+        let told = text(&pki.credentials().unwrap_err());
+        assert!(told.contains("node.pem") && told.contains("cannot be used"), "{told}");
+        let stranger = Authority::create(8, SystemTime::now()).unwrap();
+        fs::write(pki.authority_file(), stranger.certificate_pem()).unwrap();
+        assert!(text(&pki.credentials().unwrap_err()).contains("different clusters"));
+    }
+}
