@@ -40,7 +40,9 @@ impl Paths {
         Self { etc: at("etc/stead"), var: at("var/lib/stead"), run: at("run/stead") }
     }
 
-    fn of_environment() -> Self {
+    /// The places that this process is meant to use.
+    #[must_use]
+    pub fn of_environment() -> Self {
         let root = std::env::var_os("STEAD_ROOT").unwrap_or_else(|| OsString::from("/"));
         Self::under(Path::new(&root))
     }
@@ -49,6 +51,26 @@ impl Paths {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.etc.join("cluster.json")
+    }
+
+    /// The folder of what a node must know before it starts.
+    pub(crate) fn etc(&self) -> &Path {
+        &self.etc
+    }
+
+    /// The folder of what a node keeps.
+    pub(crate) fn var(&self) -> &Path {
+        &self.var
+    }
+
+    /// The folder of its sockets.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// There while this host is on its way into a cluster: what was decided and is not done.
+    pub(crate) fn plan(&self) -> PathBuf {
+        self.etc.join("plan.json")
     }
 
     /// The cluster key.
@@ -235,7 +257,7 @@ fn inherited_guard() -> Result<std::os::unix::net::UnixStream, String> {
 }
 
 /// Reads the configuration.
-fn read_config(path: &Path) -> Result<NodeConfig, BootstrapError> {
+pub(crate) fn read_config(path: &Path) -> Result<NodeConfig, BootstrapError> {
     let text = fs::read(path).map_err(failed("read", path))?;
     let config: NodeConfig = serde_json::from_slice(&text)
         .map_err(|source| BootstrapError::Config { path: path.to_owned(), source })?;
@@ -269,7 +291,7 @@ fn contradiction(config: &NodeConfig) -> Option<String> {
 }
 
 /// Reads the cluster key.
-fn read_key(path: &Path) -> Result<[u8; 32], BootstrapError> {
+pub(crate) fn read_key(path: &Path) -> Result<[u8; 32], BootstrapError> {
     let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(BootstrapError::KeyMode { path: path.to_owned(), mode });

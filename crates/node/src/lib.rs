@@ -16,7 +16,8 @@
 //!
 //! Reading order: `service` (the loop), `execute` (what becomes of each effect), `start`,
 //! `bootstrap`, then
-//! `net`, `disk`, `guard`, `monitors`, `records`, `alerts`, `board` (what the API sees).
+//! `net`, `disk`, `guard`, `monitors`, `records`, `alerts`, `board` (what the API sees). `life` is
+//! what happens on a host before there is a node service, and after it.
 
 mod alerts;
 mod board;
@@ -27,6 +28,7 @@ mod execute;
 mod frames;
 mod guard;
 mod inbox;
+pub mod life;
 mod monitors;
 mod net;
 mod records;

@@ -2,6 +2,7 @@
 
 mod alert;
 mod assignment;
+mod cluster;
 mod declare;
 mod group;
 mod lab;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use alert::AlertCommand;
 pub(crate) use assignment::Assignment;
+pub(crate) use cluster::LifeCommand;
 pub(crate) use declare::{ApplyArguments, ExportArguments};
 pub(crate) use group::{GroupCommand, TermArguments, TreeFormat};
 pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
@@ -67,6 +69,9 @@ pub(crate) enum ClusterCommand {
     /// Types of resources and their properties
     #[command(subcommand)]
     ResourceType(ResourceTypeCommand),
+    /// The cluster itself: made on this host, joined by it, left
+    #[command(subcommand)]
+    Cluster(LifeCommand),
     /// Nodes and their links
     #[command(subcommand)]
     Node(NodeCommand),

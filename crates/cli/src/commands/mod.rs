@@ -5,6 +5,7 @@ mod cluster;
 mod declare;
 mod group;
 pub(crate) mod lab;
+mod life;
 mod members;
 mod record;
 mod resource;
@@ -72,6 +73,7 @@ pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Ex
         ClusterCommand::Group(command) => group::run(asked, command).await,
         ClusterCommand::Resource(command) => resource::run(asked, command).await,
         ClusterCommand::ResourceType(command) => members::resource_type(asked, command).await,
+        ClusterCommand::Cluster(command) => life::run(asked, command).await,
         ClusterCommand::Node(command) => members::node(asked, command).await,
         ClusterCommand::Quorum(command) => members::quorum(asked, command).await,
         ClusterCommand::Event(command) => record::event(asked, command).await,

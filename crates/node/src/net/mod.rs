@@ -15,6 +15,7 @@
 mod hello;
 mod incoming;
 pub(crate) mod inherited;
+pub(crate) mod interfaces;
 mod line;
 pub(crate) mod macs;
 mod peers;

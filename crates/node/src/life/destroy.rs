@@ -1,0 +1,197 @@
+//! The end of a cluster of one node, or of a creation that is given up: this host is as before.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+
+use stead_model::config::NodeConfig;
+use stead_model::reason::{Code, Reason};
+
+use super::files;
+use super::host::{Plan, Stand};
+use super::steps::{Step, Told, carry_out};
+use super::{Host, quorum, unit};
+use crate::bootstrap;
+
+/// Ends the cluster of this name, of which this host is the only node; tells each step.
+///
+/// # Errors
+/// This host is in no such cluster, or something is refused; repeating it goes on.
+pub fn destroy(host: &Host, name: &str, tell: &mut dyn FnMut(Told)) -> Result<(), Reason> {
+    let refused =
+        |code| Reason::new(code, format!("cannot destroy cluster `{}`", name.escape_debug()));
+    let config = match host.stand()? {
+        Stand::Member(config) | Stand::Began(Plan::Create(config) | Plan::Destroy(config)) => {
+            Some(config)
+        }
+        Stand::Free => None,
+    };
+    if let Some(config) = config.as_ref().filter(|config| config.cluster != name) {
+        return Err(refused(Code::NotFound)
+            .because(format!("this host is in cluster `{}`", config.cluster))
+            .hint(format!("if that one is meant: `stead cluster destroy {}`", config.cluster)));
+    }
+    if config.is_none() && !host.paths.node_log().exists() {
+        return Err(refused(Code::NotFound)
+            .because("this host is in no cluster")
+            .hint("`stead cluster create NAME` makes one"));
+    }
+    carry_out(&STEPS, &Work { host: host.clone(), config }, tell)
+}
+
+struct Work {
+    host: Host,
+    /// `None` where only a log is left.
+    config: Option<NodeConfig>,
+}
+
+const STEPS: [Step<Work>; 5] = [
+    Step { name: "plan", run: plan },
+    Step { name: "service", run: stop },
+    Step { name: "quorum disk", run: wipe },
+    Step { name: "files", run: remove },
+    Step { name: "end", run: forget_plan },
+];
+
+fn plan(work: &Work) -> Result<String, Reason> {
+    let Some(config) = &work.config else { return Ok("what is left of a node".into()) };
+    files::put_json(&work.host.paths.plan(), &Plan::Destroy(config.clone()))?;
+    Ok(format!("cluster `{}` with {}", config.cluster, config.node))
+}
+
+fn stop(work: &Work) -> Result<String, Reason> {
+    let told = unit::stop(&work.host)?;
+    let api = work.host.paths.api();
+    if UnixStream::connect(&api).is_ok() {
+        return Err(Reason::new(Code::Conflict, "cannot remove a node that runs")
+            .because(format!("its service answers on `{}`", api.display()))
+            .hint("end `stead guard` with SIGTERM: it takes everything offline first"));
+    }
+    Ok(told)
+}
+
+fn wipe(work: &Work) -> Result<String, Reason> {
+    let disk = work.config.as_ref().and_then(|config| config.quorum.disk.as_ref());
+    let key = bootstrap::read_key(&work.host.paths.key());
+    match (disk, key) {
+        (Some(disk), Ok(key)) => quorum::wipe(disk, &key),
+        (Some(disk), Err(_)) => {
+            Ok(format!("`{}` is left as it is: the key is gone", disk.path.display()))
+        }
+        (None, _) => Ok("none".into()),
+    }
+}
+
+/// The configuration first: what is no node any more cannot be started as one.
+fn remove(work: &Work) -> Result<String, Reason> {
+    let paths = &work.host.paths;
+    for path in [paths.config(), paths.first_start(), paths.key()] {
+        files::remove(&path)?;
+    }
+    files::remove_folder(&paths.etc().join("pki"))?;
+    for path in [paths.node_log(), paths.records(), paths.alerts()] {
+        files::remove(&path)?;
+    }
+    for folder in [paths.var(), paths.run()] {
+        // One in which something else lies stays.
+        let _ = fs::remove_dir(folder);
+    }
+    Ok(format!("removed from `{}` and `{}`", paths.etc().display(), paths.var().display()))
+}
+
+fn forget_plan(work: &Work) -> Result<String, Reason> {
+    let plan = work.host.paths.plan();
+    files::remove(&plan)?;
+    let _ = fs::remove_dir(work.host.paths.etc());
+    Ok("this host is in no cluster".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use stead_model::profile::Profile;
+
+    use super::super::{Creation, create};
+    use super::*;
+    use crate::bootstrap::Paths;
+    use crate::net::interfaces::Held;
+
+    fn host(root: &Path) -> Host {
+        let lo = Held { interface: "lo".into(), address: [127, 0, 0, 1].into(), prefix: 8 };
+        Host { paths: Paths::under(root), name: "alpha".into(), held: vec![lo] }
+    }
+
+    fn made(host: &Host, root: &Path) -> Creation {
+        let quorum_disk = root.join("quorum");
+        if !quorum_disk.exists() {
+            fs::File::create(&quorum_disk).unwrap().set_len(512 << 20).unwrap();
+        }
+        let wanted = Creation {
+            name: "office".into(),
+            addresses: vec![[127, 0, 0, 1].into()],
+            quorum_disk: Some(quorum_disk),
+            profile: Profile::Standard,
+            port: 17_630,
+        };
+        create(host, &wanted, &mut |_| {}).unwrap();
+        wanted
+    }
+
+    #[test]
+    fn nothing_is_left_and_the_same_disk_serves_again_whatever_interrupts_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = host(folder.path());
+        for done in 0..STEPS.len() {
+            made(&host, folder.path());
+            files::make_folder(host.paths.var()).unwrap();
+            fs::write(host.paths.records(), b"{}").unwrap();
+            let Stand::Member(config) = host.stand().unwrap() else { panic!() };
+            let work = Work { host: host.clone(), config: Some(config) };
+            carry_out(&STEPS[..done], &work, &mut |_| {}).unwrap();
+            destroy(&host, "office", &mut |_| {}).unwrap();
+            assert_eq!(host.stand().unwrap(), Stand::Free);
+            for left in ["etc/stead", "var/lib/stead"] {
+                assert!(!folder.path().join(left).exists(), "{left} after {done} steps");
+            }
+        }
+        let refused = destroy(&host, "office", &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("in no cluster"), "{refused}");
+    }
+
+    #[test]
+    fn another_cluster_or_a_node_that_runs_is_not_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = host(folder.path());
+        let wanted = made(&host, folder.path());
+        let refused = destroy(&host, "factory", &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("is in cluster `office`"), "{refused}");
+        files::make_folder(host.paths.run()).unwrap();
+        let runs = std::os::unix::net::UnixListener::bind(host.paths.api()).unwrap();
+        let refused = destroy(&host, "office", &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("answers on"), "{refused}");
+        assert!(host.paths.key().exists());
+        let refused = create(&host, &wanted, &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("is being destroyed"), "{refused}");
+        drop(runs);
+        destroy(&host, "office", &mut |_| {}).unwrap();
+    }
+
+    #[test]
+    fn the_log_of_a_former_node_is_removed_only_by_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = host(folder.path());
+        files::make_folder(host.paths.var()).unwrap();
+        fs::write(host.paths.node_log(), b"old").unwrap();
+        let wanted = Creation {
+            name: "office".into(),
+            addresses: vec![[127, 0, 0, 1].into()],
+            quorum_disk: None,
+            profile: Profile::Standard,
+            port: 17_631,
+        };
+        let refused = create(&host, &wanted, &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("is the log of a node"), "{refused}");
+        destroy(&host, "office", &mut |_| {}).unwrap();
+        create(&host, &wanted, &mut |_| {}).unwrap();
+    }
+}
