@@ -187,6 +187,7 @@ impl Service {
         if self.pace.wall_clock_at <= now {
             self.pace.wall_clock_at = now + WALL_CLOCK;
             self.happen(Event::WallClock(clock::utc()))?;
+            self.tell_refused();
             core = self.cluster.next_deadline();
         }
         for slot in self.monitors.due(now) {
@@ -262,8 +263,17 @@ impl Service {
                 self.happen(event)?;
                 Ok(true)
             }
-            Taken::Dropped => Ok(true),
+            Taken::Dropped => {
+                self.tell_refused();
+                Ok(true)
+            }
             Taken::Empty => Ok(false),
+        }
+    }
+
+    fn tell_refused(&mut self) {
+        for (level, code, text) in self.datagrams.refusals(clock::now()) {
+            self.records.note(level, code, &text);
         }
     }
 

@@ -107,7 +107,7 @@ impl Service {
         let priority = if signals { priority::claim() } else { Priority::not_asked() };
         let service = Incarnation(random());
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
-        let (datagrams, streams) = transport(&config, service, surroundings)?;
+        let (datagrams, streams) = transport(&config, (service, &key), surroundings)?;
         note_start(&records, &config, &priority);
         let node = config.node;
         let turning = Turning::new(config.profile.timing().election);
@@ -193,7 +193,7 @@ fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks
 
 fn transport(
     config: &NodeConfig,
-    service: Incarnation,
+    (service, key): (Incarnation, &[u8; 32]),
     (records, inbox): (Arc<Records>, Arc<Inbox>),
 ) -> Result<(Datagrams, Streams), StartError> {
     let peers = Peers::new(config, service);
@@ -209,7 +209,7 @@ fn transport(
     let timing = config.profile.timing();
     let peers = Arc::new(peers);
     let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
-    let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach))
+    let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach), key)
         .map_err(system("a socket for heartbeats"))?;
     let streams =
         Streams::start((peers, reach), (records, timing), inbox).map_err(system("a thread"))?;

@@ -1,4 +1,5 @@
-//! Who belongs to a cluster: its authority, the certificates of its nodes, and TLS between them.
+//! Who belongs to a cluster: its authority, the certificates of its nodes, TLS between them, and
+//! datagrams that only they can make.
 //!
 //! ```text
 //!   Authority (ca.pem, ca.key) ── issues ──► node.pem, node.key
@@ -17,8 +18,10 @@
 //!
 //! Secrets are in no `Debug` and no message. Not here: who may join (node service), sockets (node).
 
+mod acquaintance;
 mod authority;
 mod credentials;
+mod datagram;
 mod files;
 mod identity;
 mod verify;
@@ -26,8 +29,10 @@ mod verify;
 use std::io;
 use std::path::PathBuf;
 
+pub use acquaintance::{Acquaintance, Here, Opened, Refusal};
 pub use authority::{Authority, Issued, Secret};
 pub use credentials::{Credentials, JOIN_PROTOCOL, NODE_PROTOCOL, pinned_client};
+pub use datagram::{Addressee, Keyring, SEALED_HEADER_BYTES, Sealer, TAG_BYTES};
 pub use files::Pki;
 pub use identity::{Fingerprint, Identity};
 use thiserror::Error;

@@ -5,9 +5,10 @@
 //! | magic| version| kind | reserved | length  | crc32  | payload   |
 //! ```
 //!
-//! `kind` 0 is a clear frame. The values 1 (sealed datagram: payload behind nonce and tag) and 2
-//! (inside TLS) are kept for the security work. All numbers are little-endian; the payload is
-//! postcard. Whatever a peer sends is a value: nothing here panics on any input.
+//! `kind` 0 is a clear frame: between processes of one node, and inside TLS between nodes. Kind 1
+//! is a sealed datagram, which goes on differently after the kind (`stead-trust`, `datagram`) and is
+//! refused here. All numbers are little-endian; the payload is postcard. Whatever a peer sends is a
+//! value: nothing here panics on any input.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 80 << 20;
 /// Format version written.
 pub const VERSION: u8 = 1;
 
-const MAGIC: [u8; 4] = *b"STD\x01";
+/// What every frame and every datagram begins with.
+pub const MAGIC: [u8; 4] = *b"STD\x01";
 
 /// Why bytes are no frame.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -65,6 +67,28 @@ pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
     bytes
 }
 
+/// Encodes a message without a frame, behind `room` zero bytes for a header of another kind.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_behind<M: Serialize>(room: usize, message: &M) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room + TYPICAL_BYTES);
+    bytes.resize(room, 0);
+    postcard::to_extend(message, bytes).expect("own messages encode")
+}
+
+/// Most messages are shorter: they are encoded into one piece of memory.
+const TYPICAL_BYTES: usize = 220;
+
+/// Decodes a message that came without a frame.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn decode_bare<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, FrameError> {
+    postcard::from_bytes(bytes).map_err(|e| FrameError::Payload(e.to_string()))
+}
+
 /// Takes one frame off the front of `bytes`: the message and the bytes it used; `None` if the
 /// frame is not complete yet.
 ///
@@ -92,8 +116,7 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<Option<(M, usize)>, F
     if crc32fast::hash(payload) != crc {
         return Err(FrameError::Checksum);
     }
-    let message = postcard::from_bytes(payload).map_err(|e| FrameError::Payload(e.to_string()))?;
-    Ok(Some((message, end)))
+    Ok(Some((decode_bare(payload)?, end)))
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
 use crate::time::Span;
 
-/// The frame of everything between nodes; a datagram is sent once on every usable network.
+/// The frame of everything on a stream between nodes. What a datagram says besides its message
+/// stands in its sealed header.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerFrame {
     /// The cluster; frames of another one are dropped.
@@ -27,8 +28,6 @@ pub struct PeerFrame {
     pub to: NodeId,
     /// Life of the sender's node service.
     pub incarnation: Incarnation,
-    /// Growing number of this sender to this addressee, the same on every network; zero on streams.
-    pub sequence: u64,
     /// The message.
     pub message: PeerMessage,
 }

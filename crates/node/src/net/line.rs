@@ -184,7 +184,6 @@ fn framed(around: &Surroundings, route: usize, message: PeerMessage) -> Vec<u8> 
         from: around.peers.node,
         to: around.peers.routes[route].peer,
         incarnation: around.peers.incarnation,
-        sequence: 0,
         message,
     })
 }

@@ -10,7 +10,8 @@
 //!        └────────────────────── inbox ◄── incoming ◄────────────────┘
 //! ```
 //!
-//! Not here: which message goes where (core), sealing and TLS (their place is the frame's kind).
+//! Datagrams are sealed (`stead-trust`), and what is refused is told (`refused`). Not here: which
+//! message goes where (core).
 
 mod hello;
 mod incoming;
@@ -21,6 +22,7 @@ pub(crate) mod macs;
 mod peers;
 pub(crate) mod priority;
 mod reach;
+mod refused;
 mod streams;
 mod udp;
 

@@ -270,7 +270,6 @@ mod tests {
                 from: NodeId(from),
                 to: NodeId(2),
                 incarnation: Incarnation(1),
-                sequence: 0,
                 message: message(1, 1),
             })
         };

@@ -2,28 +2,36 @@
 //! sequence number.
 //!
 //! Lives on the core thread, so that nothing stands between the core and its heartbeats. What
-//! arrives is hostile until the frame, the cluster, the addressee and the sender's address fit.
+//! arrives is hostile until it comes from a peer's address, opens with the cluster's key as that
+//! peer's, is meant for this life of this node, and was not there before.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use stead_core::{Arrival, Event};
-use stead_model::NodeId;
+use stead_model::record::Level;
 use stead_model::wire::codec;
-use stead_model::wire::peer::{PeerFrame, PeerMessage};
+use stead_model::wire::peer::PeerMessage;
+use stead_model::{NodeId, Time};
+use stead_trust::{
+    Acquaintance, Addressee, Here, Keyring, Opened, Refusal, SEALED_HEADER_BYTES, Sealer, TAG_BYTES,
+};
 
 use super::reach::{News, Reach};
+use super::refused::{Refused, Why};
 use super::{Peers, Route};
 use crate::clock;
 
-/// Largest frame that fits into a datagram; larger ones travel as streams.
-const FRAME_BYTES_MAX: usize = 60_000;
+/// Largest datagram; larger messages travel as streams.
+const DATAGRAM_BYTES_MAX: usize = 60_000;
 /// DSCP CS6: network control, so that switches keep heartbeats alive under load.
 const TRAFFIC_CLASS: u32 = 0xc0;
+/// Datagrams that are refused at one look: a flood costs no turn of the event loop for each.
+const REFUSED_AT_ONE_GO: usize = 32;
 
 /// The sockets of all networks.
 #[derive(Debug)]
@@ -31,7 +39,11 @@ pub(crate) struct Datagrams {
     peers: Arc<Peers>,
     reach: Arc<Reach>,
     sockets: Vec<UdpSocket>,
+    keys: Keyring,
+    sealer: Sealer,
+    acquaintances: BTreeMap<NodeId, Acquaintance>,
     sequences: BTreeMap<NodeId, u64>,
+    refused: Refused,
     buffer: Vec<u8>,
 }
 
@@ -40,7 +52,7 @@ pub(crate) struct Datagrams {
 pub(crate) enum Taken {
     /// A message; the route is `Some` if its stream should be tried again at once.
     Message(Event, Option<usize>),
-    /// Something that is not for us.
+    /// Something that is not for us, or that only the transport needed.
     Dropped,
     /// Nothing more waits.
     Empty,
@@ -48,11 +60,22 @@ pub(crate) enum Taken {
 
 impl Datagrams {
     /// Opens one socket per network, also where the address is not on this node yet.
-    pub(crate) fn open(peers: Arc<Peers>, reach: Arc<Reach>) -> io::Result<Self> {
+    pub(crate) fn open(peers: Arc<Peers>, reach: Arc<Reach>, key: &[u8; 32]) -> io::Result<Self> {
         let sockets =
             peers.networks.iter().map(|n| bound(n.local)).collect::<io::Result<Vec<_>>>()?;
-        let buffer = vec![0; FRAME_BYTES_MAX + 1];
-        Ok(Self { peers, reach, sockets, sequences: BTreeMap::new(), buffer })
+        let keys = Keyring::new(peers.cluster_id, &[*key]);
+        let sealer = Sealer::new(&keys, peers.node, peers.incarnation);
+        Ok(Self {
+            acquaintances: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            refused: Refused::default(),
+            buffer: vec![0; DATAGRAM_BYTES_MAX + 1],
+            peers,
+            reach,
+            sockets,
+            keys,
+            sealer,
+        })
     }
 
     /// Nodes joined; the sockets and the sequence numbers stay.
@@ -70,25 +93,24 @@ impl Datagrams {
         self.sockets.iter().map(AsFd::as_fd)
     }
 
+    /// What is to be told of datagrams that were refused, at most once in a while.
+    pub(crate) fn refusals(&mut self, now: Time) -> Vec<(Level, &'static str, String)> {
+        self.refused.tell(now)
+    }
+
     /// Sends a message on every network on which the peer has an address. Gives the message back
     /// if it is too large.
     ///
     /// A network that refuses is a link that is down: the peer's silence tells it to the core.
     pub(crate) fn send(&mut self, to: NodeId, message: PeerMessage) -> Result<(), PeerMessage> {
+        let mut bytes = codec::encode_behind(SEALED_HEADER_BYTES, &message);
+        if bytes.len() + TAG_BYTES > DATAGRAM_BYTES_MAX {
+            return Err(message);
+        }
         let sequence = self.sequences.entry(to).or_default();
         *sequence += 1;
-        let frame = PeerFrame {
-            cluster_id: self.peers.cluster_id,
-            from: self.peers.node,
-            to,
-            incarnation: self.peers.incarnation,
-            sequence: *sequence,
-            message,
-        };
-        let bytes = codec::encode(&frame);
-        if bytes.len() > FRAME_BYTES_MAX {
-            return Err(frame.message);
-        }
+        let known = self.acquaintances.entry(to).or_insert_with(|| Acquaintance::new(to));
+        self.sealer.seal(known.addressee(), *sequence, &mut bytes);
         for Route { end, remote, .. } in self.peers.routes.iter().filter(|r| r.peer == to) {
             let _ = self.sockets[*end].send_to(&bytes, remote);
         }
@@ -100,40 +122,52 @@ impl Datagrams {
         self.sockets.len()
     }
 
-    /// Takes the next datagram off a socket.
+    /// Takes the next datagram off a socket that is one of the cluster's.
     pub(crate) fn take(&mut self, end: usize) -> Taken {
-        match self.sockets[end].recv_from(&mut self.buffer) {
-            Ok((length, from)) => self.read(end, length, from),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::Empty,
-            // An ICMP answer to something we sent, told on the next call.
-            Err(_) => Taken::Dropped,
+        for _ in 0..REFUSED_AT_ONE_GO {
+            match self.sockets[end].recv_from(&mut self.buffer) {
+                Ok((length, from)) => match self.read(end, length, from.ip()) {
+                    Ok(taken) => return taken,
+                    Err(why) => self.refused.count(why, from.ip()),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Taken::Empty,
+                // An ICMP answer to something we sent, told on the next call.
+                Err(_) => return Taken::Dropped,
+            }
         }
+        Taken::Dropped
     }
 
-    fn read(&self, end: usize, length: usize, from: SocketAddr) -> Taken {
-        let Some(route) = self.peers.route_from(end, from.ip()) else { return Taken::Dropped };
-        let bytes = &self.buffer[..length];
-        let Ok(Some((frame, used))) = codec::decode::<PeerFrame>(bytes) else {
-            return Taken::Dropped;
-        };
-        let fits = used == length
-            && frame.cluster_id == self.peers.cluster_id
-            && frame.to == self.peers.node
-            && frame.from == self.peers.routes[route].peer;
-        if !fits {
-            return Taken::Dropped;
+    fn read(&mut self, end: usize, length: usize, from: IpAddr) -> Result<Taken, Why> {
+        let route = self.peers.route_from(end, from).ok_or(Why::Stranger)?;
+        if length > DATAGRAM_BYTES_MAX {
+            return Err(Why::Refused(Refusal::Malformed));
         }
-        let arrival = Arrival::Datagram {
-            network: self.peers.networks[end].network,
-            incarnation: frame.incarnation,
-            sequence: frame.sequence,
+        let Route { peer, remote, .. } = self.peers.routes[route];
+        let own = Addressee { node: self.peers.node, incarnation: self.peers.incarnation };
+        let now = clock::now();
+        let here = Here { keys: &self.keys, own, network: end, now };
+        let known = self.acquaintances.entry(peer).or_insert_with(|| Acquaintance::new(peer));
+        let opened = known.open(here, &mut self.buffer[..length]).map_err(Why::Refused)?;
+        let (incarnation, sequence, bytes) = match opened {
+            Opened::Message { incarnation, sequence, bytes } => (incarnation, sequence, bytes),
+            Opened::Greet(to) => {
+                // A network that takes nothing is a link that is down.
+                let _ = self.sockets[end].send_to(&self.sealer.greeting(to), remote);
+                return Ok(Taken::Dropped);
+            }
+            Opened::Greeted | Opened::Wait => return Ok(Taken::Dropped),
         };
-        let back = match self.reach.hear(route, clock::now(), frame.incarnation) {
+        // Sealed by a peer and yet no message: one of another version.
+        let message = codec::decode_bare::<PeerMessage>(bytes)
+            .map_err(|_| Why::Refused(Refusal::Malformed))?;
+        let network = self.peers.networks[end].network;
+        let arrival = Arrival::Datagram { network, incarnation, sequence };
+        let back = match self.reach.hear(route, now, incarnation) {
             News::Back => Some(route),
             News::None => None,
         };
-        let event = Event::Received { from: frame.from, arrival, message: frame.message };
-        Taken::Message(event, back)
+        Ok(Taken::Message(Event::Received { from: peer, arrival, message }, back))
     }
 }
 
@@ -176,7 +210,7 @@ mod tests {
     fn node(number: u16) -> Datagrams {
         let peers = Arc::new(Peers::new(&config(number, PORT), Incarnation(u64::from(number))));
         let reach = Arc::new(Reach::new(peers.routes.len(), &Profile::Standard.timing()));
-        Datagrams::open(peers, reach).unwrap()
+        Datagrams::open(peers, reach, &[7; 32]).unwrap()
     }
 
     fn heartbeat() -> PeerMessage {
@@ -195,39 +229,74 @@ mod tests {
         node.take(end)
     }
 
-    #[test]
-    fn a_message_arrives_once_per_network_and_noise_never() {
-        let (mut one, mut two) = (node(1), node(2));
-        let stranger = UdpSocket::bind("127.77.1.9:0").unwrap();
-        let impostor = UdpSocket::bind("127.77.1.3:0").unwrap();
-        let to = two.peers.networks[0].local;
-        stranger.send_to(&codec::encode(&7_u32), to).unwrap();
-        impostor.send_to(b"noise", to).unwrap();
-        impostor.send_to(&vec![0xff; 65_000], to).unwrap();
-        let mut claim = PeerFrame {
-            cluster_id: 99,
-            from: NodeId(1),
-            to: NodeId(2),
-            incarnation: Incarnation(1),
-            sequence: 1,
-            message: heartbeat(),
-        };
-        impostor.send_to(&codec::encode(&claim), to).unwrap();
-        (claim.from, claim.cluster_id) = (NodeId(3), 98);
-        impostor.send_to(&codec::encode(&claim), to).unwrap();
-        for _ in 0..5 {
-            assert!(matches!(wait(&mut two, 0), Taken::Dropped));
+    fn counted(node: &mut Datagrams) -> String {
+        let told = node.refusals(clock::now());
+        told.into_iter().map(|(_, _, text)| text).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// Sends to and fro until both know each other, as heartbeats do.
+    fn acquaint(one: &mut Datagrams, two: &mut Datagrams) {
+        let rounds = 20;
+        for _ in 0..rounds {
+            one.send(NodeId(2), heartbeat()).unwrap();
+            two.send(NodeId(1), heartbeat()).unwrap();
+            let mut heard = 0;
+            for end in 0..2 {
+                heard += u32::from(matches!(wait(one, end), Taken::Message(..)));
+                heard += u32::from(matches!(wait(two, end), Taken::Message(..)));
+            }
+            if heard == 4 {
+                // Greetings may still be there: the loopback device keeps nothing on its way.
+                for (node, end) in [(&mut *one, 0), (&mut *two, 0)] {
+                    while !matches!(node.take(end), Taken::Empty) {}
+                    while !matches!(node.take(end + 1), Taken::Empty) {}
+                }
+                return;
+            }
         }
-        for sequence in 1..=2 {
+        panic!("they do not know each other after {rounds} heartbeats");
+    }
+
+    #[test]
+    fn a_message_arrives_once_per_network_when_both_lives_are_known() {
+        let (mut one, mut two) = (node(1), node(2));
+        acquaint(&mut one, &mut two);
+        let before = one.sequences[&NodeId(2)];
+        for sequence in before + 1..=before + 2 {
             one.send(NodeId(2), heartbeat()).unwrap();
             for (end, network) in [(0, NetworkId(1)), (1, NetworkId(2))] {
                 let Taken::Message(event, back) = wait(&mut two, end) else { panic!("dropped") };
                 let arrival = Arrival::Datagram { network, incarnation: Incarnation(1), sequence };
                 let expected = Event::Received { from: NodeId(1), arrival, message: heartbeat() };
-                assert_eq!(event, expected);
-                assert_eq!(back.is_some(), sequence == 1);
+                assert_eq!((event, back), (expected, None));
             }
         }
         assert!(matches!(two.take(0), Taken::Empty));
+        assert_eq!(counted(&mut two), "");
+    }
+
+    #[test]
+    fn noise_strangers_and_frames_in_clear_are_counted_and_never_heard() {
+        let mut two = node(2);
+        let stranger = UdpSocket::bind("127.77.1.9:0").unwrap();
+        let impostor = UdpSocket::bind("127.77.1.3:0").unwrap();
+        let to = two.peers.networks[0].local;
+        stranger.send_to(&codec::encode(&7_u32), to).unwrap();
+        impostor.send_to(b"noise", to).unwrap();
+        impostor.send_to(&[], to).unwrap();
+        impostor.send_to(&vec![0xff; 65_000], to).unwrap();
+        impostor.send_to(&codec::encode(&heartbeat()), to).unwrap();
+        // In the name of node 1, from the address of node 3.
+        let keys = Keyring::new(99, &[[7; 32]]);
+        let sealer = Sealer::new(&keys, NodeId(1), Incarnation(1));
+        let addressee = Addressee { node: NodeId(2), incarnation: Incarnation(2) };
+        let mut claim = codec::encode_behind(SEALED_HEADER_BYTES, &heartbeat());
+        sealer.seal(addressee, 1, &mut claim);
+        impostor.send_to(&claim, to).unwrap();
+        while !matches!(wait(&mut two, 0), Taken::Empty) {}
+        let told = counted(&mut two);
+        assert!(told.contains("dropped: 1 from an address of no node;"), "{told}");
+        let refused = "dropped: 4 damaged or not sealed, 1 in the name of another node;";
+        assert!(told.contains(refused), "{told}");
     }
 }
