@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::rand::GetRandomFlags;
 use stead_model::NodeId;
 use stead_model::config::QuorumMode;
 use stead_model::profile::Profile;
+use stead_trust::{Authority, Pki};
 
 use crate::cabling::{NODES_MAX, Station};
 use crate::cluster::{Cluster, ClusterError};
@@ -210,6 +211,9 @@ fn make(record: &LabRecord, progress: &mut dyn FnMut(&str)) -> Result<Lab, UpErr
 fn provision(record: &LabRecord) -> Result<(), StepError> {
     let disk_id = random()?;
     let key: [u8; 32] = random()?;
+    let now = SystemTime::now();
+    let authority = Authority::create(record.cluster_id, now);
+    let authority = authority.step("make", "the authority of the cluster")?;
     for station in record.stations() {
         let dir = record.dirs.station(&station.name());
         for part in ["root", "log", "etc", "lib", "witness", "www", "disks"] {
@@ -223,6 +227,9 @@ fn provision(record: &LabRecord) -> Result<(), StepError> {
         let text = serde_json::to_vec_pretty(&config).step("encode", path.display())?;
         fs::write(&path, text).step("write", path.display())?;
         write_secret(&etc.join("cluster.key"), &key)?;
+        let issued = authority.issue(node, now).step("make", "the certificate of a node")?;
+        let pki = Pki::below(&etc);
+        pki.install(&authority, &issued).step("write", pki.node_file().display())?;
         let first = cluster_file::first_start_file(&etc);
         fs::write(&first, b"").step("write", first.display())?;
     }

@@ -15,6 +15,7 @@ use stead_core::format::{self, LogSizes};
 use stead_journal::{DiskId, Identity, Medium};
 use stead_model::NodeId;
 use stead_model::config::NodeConfig;
+use stead_trust::{Credentials, Identity as Holder, Pki, TrustError};
 use thiserror::Error;
 
 use crate::net::inherited;
@@ -77,6 +78,12 @@ impl Paths {
     #[must_use]
     pub fn key(&self) -> PathBuf {
         self.etc.join("cluster.key")
+    }
+
+    /// The certificates.
+    #[must_use]
+    pub fn pki(&self) -> Pki {
+        Pki::below(&self.etc)
     }
 
     /// The node's own log.
@@ -174,6 +181,19 @@ pub enum BootstrapError {
         /// Its length.
         bytes: usize,
     },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The certificate is that of another node.
+    #[error("`{}` belongs to {}, this is {}", path.display(), holder(*found), holder(*expected))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Holder,
+        /// Whose it should be.
+        expected: Holder,
+    },
     /// Another process has the log.
     #[error("another node service of this node uses `{}`", path.display())]
     LogBusy {
@@ -221,6 +241,11 @@ impl BootstrapError {
                 "compare it with the file of another node of the cluster".into()
             }
             Self::KeyMode { path, .. } => format!("chmod 0600 {}", path.display()),
+            Self::Trust(error) => return error.hint(),
+            Self::Certificate { .. } => {
+                "bring the right file back, or remove the node from the cluster and join it anew"
+                    .into()
+            }
             Self::KeySize { .. } => "copy the key of another node of the cluster".into(),
             Self::LogBusy { .. } => {
                 "only the guard starts node services; `systemctl status stead` shows it".into()
@@ -246,7 +271,22 @@ pub(crate) fn settings() -> Result<Settings, BootstrapError> {
     let paths = Paths::of_environment();
     let config = read_config(&paths.config())?;
     let key = read_key(&paths.key())?;
-    Ok(Settings { paths, config, key, guard, signals: true })
+    let credentials = read_credentials(&paths.pki(), &config)?;
+    Ok(Settings { paths, config, key, credentials, guard, signals: true })
+}
+
+fn read_credentials(pki: &Pki, config: &NodeConfig) -> Result<Credentials, BootstrapError> {
+    let credentials = pki.credentials()?;
+    let expected = Holder { cluster_id: config.cluster_id, node: config.node };
+    let found = credentials.identity();
+    if found == expected {
+        return Ok(credentials);
+    }
+    Err(BootstrapError::Certificate { path: pki.node_file(), found, expected })
+}
+
+fn holder(identity: Holder) -> String {
+    format!("{} of cluster {:x}", identity.node, identity.cluster_id)
 }
 
 fn inherited_guard() -> Result<std::os::unix::net::UnixStream, String> {
@@ -472,6 +512,21 @@ mod tests {
         assert_eq!(read_key(&path).unwrap(), [1; 32]);
         fs::write(&path, [1; 31]).unwrap();
         assert!(text(read_key(&path).unwrap_err()).contains("31 bytes instead of 32"));
+    }
+
+    #[test]
+    fn the_certificate_of_another_node_is_refused() {
+        use stead_trust::Authority;
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Paths::under(folder.path()).pki();
+        let told = text(read_credentials(&pki, &config(1, 1)).unwrap_err());
+        assert!(told.contains("cannot read") && told.contains("cluster create"), "{told}");
+        let now = std::time::SystemTime::now();
+        let authority = Authority::create(99, now).unwrap();
+        pki.install(&authority, &authority.issue(NodeId(2), now).unwrap()).unwrap();
+        let told = text(read_credentials(&pki, &config(1, 1)).unwrap_err());
+        assert!(told.contains("belongs to n2 of cluster 63, this is n1 of cluster 63"), "{told}");
+        read_credentials(&pki, &config(2, 1)).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,13 +113,27 @@ impl Records {
 
     /// A peer refused our stream; told once per sentence.
     pub(crate) fn stream_refused(&self, peer: NodeId, why: &str) {
-        let why: String = why.chars().take(300).filter(|c| !c.is_control()).collect();
+        let text = format!("{peer} refuses streams of this node: {}", plain_words(why));
+        self.note_once(peer, "stream-refused", text);
+    }
+
+    /// Whoever answers at a peer's address is not that peer, or does not believe this node; told
+    /// once per sentence.
+    pub(crate) fn peer_not_trusted(&self, peer: NodeId, at: SocketAddr, why: &str) {
+        let text = format!(
+            "no stream to {peer} at {at}: {}; compare `/etc/stead/pki` of both nodes, and look who \
+             uses the address",
+            plain_words(why)
+        );
+        self.note_once(peer, "peer-not-trusted", text);
+    }
+
+    fn note_once(&self, peer: NodeId, code: &str, text: String) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = kept.refusals.insert(peer, why.clone());
+        let earlier = kept.refusals.insert(peer, text.clone());
         drop(kept);
-        if earlier.as_ref() != Some(&why) {
-            let text = format!("{peer} refuses streams of this node: {why}");
-            self.note(Level::Warning, "stream-refused", &text);
+        if earlier.as_ref() != Some(&text) {
+            self.note(Level::Warning, code, &text);
         }
     }
 
@@ -189,6 +204,11 @@ pub(crate) fn plain(node: NodeId, level: Level, code: &str, text: &str) -> Recor
         cause: None,
         entry: None,
     }
+}
+
+/// What another node said, fit for a record.
+fn plain_words(why: &str) -> String {
+    why.chars().take(300).filter(|c| !c.is_control()).collect()
 }
 
 fn earlier(path: &Path) -> PathBuf {

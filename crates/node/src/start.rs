@@ -10,6 +10,7 @@ use stead_model::Incarnation;
 use stead_model::config::NodeConfig;
 use stead_model::profile::Profile;
 use stead_model::record::Level;
+use stead_trust::Credentials;
 use thiserror::Error;
 
 use crate::alerts::Alerts;
@@ -20,7 +21,7 @@ use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
 use crate::monitors::Monitors;
 use crate::net::priority::{self, Priority};
-use crate::net::{Datagrams, Peers, Reach, Streams, is_here, macs};
+use crate::net::{Datagrams, Peers, Reach, Streams, Surroundings, Tls, is_here, macs};
 use crate::records::Records;
 use crate::service::{Ending, Pace, Service};
 use crate::stall::Turning;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub config: NodeConfig,
     /// The cluster key.
     pub key: [u8; 32],
+    /// What the node proves itself with.
+    pub credentials: Credentials,
     /// The socket to the guard.
     pub guard: UnixStream,
     /// Whether SIGTERM ends the service in order and the process may be given real-time priority.
@@ -97,7 +100,8 @@ impl Service {
     /// # Errors
     /// Something is missing or refused; nothing was changed but a missing log made.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { paths, config, key, guard, signals } = settings;
+        let Settings { paths, config, key, credentials, guard, signals } = settings;
+        let tls = Tls::new(&credentials).map_err(BootstrapError::from)?;
         bootstrap::make_folders(&paths)?;
         let inbox = Arc::new(Inbox::new().map_err(system("a wake-up descriptor"))?);
         let records = Records::open(config.node, &paths.records(), Arc::clone(&inbox));
@@ -107,7 +111,7 @@ impl Service {
         let priority = if signals { priority::claim() } else { Priority::not_asked() };
         let service = Incarnation(random());
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
-        let (datagrams, streams) = transport(&config, (service, &key), surroundings)?;
+        let (datagrams, streams) = transport(&config, (service, &key, tls), surroundings)?;
         note_start(&records, &config, &priority);
         let node = config.node;
         let turning = Turning::new(config.profile.timing().election);
@@ -193,7 +197,7 @@ fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks
 
 fn transport(
     config: &NodeConfig,
-    (service, key): (Incarnation, &[u8; 32]),
+    (service, key, tls): (Incarnation, &[u8; 32], Tls),
     (records, inbox): (Arc<Records>, Arc<Inbox>),
 ) -> Result<(Datagrams, Streams), StartError> {
     let peers = Peers::new(config, service);
@@ -211,8 +215,8 @@ fn transport(
     let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
     let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach), key)
         .map_err(system("a socket for heartbeats"))?;
-    let streams =
-        Streams::start((peers, reach), (records, timing), inbox).map_err(system("a thread"))?;
+    let around = Surroundings { peers, reach, records, timing, tls };
+    let streams = Streams::start(around, inbox).map_err(system("a thread"))?;
     Ok((datagrams, streams))
 }
 

@@ -112,6 +112,17 @@ impl Credentials {
     }
 }
 
+impl Clone for Credentials {
+    fn clone(&self) -> Self {
+        Self {
+            identity: self.identity,
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+            authorities: Arc::clone(&self.authorities),
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({})", self.identity.uri())

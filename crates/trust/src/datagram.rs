@@ -1,8 +1,8 @@
 //! Datagrams that only nodes of the cluster can make and read.
 //!
 //! ```text
-//! 0      4        5      6        8      10    12            20           28         36
-//! | magic| version| kind | key id | from | to  | incarnation | meant for  | sequence | sealed ·· tag |
+//! 0      4        5      6        8      10    12            20          28         36
+//! | magic| version| kind | key id | from | to  | incarnation | meant for | sequence | sealed, tag
 //! ```
 //!
 //! ChaCha20-Poly1305; everything before the sealed part is authenticated with it. The key is

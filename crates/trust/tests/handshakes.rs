@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection};
 use stead_model::NodeId;
-use stead_trust::{Authority, Credentials, Fingerprint, Identity, pinned_client};
+use stead_trust::{Authority, Credentials, Fingerprint, Identity, NODE_PROTOCOL, pinned_client};
 
 fn authority(cluster: u64) -> Authority {
     Authority::create(cluster, SystemTime::now()).unwrap()
@@ -85,8 +85,11 @@ fn another_authority_is_refused_on_both_sides_even_with_the_same_cluster_number(
 fn without_a_certificate_nobody_becomes_a_peer() {
     let cluster = authority(7);
     let one = node(&cluster, 1);
-    let pinned = pinned_client(cluster.fingerprint()).unwrap();
-    assert!(shake(pinned, one.server().unwrap()).is_err());
+    let mut pinned = ClientConfig::clone(&pinned_client(cluster.fingerprint()).unwrap());
+    assert!(shake(Arc::new(pinned.clone()), one.server().unwrap()).is_err(), "wrong protocol");
+    pinned.alpn_protocols = vec![NODE_PROTOCOL.to_vec()];
+    let refused = shake(Arc::new(pinned), one.server().unwrap()).unwrap_err();
+    assert!(matches!(refused, Error::NoCertificatesPresented), "{refused}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use e2e::processes::{self, Role};
 use e2e::program::{self, Said};
@@ -15,6 +15,7 @@ use stead_model::NetworkId;
 use stead_model::config::{NetworkEntry, NetworkRole, NodeAddress, NodeConfig, NodeEntry};
 use stead_model::config::{QuorumConfig, QuorumMode};
 use stead_model::profile::Profile;
+use stead_trust::{Authority, Pki};
 
 const UNIT: &str = "web.service";
 const GROUP: &str = "/system.slice/web.service";
@@ -140,6 +141,10 @@ fn install(machine: &Machine) {
     let key = machine.path("etc/stead/cluster.key");
     fs::write(&key, [7; 32]).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let now = SystemTime::now();
+    let authority = Authority::create(config.cluster_id, now).unwrap();
+    let pki = Pki::below(&machine.path("etc/stead"));
+    pki.install(&authority, &authority.issue(ONE, now).unwrap()).unwrap();
     let unit = include_str!("../../../packaging/systemd/stead.service");
     machine
         .write("etc/systemd/system/stead.service", &unit.replace("/usr/bin/stead", "/opt/stead"));

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! `kind` 0 is a clear frame: between processes of one node, and inside TLS between nodes. Kind 1
-//! is a sealed datagram, which goes on differently after the kind (`stead-trust`, `datagram`) and is
-//! refused here. All numbers are little-endian; the payload is postcard. Whatever a peer sends is a
-//! value: nothing here panics on any input.
+//! is a sealed datagram, which goes on differently after the kind (`stead-trust`, `datagram`) and
+//! is refused here. All numbers are little-endian; the payload is postcard. Whatever a peer sends
+//! is a value: nothing here panics on any input.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,9 +1,13 @@
-//! Incoming streams: listened for on every network, taken from known addresses only.
+//! Incoming streams: listened for on every network, taken from known addresses only, and from
+//! nobody who has not proved to be the node that the address belongs to.
 //!
 //! Whatever arrives is a value: a stream that says anything wrong ends, and nothing else does.
+//! Before a caller has proved itself it can make this node keep what TLS keeps for a handshake, for
+//! two seconds.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,59 +17,84 @@ use stead_model::wire::peer::{PeerFrame, PeerMessage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
+use tokio_rustls::server::TlsStream;
 
-use super::Peers;
+use super::callers::Callers;
 use super::hello::{Greeting, HELLO_BYTES_MAX, Hello};
+use super::line::Surroundings;
 use super::macs::MACS_MAX;
+use super::tls::Broken;
 use super::udp::allow_absent;
 use crate::inbox::{Inbox, Item};
 
-/// A caller says hello within this time.
+/// A caller proves who it is and says hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
-/// Streams that have not said hello yet, at most.
-const STRANGERS_MAX: usize = 32;
 /// Bytes a stream's buffer keeps while nothing large is under way.
 const BUFFER_BYTES: usize = 4096;
 
 /// Takes streams on one network and feeds the core.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    peers: Arc<Peers>,
+    around: Surroundings,
+    callers: Arc<Callers>,
     inbox: Arc<Inbox>,
     end: usize,
     /// The one stream per route that is being read.
     reading: Mutex<BTreeMap<usize, AbortHandle>>,
 }
 
+/// A stream of a node that proved itself, its hello, and the bytes that came after it.
+type Greeted = (TlsStream<TcpStream>, Hello, Vec<u8>);
+
 impl Incoming {
-    pub(super) fn new(peers: Arc<Peers>, inbox: Arc<Inbox>, end: usize) -> Self {
-        Self { peers, inbox, end, reading: Mutex::default() }
+    pub(super) fn new(
+        around: Surroundings,
+        callers: Arc<Callers>,
+        inbox: Arc<Inbox>,
+        end: usize,
+    ) -> Self {
+        Self { around, callers, inbox, end, reading: Mutex::default() }
     }
 
     /// Listens, for ever.
     pub(super) async fn run(self: Arc<Self>) -> io::Result<()> {
         let listener = self.listen()?;
-        let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
         loop {
             let Ok((stream, from)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let Some(route) = self.peers.route_from(self.end, from.ip()) else { continue };
-            let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else { continue };
-            let own = Arc::clone(&self);
-            tokio::spawn(async move {
-                let greeted = tokio::time::timeout(HELLO_TIMEOUT, own.greet(route, stream)).await;
-                drop(permit);
-                if let Ok(Ok((stream, hello, rest))) = greeted {
-                    own.adopt(route, stream, hello, rest);
-                }
-            });
+            let from = from.ip();
+            let Some(route) = self.around.peers.route_from(self.end, from) else {
+                self.callers.stranger(from);
+                continue;
+            };
+            let number = self.callers.number();
+            let receive = Arc::clone(&self).receive(route, (from, number), stream);
+            let task = tokio::spawn(receive);
+            self.callers.wait(from, number, task.abort_handle());
+        }
+    }
+
+    async fn receive(
+        self: Arc<Self>,
+        route: usize,
+        (from, number): (IpAddr, u64),
+        stream: TcpStream,
+    ) {
+        let greeted = tokio::time::timeout(HELLO_TIMEOUT, self.greet(route, stream)).await;
+        self.callers.done(from, number);
+        match greeted {
+            Ok(Ok(greeted)) => self.adopt(route, greeted),
+            Ok(Err(Broken::NotTrusted(why))) => self.callers.refuse(from, &why),
+            // A node that dies while it calls.
+            Ok(Err(Broken::Io(_))) => {}
+            Err(_) => self.callers.refuse(from, "it did not prove who it is in time"),
         }
     }
 
     fn listen(&self) -> io::Result<TcpListener> {
-        let local = self.peers.networks[self.end].local;
+        let local = self.around.peers.networks[self.end].local;
         let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         allow_absent(&socket, local)?;
         socket.set_reuseaddr(true)?;
@@ -73,34 +102,32 @@ impl Incoming {
         socket.listen(64)
     }
 
-    /// Reads the hello and answers it; gives the bytes that came after it.
-    async fn greet(
-        &self,
-        route: usize,
-        mut stream: TcpStream,
-    ) -> io::Result<(TcpStream, Hello, Vec<u8>)> {
+    /// Lets the caller prove who it is, reads its hello and answers it.
+    async fn greet(&self, route: usize, stream: TcpStream) -> Result<Greeted, Broken> {
+        let peers = &self.around.peers;
+        let peer = peers.routes[route].peer;
+        let mut stream = self.around.tls.answer(peer, stream).await?;
         let mut buffer = Vec::with_capacity(256);
         let (hello, used) = loop {
             match codec::decode::<Hello>(&buffer) {
                 Ok(Some(hello)) => break hello,
                 Ok(None) if buffer.len() < HELLO_BYTES_MAX => {}
-                Ok(None) => return Err(io::ErrorKind::InvalidData.into()),
+                Ok(None) => return Err(Broken::NotTrusted("its hello has no end".into())),
                 Err(error) => {
-                    let why = format!("{} does not understand this: {error}", self.peers.node);
-                    stream.write_all(&codec::encode(&Greeting::Refused(why))).await?;
-                    return Err(io::ErrorKind::InvalidData.into());
+                    let why = format!("{} does not understand this: {error}", peers.node);
+                    return refuse(&mut stream, why).await;
                 }
             }
             if stream.read_buf(&mut buffer).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()));
             }
         };
-        if let Err(why) = hello.check(&self.peers, self.peers.routes[route].peer) {
-            stream.write_all(&codec::encode(&Greeting::Refused(why))).await?;
-            return Err(io::ErrorKind::InvalidData.into());
+        if let Err(why) = hello.check(peers, peer) {
+            return refuse(&mut stream, why).await;
         }
-        let welcome = Greeting::Welcome { incarnation: self.peers.incarnation };
+        let welcome = Greeting::Welcome { incarnation: peers.incarnation };
         stream.write_all(&codec::encode(&welcome)).await?;
+        stream.flush().await?;
         let macs = hello.macs.iter().copied().take(MACS_MAX).collect();
         self.inbox.push(Item::Macs(hello.from, macs));
         buffer.drain(..used);
@@ -108,8 +135,8 @@ impl Incoming {
     }
 
     /// Reads the stream from now on, in the place of an earlier one of this route.
-    fn adopt(self: &Arc<Self>, route: usize, stream: TcpStream, hello: Hello, rest: Vec<u8>) {
-        let own = Arc::clone(self);
+    fn adopt(self: Arc<Self>, route: usize, (stream, hello, rest): Greeted) {
+        let own = Arc::clone(&self);
         let task = tokio::spawn(async move {
             // A stream's end is no event: heartbeats tell what became of the peer.
             let _ = own.read(stream, &hello, rest).await;
@@ -122,7 +149,7 @@ impl Incoming {
 
     async fn read(
         &self,
-        mut stream: TcpStream,
+        mut stream: TlsStream<TcpStream>,
         hello: &Hello,
         mut buffer: Vec<u8>,
     ) -> io::Result<()> {
@@ -161,4 +188,11 @@ impl Incoming {
         }
         Ok(used)
     }
+}
+
+/// Says why, and ends.
+async fn refuse(stream: &mut TlsStream<TcpStream>, why: String) -> Result<Greeted, Broken> {
+    stream.write_all(&codec::encode(&Greeting::Refused(why.clone()))).await?;
+    stream.shutdown().await?;
+    Err(Broken::NotTrusted(why))
 }

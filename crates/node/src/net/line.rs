@@ -1,7 +1,7 @@
 //! One outgoing stream: to one peer over one network, connected ahead of need.
 //!
 //! ```text
-//!   idle ─► dialling ─► greeting ─► connected ─► (broken, other life, overflow) ─► idle
+//!   idle ─► dialling ─► TLS ─► greeting ─► connected ─► (broken, other life, overflow) ─► idle
 //! ```
 //!
 //! What waits when a connection breaks is dropped: the core repeats what matters.
@@ -20,8 +20,10 @@ use stead_model::{Incarnation, Span};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
+use tokio_rustls::client::TlsStream;
 
 use super::hello::{Greeting, HELLO_BYTES_MAX, Hello};
+use super::tls::{Broken, Tls};
 use super::udp::allow_absent;
 use super::{Peers, Reach, Route};
 use crate::records::Records;
@@ -53,11 +55,12 @@ struct Waiting {
 
 /// What a line needs of the rest of the service.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
-    pub(super) peers: Arc<Peers>,
-    pub(super) reach: Arc<Reach>,
-    pub(super) records: Arc<Records>,
-    pub(super) timing: Timing,
+pub(crate) struct Surroundings {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) reach: Arc<Reach>,
+    pub(crate) records: Arc<Records>,
+    pub(crate) timing: Timing,
+    pub(crate) tls: Tls,
 }
 
 impl Line {
@@ -136,7 +139,12 @@ impl Line {
                     around.records.stream_refused(route.peer, &why);
                     pause = PAUSE_LONGEST;
                 }
-                Err(Unconnected::Io(_)) => {}
+                Err(Unconnected::Broken(Broken::NotTrusted(why))) => {
+                    around.records.peer_not_trusted(route.peer, route.remote, &why);
+                    pause = PAUSE_LONGEST;
+                }
+                // Link events are told by heartbeats.
+                Err(Unconnected::Broken(Broken::Io(_))) => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -147,8 +155,8 @@ impl Line {
     }
 
     /// Carries messages until the connection is of no use any more.
-    async fn carry(&self, stream: TcpStream, life: Incarnation, around: &Surroundings) {
-        let (mut reader, mut writer) = stream.into_split();
+    async fn carry(&self, stream: TlsStream<TcpStream>, life: Incarnation, around: &Surroundings) {
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let mut end = [0; 1];
         let doubted = async {
             loop {
@@ -165,6 +173,9 @@ impl Line {
                     if writer.write_all(&frame).await.is_err() {
                         return;
                     }
+                }
+                if writer.flush().await.is_err() {
+                    return;
                 }
                 self.more.notified().await;
             }
@@ -216,16 +227,19 @@ fn weigh(groups: &[GroupReport]) -> usize {
 
 /// Why there is no connection.
 enum Unconnected {
-    Io(
-        #[expect(dead_code, reason = "kept for debugging: link events are told by heartbeats")]
-        io::Error,
-    ),
+    Broken(Broken),
     Refused(String),
+}
+
+impl From<Broken> for Unconnected {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
 }
 
 impl From<io::Error> for Unconnected {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Broken(error.into())
     }
 }
 
@@ -237,18 +251,18 @@ fn patience(timing: &Timing) -> Span {
 async fn connect(
     around: &Surroundings,
     route: &Route,
-) -> Result<(TcpStream, Incarnation), Unconnected> {
+) -> Result<(TlsStream<TcpStream>, Incarnation), Unconnected> {
     let limit = Duration::from_millis(patience(&around.timing).as_millis());
     match tokio::time::timeout(limit, greet(around, route)).await {
         Ok(result) => result,
-        Err(_) => Err(Unconnected::Io(io::ErrorKind::TimedOut.into())),
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
     }
 }
 
 async fn greet(
     around: &Surroundings,
     route: &Route,
-) -> Result<(TcpStream, Incarnation), Unconnected> {
+) -> Result<(TlsStream<TcpStream>, Incarnation), Unconnected> {
     let local = around.peers.networks[route.end].local;
     let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     allow_absent(&socket, local)?;
@@ -256,16 +270,18 @@ async fn greet(
     let patience_ms = patience(&around.timing).as_millis() as u32;
     rustix::net::sockopt::set_tcp_user_timeout(&socket, patience_ms).map_err(io::Error::from)?;
     socket.bind(SocketAddr::new(local.ip(), 0))?;
-    let mut stream = socket.connect(route.remote).await?;
+    let stream = socket.connect(route.remote).await?;
+    let mut stream = around.tls.call(route.peer, route.remote, stream).await?;
     let hello = codec::encode(&Hello::new(&around.peers, route.peer));
     stream.write_all(&hello).await?;
+    stream.flush().await?;
     match read_greeting(&mut stream).await? {
         Greeting::Welcome { incarnation } => Ok((stream, incarnation)),
         Greeting::Refused(why) => Err(Unconnected::Refused(why)),
     }
 }
 
-async fn read_greeting(stream: &mut TcpStream) -> io::Result<Greeting> {
+async fn read_greeting(stream: &mut TlsStream<TcpStream>) -> io::Result<Greeting> {
     let mut buffer = Vec::with_capacity(256);
     loop {
         match codec::decode::<Greeting>(&buffer) {

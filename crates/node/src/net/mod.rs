@@ -10,9 +10,10 @@
 //!        └────────────────────── inbox ◄── incoming ◄────────────────┘
 //! ```
 //!
-//! Datagrams are sealed (`stead-trust`), and what is refused is told (`refused`). Not here: which
-//! message goes where (core).
+//! Datagrams are sealed and streams are TLS (`stead-trust`), and what is refused is told
+//! (`refused`, `callers`). Not here: which message goes where (core).
 
+mod callers;
 mod hello;
 mod incoming;
 pub(crate) mod inherited;
@@ -24,12 +25,15 @@ pub(crate) mod priority;
 mod reach;
 mod refused;
 mod streams;
+mod tls;
 mod udp;
 
+pub(crate) use line::Surroundings;
 pub(crate) use peers::Peers;
 use peers::Route;
 #[cfg(test)]
 pub(crate) use peers::tests::config as peers_config;
 pub(crate) use reach::Reach;
 pub(crate) use streams::Streams;
+pub(crate) use tls::Tls;
 pub(crate) use udp::{Datagrams, Taken, is_here};

@@ -6,14 +6,13 @@ use std::io;
 use std::sync::Arc;
 
 use stead_model::NodeId;
-use stead_model::profile::Timing;
 use stead_model::wire::peer::PeerMessage;
 
+use super::callers::Callers;
 use super::incoming::Incoming;
 use super::line::{Line, Surroundings};
 use super::{Peers, Reach};
 use crate::inbox::{Inbox, Item};
-use crate::records::Records;
 use crate::threads::{self, Serving};
 
 /// The core thread's end of all streams.
@@ -30,12 +29,7 @@ type Lines = BTreeMap<NodeId, Vec<Arc<Line>>>;
 
 impl Streams {
     /// Starts the thread.
-    pub(crate) fn start(
-        (peers, reach): (Arc<Peers>, Arc<Reach>),
-        (records, timing): (Arc<Records>, Timing),
-        inbox: Arc<Inbox>,
-    ) -> io::Result<Self> {
-        let around = Surroundings { peers, reach, records, timing };
+    pub(crate) fn start(around: Surroundings, inbox: Arc<Inbox>) -> io::Result<Self> {
         let (lines, serving) = begin(&around, &inbox)?;
         Ok(Self { around, inbox, lines, serving })
     }
@@ -94,8 +88,10 @@ async fn serve(lines: Vec<Arc<Line>>, around: Surroundings, inbox: Arc<Inbox>) {
         tokio::spawn(line.run(around.clone()));
     }
     let mut listening = tokio::task::JoinSet::new();
+    let callers = Arc::new(Callers::new(Arc::clone(&around.records)));
     for end in 0..around.peers.networks.len() {
-        let incoming = Incoming::new(Arc::clone(&around.peers), Arc::clone(&inbox), end);
+        let (callers, inbox) = (Arc::clone(&callers), Arc::clone(&inbox));
+        let incoming = Incoming::new(around.clone(), callers, inbox, end);
         let own = around.peers.networks[end].clone();
         listening.spawn(async move { (own, Arc::new(incoming).run().await) });
     }
@@ -116,16 +112,21 @@ async fn serve(lines: Vec<Arc<Line>>, around: Surroundings, inbox: Arc<Inbox>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Tls;
     use crate::net::hello::{Greeting, Hello};
     use crate::net::peers::tests::config;
+    use crate::records::Records;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, StreamOwned};
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
-    use std::time::{Duration, Instant};
+    use std::time::{Duration, Instant, SystemTime};
     use stead_core::{Arrival, Event};
     use stead_model::profile::Profile;
     use stead_model::wire::codec;
     use stead_model::wire::peer::{PeerFrame, RaftMessage};
     use stead_model::{Incarnation, Time, VoterId};
+    use stead_trust::{Authority, Credentials, NODE_PROTOCOL, pinned_client};
 
     const WAIT: Duration = Duration::from_secs(20);
 
@@ -134,17 +135,50 @@ mod tests {
         peers: Arc<Peers>,
         reach: Arc<Reach>,
         inbox: Arc<Inbox>,
+        records: Arc<Records>,
     }
 
-    fn node(number: u16, port: u16, life: u64) -> Node {
-        let timing = Profile::Standard.timing();
-        let peers = Arc::new(Peers::new(&config(number, port), Incarnation(life)));
-        let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
-        let inbox = Arc::new(Inbox::new().unwrap());
-        let records = Arc::new(Records::in_memory(NodeId(number)));
-        let known = (Arc::clone(&peers), Arc::clone(&reach));
-        let streams = Streams::start(known, (records, timing), Arc::clone(&inbox)).unwrap();
-        Node { streams, peers, reach, inbox }
+    /// A cluster whose nodes know each other.
+    struct World {
+        authority: Authority,
+        port: u16,
+    }
+
+    impl World {
+        fn new(port: u16) -> Self {
+            Self { authority: authority(), port }
+        }
+
+        fn credentials(&self, number: u16) -> Credentials {
+            of(&self.authority, &self.authority, number)
+        }
+
+        fn node(&self, number: u16, life: u64) -> Node {
+            let timing = Profile::Standard.timing();
+            let peers = Arc::new(Peers::new(&config(number, self.port), Incarnation(life)));
+            let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
+            let inbox = Arc::new(Inbox::new().unwrap());
+            let records = Arc::new(Records::in_memory(NodeId(number)));
+            let around = Surroundings {
+                peers: Arc::clone(&peers),
+                reach: Arc::clone(&reach),
+                records: Arc::clone(&records),
+                timing,
+                tls: Tls::new(&self.credentials(number)).unwrap(),
+            };
+            let streams = Streams::start(around, Arc::clone(&inbox)).unwrap();
+            Node { streams, peers, reach, inbox, records }
+        }
+    }
+
+    fn authority() -> Authority {
+        Authority::create(99, SystemTime::now()).unwrap()
+    }
+
+    /// A node's certificate of one authority, which trusts another one.
+    fn of(issuer: &Authority, trusted: &Authority, number: u16) -> Credentials {
+        let issued = issuer.issue(NodeId(number), SystemTime::now()).unwrap();
+        Credentials::from_pem(trusted.certificate_pem(), &issued.certificate, &issued.key).unwrap()
     }
 
     fn message(number: u64, bytes: usize) -> PeerMessage {
@@ -179,7 +213,8 @@ mod tests {
 
     #[test]
     fn messages_arrive_in_order_whatever_their_size() {
-        let (one, two) = (node(1, 17_541, 1), node(2, 17_541, 2));
+        let world = World::new(17_541);
+        let (one, two) = (world.node(1, 1), world.node(2, 2));
         meet(&one, &two);
         let sizes = [1, 100_000, 3, 20 << 20, 5];
         for (number, size) in sizes.iter().enumerate() {
@@ -200,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_peer_in_another_life_is_called_again() {
-        let one = node(1, 17_542, 1);
-        let two = node(2, 17_542, 2);
+        let world = World::new(17_542);
+        let (one, two) = (world.node(1, 1), world.node(2, 2));
         meet(&one, &two);
         let route = one.peers.routes.iter().position(|r| r.peer == NodeId(2)).unwrap();
         let line = &one.streams.lines[&NodeId(2)][0];
@@ -220,50 +255,147 @@ mod tests {
         assert_eq!(silent(1), 1, "the connection to the old life was kept");
     }
 
-    /// Says something to a node from an address of the cluster and reads what it answers.
-    fn say(port: u16, bytes: &[u8]) -> Vec<u8> {
+    /// A connection to node 2 from an address of the cluster.
+    fn dial(port: u16, from: &str) -> TcpStream {
         use socket2::{Domain, Socket, Type};
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let local: SocketAddr = "127.77.1.1:0".parse().unwrap();
+        let local: SocketAddr = format!("{from}:0").parse().unwrap();
         let remote: SocketAddr = format!("127.77.1.2:{port}").parse().unwrap();
-        socket.bind(&local.into()).unwrap();
         let until = Instant::now() + WAIT;
-        while let Err(error) = socket.connect(&remote.into()) {
-            assert!(Instant::now() < until, "{error}");
+        loop {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&local.into()).unwrap();
+            match socket.connect(&remote.into()) {
+                Ok(()) => {
+                    let stream: TcpStream = socket.into();
+                    stream.set_read_timeout(Some(WAIT)).unwrap();
+                    return stream;
+                }
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
         }
-        let mut stream: TcpStream = socket.into();
-        stream.set_read_timeout(Some(WAIT)).unwrap();
+    }
+
+    /// Says something inside TLS and reads what is answered.
+    fn say(port: u16, client: Arc<ClientConfig>, bytes: &[u8]) -> Vec<u8> {
+        let name = ServerName::try_from("node.invalid").unwrap();
+        let connection = ClientConnection::new(client, name).unwrap();
+        let mut stream = StreamOwned::new(connection, dial(port, "127.77.1.1"));
         let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         answer
     }
 
-    fn greeting(answer: &[u8]) -> Greeting {
-        codec::decode::<Greeting>(answer).unwrap().unwrap().0
+    fn greeting(answer: &[u8]) -> Option<Greeting> {
+        codec::decode::<Greeting>(answer).unwrap().map(|(greeting, _)| greeting)
+    }
+
+    fn hello(port: u16) -> Vec<u8> {
+        let caller = Peers::new(&config(1, port), Incarnation(1));
+        codec::encode(&Hello::new(&caller, NodeId(2)))
+    }
+
+    /// Waits until node 2 has told something.
+    fn told(node: &Node, code: &str) -> String {
+        let until = Instant::now() + WAIT;
+        loop {
+            let records = node.records.since(0, 1000).records;
+            if let Some(record) = records.into_iter().find(|record| record.code == code) {
+                return record.text;
+            }
+            assert!(Instant::now() < until, "{code} was never told");
+        }
+    }
+
+    #[test]
+    fn nobody_is_heard_who_does_not_prove_to_be_the_node_of_the_address() {
+        let world = World::new(17_544);
+        let hello = hello(17_544);
+        let right = world.credentials(1).client().unwrap();
+        let other = authority();
+        let mut bare = ClientConfig::clone(&pinned_client(world.authority.fingerprint()).unwrap());
+        bare.alpn_protocols = vec![NODE_PROTOCOL.to_vec()];
+        let wrong = [
+            ("another authority", of(&other, &world.authority, 1).client().unwrap()),
+            ("another node", world.credentials(3).client().unwrap()),
+            ("no certificate", Arc::new(bare)),
+        ];
+        for (what, client) in wrong {
+            // A node of its own for each, so that what it tells is about this one.
+            let two = world.node(2, 2);
+            assert_eq!(greeting(&say(17_544, client, &hello)), None, "{what} was greeted");
+            let why = told(&two, "callers-refused");
+            assert!(why.contains("from addresses of nodes were closed: 1"), "{why}");
+            let detail = match what {
+                "another authority" => "invalid peer certificate",
+                "another node" => "its certificate is that of n3 of cluster 63, its address is",
+                _ => "peer sent no certificates",
+            };
+            assert!(why.contains(detail), "{what}: {why}");
+            assert!(next(&two.inbox).is_none());
+        }
+        let two = world.node(2, 2);
+        let clear = {
+            let mut stream = dial(17_544, "127.77.1.1");
+            stream.write_all(&hello).unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            answer
+        };
+        let answered = codec::decode::<Greeting>(&clear);
+        assert!(!matches!(answered, Ok(Some(_))), "a hello in clear was answered: {answered:?}");
+        assert!(greeting(&say(17_544, right, &hello)).is_some());
+        drop(two);
+    }
+
+    #[test]
+    fn who_only_opens_connections_keeps_no_node_out() {
+        let world = World::new(17_545);
+        let two = world.node(2, 2);
+        // Far more than may wait; each says a little and no more.
+        let mut slow: Vec<TcpStream> = (0..100).map(|_| dial(17_545, "127.77.1.1")).collect();
+        for stream in &mut slow {
+            let _ = stream.write_all(&[0x16, 3, 1]);
+        }
+        let right = world.credentials(1).client().unwrap();
+        assert!(greeting(&say(17_545, right, &hello(17_545))).is_some());
+        assert!(told(&two, "callers-refused").contains("too many connections"));
+    }
+
+    #[test]
+    fn a_peer_that_is_somebody_else_is_told_and_gets_nothing() {
+        let (world, other) = (World::new(17_546), World::new(17_546));
+        let one = world.node(1, 1);
+        let impostor = other.node(2, 2);
+        one.streams.send(NodeId(2), message(1, 1));
+        let why = told(&one, "peer-not-trusted");
+        assert!(why.contains("no stream to n2 at 127.77.") && why.contains("certificate"), "{why}");
+        assert!(next(&impostor.inbox).is_none());
     }
 
     #[test]
     fn hostile_streams_end_and_hurt_nobody() {
-        let two = node(2, 17_543, 2);
-        let caller = Peers::new(&config(1, 17_543), Incarnation(1));
-        let hello = codec::encode(&Hello::new(&caller, NodeId(2)));
-        assert_eq!(
-            greeting(&say(17_543, &hello)),
-            Greeting::Welcome { incarnation: Incarnation(2) }
-        );
-        let mut other = Hello::new(&caller, NodeId(2));
+        let world = World::new(17_543);
+        let two = world.node(2, 2);
+        let client = world.credentials(1).client().unwrap();
+        let say = |bytes: &[u8]| say(17_543, Arc::clone(&client), bytes);
+        let hello = hello(17_543);
+        let welcome = Greeting::Welcome { incarnation: Incarnation(2) };
+        assert_eq!(greeting(&say(&hello)), Some(welcome));
+        let mut other = Hello::new(&Peers::new(&config(1, 17_543), Incarnation(1)), NodeId(2));
         other.cluster_id = 1;
-        let Greeting::Refused(why) = greeting(&say(17_543, &codec::encode(&other))) else {
+        let Some(Greeting::Refused(why)) = greeting(&say(&codec::encode(&other))) else {
             panic!("taken")
         };
         assert!(why.contains("belongs to cluster"), "{why}");
-        assert!(matches!(greeting(&say(17_543, b"GET / HTTP/1.1\r\n\r\n")), Greeting::Refused(_)));
+        let refused = greeting(&say(b"GET / HTTP/1.1\r\n\r\n"));
+        assert!(matches!(refused, Some(Greeting::Refused(_))));
         let mut huge = hello.clone();
         huge[8..12].copy_from_slice(&(79_u32 << 20).to_le_bytes());
         huge.resize(64 << 10, 0);
-        assert!(say(17_543, &huge).is_empty(), "a hello of 79 MiB was waited for");
+        assert!(say(&huge).is_empty(), "a hello of 79 MiB was waited for");
         let frame = |from: u16| {
             codec::encode(&PeerFrame {
                 cluster_id: 99,
@@ -274,7 +406,7 @@ mod tests {
             })
         };
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        for _ in 0..200 {
+        for _ in 0..100 {
             let mut bytes = [hello.clone(), frame(1)].concat();
             for _ in 0..3 {
                 state ^= state << 13;
@@ -283,14 +415,14 @@ mod tests {
                 let at = (state >> 8) as usize % bytes.len();
                 bytes[at] ^= (state as u8).max(1);
             }
-            say(17_543, &bytes);
+            say(&bytes);
         }
-        say(17_543, &[hello.clone(), frame(3)].concat());
+        say(&[hello.clone(), frame(3)].concat());
         while let Some(event) = next(&two.inbox) {
             let Event::Received { from, .. } = event else { panic!("{event}") };
             assert_eq!(from, NodeId(1), "a frame of somebody else came through");
         }
-        say(17_543, &[hello, frame(1)].concat());
+        say(&[hello, frame(1)].concat());
         let until = Instant::now() + WAIT;
         while next(&two.inbox).is_none() {
             assert!(Instant::now() < until, "the node no longer takes good frames");

@@ -1,7 +1,4 @@
-//! Real node services on the loopback device: real sockets, real logs, the real API. Only the
-//! guard is the test's own: it speaks the guard's frames and runs nothing.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+//! A cluster of node services in this process, with a guard of the test's own beside each.
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -9,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use stead_api::{Client, ClientError};
 use stead_core::format;
@@ -25,12 +22,13 @@ use stead_model::request::Request;
 use stead_model::view::View;
 use stead_model::wire::codec;
 use stead_model::wire::guard::{GuardToNode, NodeToGuard};
-use stead_model::{Incarnation, LeaseNumber, LogIndex, NetworkId, NodeId, RequestId, VoterId};
+use stead_model::{Incarnation, LeaseNumber, LogIndex, NetworkId, NodeId, VoterId};
 use stead_node::{Ending, Handle, Paths, Service, Settings};
+use stead_trust::{Authority, Credentials};
 use tempfile::TempDir;
 
-const WAIT: Duration = Duration::from_secs(60);
-const KEY: [u8; 32] = [7; 32];
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
+pub(crate) const KEY: [u8; 32] = [7; 32];
 
 /// Tests share the machine's processor: one cluster at a time keeps real time real.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -88,9 +86,10 @@ fn answers(message: NodeToGuard, status: &mut GuardStatus) -> Vec<GuardToNode> {
 }
 
 /// One node with its folders and, while it runs, its service.
-struct Node {
+pub(crate) struct Node {
     root: PathBuf,
     config: NodeConfig,
+    credentials: Credentials,
     running: Option<Running>,
     last: LeaseNumber,
 }
@@ -102,42 +101,51 @@ struct Running {
 }
 
 impl Node {
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let guard = guard(theirs, self.last);
         let paths = Paths::under(&self.root);
         let config = self.config.clone();
-        let settings = Settings { paths, config, key: KEY, guard: ours, signals: false };
+        let settings = Settings {
+            paths,
+            config,
+            key: KEY,
+            credentials: self.credentials.clone(),
+            guard: ours,
+            signals: false,
+        };
         let service = Service::start(settings).unwrap();
         let handle = service.handle();
         let service = std::thread::spawn(move || service.run());
         self.running = Some(Running { handle, service, guard });
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let Some(running) = self.running.take() else { return };
         running.handle.stop();
         assert_eq!(running.service.join().unwrap(), Ending::Stopped);
         self.last = running.guard.join().unwrap();
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(&Paths::under(&self.root).api())
     }
 }
 
 /// A cluster of nodes on addresses of the loopback device.
-struct World {
+pub(crate) struct World {
     _folder: TempDir,
-    nodes: Vec<Node>,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) authority: Authority,
 }
 
 impl World {
-    fn new(nodes: u16, mode: QuorumMode, port: u16) -> Self {
+    pub(crate) fn new(nodes: u16, mode: QuorumMode, port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = folder.path().join("quorum");
         let config = config(nodes, mode, (port, &disk));
+        let authority = Authority::create(config.cluster_id, SystemTime::now()).unwrap();
         if config.quorum.disk.is_some() {
             write_disk(&disk, &config);
         }
@@ -147,20 +155,21 @@ impl World {
             std::fs::create_dir_all(first.parent().unwrap()).unwrap();
             std::fs::write(first, b"").unwrap();
             let config = NodeConfig { node: NodeId(number), ..config.clone() };
-            Node { root, config, running: None, last: LeaseNumber(0) }
+            let credentials = credentials(&authority, number);
+            Node { root, config, credentials, running: None, last: LeaseNumber(0) }
         };
         let mut nodes: Vec<Node> = (1..=nodes).map(node).collect();
         nodes.iter_mut().for_each(Node::start);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { _folder: folder, nodes, runtime }
+        Self { _folder: folder, nodes, runtime, authority }
     }
 
-    fn view(&self, index: usize) -> View {
+    pub(crate) fn view(&self, index: usize) -> View {
         self.runtime.block_on(self.nodes[index].client().status()).unwrap()
     }
 
     /// Waits until what running nodes say is as wanted.
-    fn until(&self, what: &str, wanted: impl Fn(&[View]) -> bool) -> Vec<View> {
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&[View]) -> bool) -> Vec<View> {
         let end = Instant::now() + WAIT;
         loop {
             let running = (0..self.nodes.len()).filter(|n| self.nodes[*n].running.is_some());
@@ -172,7 +181,7 @@ impl World {
         }
     }
 
-    fn one_leader(&self) -> VoterId {
+    pub(crate) fn one_leader(&self) -> VoterId {
         let views = self.until("one leader and quorum everywhere", |views| {
             let leader = views[0].quorum.leader;
             let agreed = |v: &View| v.quorum.leader == leader && v.quorum.has_quorum;
@@ -182,7 +191,7 @@ impl World {
     }
 
     /// Sets a key through a node, repeating it under one identity until it is done.
-    fn set(&self, index: usize, key: &str) -> LogIndex {
+    pub(crate) fn set(&self, index: usize, key: &str) -> LogIndex {
         let client = self.nodes[index].client();
         let id = client.next_request_id();
         let request = Request::SetKey { key: key.into(), value: Some("v".into()) };
@@ -198,9 +207,16 @@ impl World {
         }
     }
 
-    fn applied_everywhere(&self, index: LogIndex) {
+    pub(crate) fn applied_everywhere(&self, index: LogIndex) {
         self.until("the change on all nodes", |views| views.iter().all(|v| v.applied >= index));
     }
+}
+
+/// What a node proves itself with.
+pub(crate) fn credentials(authority: &Authority, number: u16) -> Credentials {
+    let issued = authority.issue(NodeId(number), SystemTime::now()).unwrap();
+    let known = authority.certificate_pem();
+    Credentials::from_pem(known, &issued.certificate, &issued.key).unwrap()
 }
 
 impl Drop for World {
@@ -246,106 +262,6 @@ fn write_disk(path: &Path, config: &NodeConfig) {
     }
 }
 
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-#[test]
-fn three_nodes_elect_one_leader_and_apply_a_change() {
-    let _alone = alone();
-    let mut world = World::new(3, QuorumMode::NodeMajority, 17_601);
-    let leader = world.one_leader();
-    let index = world.set(0, "first");
-    world.applied_everywhere(index);
-    let view = world.view(0);
-    for node in view.nodes.iter().filter(|n| n.node != NodeId(1)) {
-        assert!(node.links.iter().all(|l| l.up), "{:?}", node.links);
-    }
-
-    let dead = usize::from(leader.node().unwrap().0) - 1;
-    world.nodes[dead].stop();
-    let other = (dead + 1) % 3;
-    let index = world.set(other, "second");
-    world.applied_everywhere(index);
-    assert_ne!(world.one_leader(), leader);
-
-    world.nodes[dead].start();
-    world.applied_everywhere(index);
-    world.one_leader();
-}
-
-#[test]
-fn two_nodes_and_a_disk_go_on_when_one_is_gone_and_the_other_catches_up() {
-    let _alone = alone();
-    let mut world = World::new(2, QuorumMode::NodeAndDiskMajority, 17_602);
-    world.one_leader();
-    let index = world.set(0, "both");
-    world.applied_everywhere(index);
-    world.until("a host of the disk", |views| views.iter().all(|v| v.quorum.disk_host.is_some()));
-    world.nodes[0].stop();
-    let index = world.set(1, "alone");
-    world.nodes[0].start();
-    world.applied_everywhere(index);
-    world.one_leader();
-}
-
-#[test]
-fn a_minority_refuses_and_says_so() {
-    let _alone = alone();
-    let mut world = World::new(3, QuorumMode::NodeMajority, 17_603);
-    world.one_leader();
-    world.nodes[1].stop();
-    world.nodes[2].stop();
-    world.until("no quorum", |views| !views[0].quorum.has_quorum);
-    assert!(world.view(0).quorum.lost_since.is_some());
-    let client = world.nodes[0].client();
-    let request = Request::SetKey { key: "k".into(), value: None };
-    match world.runtime.block_on(client.request(&request)) {
-        Err(ClientError::Refused(reason)) => {
-            assert!(matches!(reason.code, Code::NoQuorum | Code::Timeout), "{reason:?}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_repeated_request_gets_the_first_answer() {
-    let _alone = alone();
-    let world = World::new(3, QuorumMode::NodeMajority, 17_604);
-    world.one_leader();
-    let request = Request::SetKey { key: "k".into(), value: Some("v".into()) };
-    let id = RequestId { client: 42, number: 1 };
-    let ask = |node: usize| {
-        let client = world.nodes[node].client();
-        world.runtime.block_on(client.request_as(id, &request)).unwrap().index
-    };
-    let first = ask(0);
-    assert_eq!([ask(0), ask(1), ask(2)], [first; 3]);
-}
-
-#[test]
-fn records_are_followed_and_explained_over_a_restart() {
-    let _alone = alone();
-    let mut world = World::new(1, QuorumMode::NodeMajority, 17_605);
-    world.one_leader();
-    let follow = |world: &World, since: u64| {
-        let client = world.nodes[0].client();
-        world.runtime.block_on(async {
-            let mut follow = client.follow(since).await.unwrap();
-            follow.next().await.unwrap().unwrap()
-        })
-    };
-    let first = follow(&world, 0);
-    assert_eq!((first.number, first.code.as_str()), (1, "service-started"));
-    let client = world.nodes[0].client();
-    let told = world.runtime.block_on(client.explain_timeouts()).unwrap();
-    assert!(told.priority.starts_with("no real-time priority"), "{}", told.priority);
-    world.nodes[0].stop();
-    assert!(matches!(
-        world.runtime.block_on(client.status()),
-        Err(ClientError::Unreachable { .. })
-    ));
-    world.nodes[0].start();
-    let again = follow(&world, 2);
-    assert!(again.number >= 2 && again.boot_ns >= first.boot_ns);
 }
