@@ -17,6 +17,7 @@ use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
 use stead_model::room::Room;
+use stead_model::usage::Usage;
 use stead_model::wire::peer::{GroupReport, Report, Standing};
 use stead_model::{Epoch, GroupId, Incarnation, LogIndex, NodeId, UtcMillis};
 
@@ -126,6 +127,7 @@ fn reports(db: &Db) -> BTreeMap<NodeId, Report> {
             guard,
             number: 1,
             groups: Vec::new(),
+            machine: Usage::default(),
         });
         // A report that came over the network shares no text with the database.
         let (group, epoch) = (group.id.as_str().into(), owned.epoch);

@@ -22,6 +22,7 @@ use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::request::Request;
+use stead_model::rules::MEASURED;
 use stead_model::view::View;
 use stead_model::{AlertId, GroupId, NodeId, RequestId};
 use thiserror::Error;
@@ -374,9 +375,8 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::SetAbsence { node, absent } => changed(*node, NodeChange::Absent(*absent)),
         Request::Leave { node } => changed(*node, NodeChange::Left(true)),
         Request::Return { node } => changed(*node, NodeChange::Left(false)),
-        Request::SetCapacity { node, capacity } => {
-            changed(*node, NodeChange::Capacity(capacity.to_string()))
-        }
+        Request::SetCapacity { node, capacity } => has(*node, capacity.to_string()),
+        Request::MeasureCapacity { node } => has(*node, MEASURED.to_owned()),
         Request::SetLocal { node, service, needs } => {
             let needs = needs.as_ref().map(ToString::to_string);
             changed(*node, NodeChange::Local(LocalService { service: service.clone(), needs }))
@@ -420,6 +420,10 @@ const fn verb(desired: &Desired) -> &'static str {
         Desired::Online => "online",
         Desired::Offline => "offline",
     }
+}
+
+fn has(node: NodeId, capacity: String) -> (Method, String, Value) {
+    changed(node, NodeChange::Capacity(capacity))
 }
 
 fn changed(NodeId(node): NodeId, change: NodeChange) -> (Method, String, Value) {

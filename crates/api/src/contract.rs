@@ -153,7 +153,8 @@ pub enum NodeChange {
     /// Whether it leaves in order. A node asks this for itself: one that is made to leave by
     /// others while its guard stays is back at once.
     Left(bool),
-    /// All that it has for groups, as in `cpu=16,memory=64G`; empty: it is not limited.
+    /// All that it has for groups, as in `cpu=16,memory=64G`; `measured`: what its machine has
+    /// of these now; empty: it is not limited.
     Capacity(String),
     /// A service of its own, which the cluster does not look after.
     Local(LocalService),

@@ -248,6 +248,7 @@ fn every_request() -> Vec<Request> {
         Request::Return { node: NodeId(2) },
         Request::SetCapacity { node: NodeId(2), capacity: amounts("cpu=1.5,memory=4G,card=2") },
         Request::SetCapacity { node: NodeId(2), capacity: Amounts::default() },
+        Request::MeasureCapacity { node: NodeId(2) },
         Request::SetLocal {
             node: NodeId(2),
             service: "dns".into(),

@@ -21,6 +21,7 @@ use stead_model::order::{GuardOrder, GuardStatus};
 use stead_model::profile::Timing;
 use stead_model::record::{Level, OfEntry, Record};
 use stead_model::request::{Answer, Envelope};
+use stead_model::usage::Usage;
 use stead_model::wire::peer::{LeaseQuestion, PeerMessage, RaftMessage, Report};
 use stead_model::{
     CauseId, GroupId, Incarnation, LogIndex, NodeId, RequestId, ResourceId, Time, UtcMillis,
@@ -49,6 +50,8 @@ pub struct Start {
     pub service: Incarnation,
     /// What the guard says at the start.
     pub guard: GuardStatus,
+    /// What this machine has: processors and memory.
+    pub machine: Usage,
     /// The cluster key.
     pub key: [u8; 32],
     /// Seed of everything drawn.
@@ -64,6 +67,7 @@ pub struct Cluster {
     host_names: Vec<String>,
     node: NodeId,
     timing: Timing,
+    machine: Usage,
     guard: Incarnation,
     seed: u64,
     planted: Planted,

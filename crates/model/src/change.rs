@@ -17,6 +17,7 @@ use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::room::Room;
 use crate::time::UtcMillis;
 use crate::upkeep::Upkeep;
+use crate::usage::Usage;
 
 /// One entry of the replicated log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -225,6 +226,13 @@ pub enum Change {
         /// Its name.
         alert: AlertId,
     },
+    /// The programs of a group whose demand is measured use another step than before.
+    SetUsage {
+        /// The group.
+        group: GroupId,
+        /// What they use.
+        used: Usage,
+    },
 }
 
 /// Whether a node that joined votes.
@@ -252,6 +260,7 @@ impl Change {
             | Self::CountFailover { group }
             | Self::FailGroup { group, .. }
             | Self::ClearFailures { group }
+            | Self::SetUsage { group, .. }
             | Self::Retry { group, .. } => Some(group),
             Self::Upkeep { upkeep } => upkeep.group(),
             Self::DeleteResource { .. }
@@ -324,6 +333,7 @@ impl fmt::Display for Change {
             Self::NodeJoined { entry, .. } => write!(f, "{} ({}) joins", entry.id, entry.name),
             Self::SetAlert { alert, to } => write!(f, "alert {alert}: {}", to.call),
             Self::RemoveAlert { alert } => write!(f, "remove alert {alert}"),
+            Self::SetUsage { group, used } => write!(f, "group {group} uses {used}"),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }

@@ -8,6 +8,7 @@ pub use crate::group_policy::{Failback, FailbackWindow, FailoverPreset, GroupPol
 use crate::ids::{Epoch, GroupId, NodeId, ResourceId};
 use crate::resource::ResourceConfig;
 use crate::time::UtcMillis;
+use crate::usage::Usage;
 
 /// What the administrator wants of a group or resource.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -39,6 +40,24 @@ pub struct Group {
     pub failovers: Vec<UtcMillis>,
     /// Its resources.
     pub resources: BTreeMap<ResourceId, ResourceConfig>,
+    /// What its programs were last seen to use, if its demand is measured.
+    pub used: Option<Usage>,
+}
+
+impl Group {
+    /// What it needs of each unit, whatever the strength: what is declared, and of what is not,
+    /// what was measured if that was asked for.
+    pub fn demands(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.policy.rules.demands().chain(self.measured())
+    }
+
+    /// What it needs by what was measured.
+    pub fn measured(&self) -> impl Iterator<Item = (&str, u64)> {
+        let rules = &self.policy.rules;
+        let used = self.used.filter(|_| rules.measured);
+        let units = used.into_iter().flat_map(|used| used.units());
+        units.filter(|(unit, _)| !rules.declares(unit))
+    }
 }
 
 /// The grant of a group to a node.

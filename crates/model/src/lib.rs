@@ -34,6 +34,7 @@ pub mod server;
 pub mod time;
 pub mod unit;
 pub mod upkeep;
+pub mod usage;
 pub mod view;
 pub mod wire;
 

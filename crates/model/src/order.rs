@@ -12,6 +12,7 @@ use crate::ids::{Epoch, GroupId, Incarnation, LeaseNumber, OrderId, ResourceId};
 use crate::resource::Health;
 use crate::server::VirtualServer;
 use crate::time::Time;
+use crate::usage::Usage;
 
 /// An order to bring one resource online, take it offline, and so on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -161,6 +162,8 @@ pub enum Outcome {
     Forgotten(String),
     /// Something is left elsewhere; what, and why.
     Remains(String),
+    /// What its programs use, when that is another step than was told before.
+    Used(Usage),
 }
 
 /// An order to the guard.

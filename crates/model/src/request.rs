@@ -195,6 +195,12 @@ pub enum Request {
         /// Its name.
         alert: AlertId,
     },
+    /// Say that a node has for groups what its machine has now: processors and memory. What was
+    /// said of other units stays.
+    MeasureCapacity {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// The answer to a request.

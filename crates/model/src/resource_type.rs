@@ -89,6 +89,8 @@ pub enum Form {
     Groups,
     /// Amounts by unit, as in `cpu=2,memory=4G`.
     Amounts,
+    /// The same, or `measured`, or that and amounts.
+    Demand,
 }
 
 const fn needed(name: &'static str, form: Form, about: &'static str) -> Property {
@@ -418,9 +420,9 @@ pub const GROUP: &[Property] = &[
     optional("start-after-required", Form::Groups, None, "it only starts when these are online"),
     optional(
         "demand",
-        Form::Amounts,
+        Form::Demand,
         None,
-        "what it needs, `cpu=2,memory=4G`: placed where so much is left, if it can be",
+        "what it needs, `cpu=2,memory=4G` or `measured`: placed where that is left, if it can be",
     ),
     optional(
         "demand-required",
@@ -516,7 +518,10 @@ impl Property {
             return Err(Reason::new(Code::Invalid, text).because(why));
         }
         if self.form == Form::Amounts {
-            return self.check_amounts(value);
+            return self.named(value, Amounts::parse(value).err());
+        }
+        if self.form == Form::Demand {
+            return self.named(value, rules::demand(value).err());
         }
         if self.form.fits(value) {
             return Ok(());
@@ -527,8 +532,8 @@ impl Property {
     }
 
     /// Says which of several amounts is none.
-    fn check_amounts(&self, value: &str) -> Result<(), Reason> {
-        let Err(bad) = Amounts::parse(value) else { return Ok(()) };
+    fn named(&self, value: &str, bad: Option<Reason>) -> Result<(), Reason> {
+        let Some(bad) = bad else { return Ok(()) };
         let text = format!("property `{}` cannot be `{value}`", self.name);
         Err(Reason { text, cause: Some(bad.to_string()), ..bad })
     }
@@ -560,6 +565,7 @@ impl Form {
             Self::Priority => Priority::parse(value).is_some(),
             Self::Groups => rules::groups(value).is_some(),
             Self::Amounts => Amounts::parse(value).is_ok(),
+            Self::Demand => rules::demand(value).is_ok(),
             Self::Environment => split_words(value)
                 .is_some_and(|w| w.iter().all(|v| v.find('=').is_some_and(|at| at > 0))),
         }
@@ -594,6 +600,7 @@ impl Form {
             Self::Priority => "`low`, `medium`, `high` or a number from 1 to 9999",
             Self::Groups => "names of groups with commas, at most 64",
             Self::Amounts => "amounts such as `cpu=2,memory=4G`",
+            Self::Demand => "amounts such as `cpu=2,memory=4G`, `measured`, or both",
         }
     }
 }

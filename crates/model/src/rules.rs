@@ -27,6 +27,9 @@ pub struct Rules {
     pub demand: Amounts,
     /// What a node must have left for it.
     pub demand_required: Amounts,
+    /// Whether it needs what its programs are seen to use, of processors and memory that neither
+    /// of the two names.
+    pub measured: bool,
 }
 
 /// Other groups, by how strong the rule is.
@@ -45,6 +48,8 @@ pub struct Relation {
 #[serde(transparent)]
 pub struct Priority(pub u16);
 
+/// The word for a demand that is measured.
+pub const MEASURED: &str = "measured";
 /// Most groups that one rule may name.
 pub const NAMED_MAX: usize = 64;
 
@@ -107,6 +112,22 @@ impl Rules {
         self.demand.iter().chain(self.demand_required.iter())
     }
 
+    /// Whether a need of that unit is declared.
+    #[must_use]
+    pub fn declares(&self, unit: &str) -> bool {
+        self.demand.get(unit).is_some() || self.demand_required.get(unit).is_some()
+    }
+
+    /// The property `demand`; empty if nothing is said.
+    fn demand_text(&self) -> String {
+        let declared = self.demand.to_string();
+        match (self.measured, declared.is_empty()) {
+            (true, true) => MEASURED.to_owned(),
+            (true, false) => format!("{MEASURED},{declared}"),
+            (false, _) => declared,
+        }
+    }
+
     /// All rules as properties; what is empty is absent.
     #[must_use]
     pub fn properties(&self) -> Vec<(&'static str, String)> {
@@ -119,11 +140,12 @@ impl Rules {
             ("start-after", &self.start_after.preferred),
             ("start-after-required", &self.start_after.required),
         ];
-        let amounts = [("demand", &self.demand), ("demand-required", &self.demand_required)];
+        let amounts =
+            [("demand", self.demand_text()), ("demand-required", self.demand_required.to_string())];
         all.extend(
             lists.iter().filter(|l| !l.1.is_empty()).map(|(name, list)| (*name, joined(list))),
         );
-        all.extend(amounts.iter().filter(|a| !a.1.is_empty()).map(|(n, a)| (*n, a.to_string())));
+        all.extend(amounts.into_iter().filter(|(_, text)| !text.is_empty()));
         all
     }
 
@@ -138,7 +160,7 @@ impl Rules {
                 return Ok(true);
             }
             "demand" => {
-                self.demand = Amounts::parse(value.unwrap_or_default())?;
+                (self.demand, self.measured) = demand(value.unwrap_or_default())?;
                 return Ok(true);
             }
             "demand-required" => {
@@ -193,6 +215,16 @@ impl Rules {
 
 fn in_both(relation: &Relation) -> Option<&GroupId> {
     relation.preferred.intersection(&relation.required).next()
+}
+
+/// Parses `measured,licence=1`: what is declared, and whether the rest is measured.
+///
+/// # Errors
+/// Names the part that is no amount.
+pub fn demand(text: &str) -> Result<(Amounts, bool), Reason> {
+    let parts = || text.split(',').map(str::trim);
+    let declared: Vec<&str> = parts().filter(|part| *part != MEASURED).collect();
+    Ok((Amounts::parse(&declared.join(","))?, declared.len() < parts().count()))
 }
 
 /// Parses `db,cache`: names of groups with commas between them.

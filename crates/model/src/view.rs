@@ -17,6 +17,7 @@ use crate::room::Room;
 use crate::server::VirtualServer;
 use crate::time::UtcMillis;
 use crate::upkeep::Upkeep;
+use crate::usage::Usage;
 
 /// What one node knows of the cluster.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -238,4 +239,7 @@ pub struct ResourceView {
     pub policy: ResourcePolicy,
     /// Nodes that may own it; empty means all.
     pub possible_owners: Vec<NodeId>,
+    /// What its programs use, once that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Usage>,
 }

@@ -29,6 +29,7 @@ mod frames;
 mod guard;
 mod inbox;
 pub mod life;
+mod machine;
 mod monitors;
 mod net;
 mod records;

@@ -19,6 +19,7 @@ use crate::bootstrap::{self, BootstrapError, Paths};
 use crate::disk::{BlockDev, Caching, DeviceError, Disks, OwnLog, QuorumPlace};
 use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
+use crate::machine;
 use crate::monitors::Monitors;
 use crate::net::priority::{self, Priority};
 use crate::net::{Datagrams, Peers, Reach, Streams, Surroundings, Tls, is_here, macs};
@@ -122,7 +123,8 @@ impl Service {
         let alerts =
             Alerts::new(paths.alerts(), config.cluster.clone(), node, Arc::clone(&records));
         let alerts = Arc::new(alerts);
-        let start = Start { config, service, guard: status, key, seed, planted };
+        let machine = machine::size();
+        let start = Start { config, service, guard: status, machine, key, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox), Arc::clone(&alerts));
         let board = Board::new(cluster.view(now), surroundings, priority.to_string(), random());

@@ -66,6 +66,11 @@ pub trait ResourceType: Send + Sync {
         let _ = spec;
     }
 
+    /// Processes of it that the guard did not start, with all that they started: for what it uses.
+    fn processes(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
     /// Something that one of its acts left running ended; a light check follows.
     fn stirred(&self) {}
 

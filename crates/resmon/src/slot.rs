@@ -25,6 +25,7 @@ use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder, ResourceRep
 use stead_model::probe::ProbePlan;
 use stead_model::resource::Health;
 use stead_model::resource_type::is_told;
+use stead_model::usage::Usage;
 use stead_model::{Epoch, GroupId, LeaseNumber, OrderId, ResourceId, Span, Time};
 
 /// How long a terminate may take before the resource counts as not stoppable.
@@ -52,6 +53,8 @@ pub enum Input {
     Failed(String),
     /// The type has something to tell.
     Notice(String),
+    /// What its programs use was measured, and is another step than before.
+    Used(Usage),
     /// What another resource of the group stands on may be at fault: look before it is time.
     Look,
     /// Its health probe says something else than before.
@@ -260,6 +263,7 @@ impl Slot {
             Input::Look => self.look_soon(now),
             Input::Probed(health, detail) => self.probed(health, detail, &mut out),
             Input::Notice(text) => self.report(Outcome::Notice(text), &mut out),
+            Input::Used(used) => self.report(Outcome::Used(used), &mut out),
             Input::NewService => {
                 (self.order, self.queued, self.answer) = (None, None, None);
             }

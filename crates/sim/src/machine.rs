@@ -10,6 +10,7 @@ use stead_model::config::{
     NetworkEntry, NetworkRole, NodeAddress, NodeConfig, NodeEntry, QuorumConfig, QuorumDisk,
 };
 use stead_model::order::GuardReport;
+use stead_model::usage::Usage;
 use stead_model::{Incarnation, LogIndex, NetworkId, NodeId, UtcMillis, VoterId};
 
 use crate::agenda::Happening;
@@ -24,6 +25,8 @@ use crate::world::World;
 /// Bytes of a snapshot slot: the databases of the simulator are small.
 const SNAPSHOT_BYTES: u64 = 1 << 20;
 /// Wall clock at true time zero.
+/// What every machine has.
+const MACHINE: Usage = Usage { cpu: 8_000, memory: 32 << 30 };
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
 /// The configuration files of all nodes of a plan.
@@ -245,7 +248,8 @@ impl World {
         machine.service_last += 1;
         let life = machine.service_last;
         machine.log_failed = false;
-        let start = Start { config, service: incarnation, guard, key, seed, planted };
+        let start =
+            Start { config, service: incarnation, guard, machine: MACHINE, key, seed, planted };
         let (cluster, effects) = Cluster::start(start, local);
         self.node_mut(node).service = Some(Service {
             cluster: Box::new(cluster),

@@ -175,7 +175,7 @@ fn is_barred(
     let required = group.policy.rules.demand_required.iter();
     let too_much = |(unit, _): (&str, u64)| {
         let of = |group: &&Group| {
-            let needs = group.policy.rules.demands().filter(|(named, _)| *named == unit);
+            let needs = group.demands().filter(|(named, _)| *named == unit);
             needs.map(|(_, amount)| amount).sum::<u64>()
         };
         let has = db.rooms().get(&node).and_then(|room| room.capacity.get(unit));

@@ -15,6 +15,7 @@ mod freeze;
 mod joins;
 mod killed;
 mod leaves;
+mod measured;
 mod missed_changes;
 mod names;
 mod parity;

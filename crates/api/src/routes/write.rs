@@ -8,6 +8,7 @@ use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope, Request};
+use stead_model::rules::MEASURED;
 use stead_model::upkeep::Upkeep;
 use utoipa::OpenApi;
 
@@ -381,6 +382,7 @@ pub(super) async fn change_node(
         NodeChange::Absent(absent) => Request::SetAbsence { node, absent },
         NodeChange::Left(true) => Request::Leave { node },
         NodeChange::Left(false) => Request::Return { node },
+        NodeChange::Capacity(text) if text == MEASURED => Request::MeasureCapacity { node },
         NodeChange::Capacity(text) => {
             let capacity = Amounts::parse(&text).map_err(Refusal)?;
             Request::SetCapacity { node, capacity }

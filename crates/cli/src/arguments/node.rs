@@ -62,11 +62,14 @@ pub(crate) enum NodeCommand {
         #[arg(value_name = "NODE")]
         name: String,
         /// Amounts such as `cpu=16 memory=64G`, and units of your own such as `licence=2`
-        #[arg(value_name = "UNIT=AMOUNT", required_unless_present = "unlimited")]
+        #[arg(value_name = "UNIT=AMOUNT", required_unless_present_any = ["unlimited", "measured"])]
         amounts: Vec<Assignment>,
         /// The node is not limited in anything
         #[arg(long, conflicts_with = "amounts")]
         unlimited: bool,
+        /// The processors and the memory that its machine has now
+        #[arg(long, conflicts_with_all = ["amounts", "unlimited"])]
+        measured: bool,
     },
     /// Lists a service of a node's own, which needs something there and never fails over
     Local {

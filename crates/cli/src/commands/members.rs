@@ -29,6 +29,9 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
         NodeCommand::Add { name, addresses, number } => {
             return add(asked, name, addresses, number).await;
         }
+        NodeCommand::Capacity { name, measured: true, .. } => {
+            return measured(asked, &name).await;
+        }
         NodeCommand::Capacity { name, amounts, .. } => {
             return capacity(asked, &name, amounts).await;
         }
@@ -79,6 +82,14 @@ async fn capacity(asked: &Asked, name: &str, typed: Vec<Assignment>) -> Result<E
     let reached = asked.reach().await?;
     let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
     let request = Request::SetCapacity { node, capacity };
+    carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
+async fn measured(asked: &Asked, name: &str) -> Result<Exit, Failure> {
+    let doing = format!("say that node `{name}` has what its machine has");
+    let reached = asked.reach().await?;
+    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
+    let request = Request::MeasureCapacity { node };
     carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 

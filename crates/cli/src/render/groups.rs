@@ -8,6 +8,7 @@ use stead_model::group::Desired;
 use stead_model::group_policy::written_time;
 use stead_model::resource::Health;
 use stead_model::server::VirtualServer;
+use stead_model::usage::Usage;
 use stead_model::view::{GroupView, ResourceView, View};
 
 use super::{Table, facts, moment};
@@ -126,6 +127,8 @@ pub(crate) fn resource(entry: &ResourceEntry) -> String {
         ("restarts", format!("{} in {}", resource.restarts, written_time(policy.restart_period_s))),
     ];
     lines.extend(resource.detail.clone().map(|detail| ("detail", detail)));
+    let used = resource.used.filter(|used| *used != Usage::default());
+    lines.extend(used.map(|used| ("uses", used.to_string())));
     lines.push(("depends on", listed(&depends)));
     let mut text = facts(&lines);
     text.push('\n');

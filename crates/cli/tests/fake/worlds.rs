@@ -167,6 +167,7 @@ fn resource(name: &str, kind: &str, properties: &[(&str, &str)]) -> ResourceView
         properties,
         policy: ResourcePolicy::default(),
         possible_owners: Vec::new(),
+        used: None,
     }
 }
 

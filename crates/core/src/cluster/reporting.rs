@@ -82,6 +82,7 @@ impl Cluster {
             guard: self.guard,
             number: self.reporting.number,
             groups: self.running().map(|o| o.holdings.report(now)).unwrap_or_default(),
+            machine: self.machine,
         };
         self.reporting.latest.insert(self.node, report.clone());
         if self.leader_node(now) == Some(self.node) {

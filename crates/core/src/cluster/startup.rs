@@ -31,7 +31,7 @@ pub(super) struct Loading {
 }
 
 pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
-    let Start { config, service, guard, key, seed, planted } = start;
+    let Start { config, service, guard, machine, key, seed, planted } = start;
     let timing = config.profile.timing();
     let node = config.node;
     let mut io = IoDesk::default();
@@ -51,6 +51,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
     let mut cluster = Cluster {
         node,
         timing,
+        machine,
         guard: guard.incarnation,
         seed,
         planted,

@@ -262,6 +262,7 @@ impl Cluster {
                 Change::NodeJoined { .. } => "node-joined",
                 Change::Upkeep { .. } => "upkeep",
                 Change::SetRoom { .. } => "node-room",
+                Change::SetUsage { .. } => "group-usage",
                 Change::SetAlert { .. } | Change::RemoveAlert { .. } => "alert-changed",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }

@@ -187,6 +187,7 @@ impl Db {
             Change::SetRoom { node, room } => done(self.rooms.insert(*node, room.clone())),
             Change::SetAlert { alert, to } => done(self.alerts.insert(alert.clone(), to.clone())),
             Change::RemoveAlert { alert } => done(self.alerts.remove(alert)),
+            Change::SetUsage { group, used } => self.group_mut(group).map(|g| g.used = Some(*used)),
         }
     }
 
@@ -202,6 +203,7 @@ impl Db {
             epoch_last: self.epoch_floor,
             failed: None,
             failovers: Vec::new(),
+            used: None,
             resources: tree::Resources::new(),
         };
         self.groups.insert(id.clone(), group);
@@ -420,6 +422,7 @@ impl Db {
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
             | Change::SetRoom { .. }
+            | Change::SetUsage { .. }
             | Change::SetAlert { .. }
             | Change::RemoveAlert { .. }
             | Change::SetKey { .. } => change.group().cloned(),
@@ -504,6 +507,7 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
         | Change::SetRoom { .. }
+        | Change::SetUsage { .. }
         | Change::SetAlert { .. }
         | Change::RemoveAlert { .. }
         | Change::SetKey { .. } => None,
@@ -539,6 +543,7 @@ fn is_administration(change: &Change) -> bool {
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
         | Change::SetRoom { .. }
+        | Change::SetUsage { .. }
         | Change::SetAlert { .. }
         | Change::RemoveAlert { .. }
         | Change::SetKey { .. } => false,

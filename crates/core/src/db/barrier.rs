@@ -103,6 +103,7 @@ impl Touch {
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
             | Change::SetRoom { .. }
+            | Change::SetUsage { .. }
             | Change::SetAlert { .. }
             | Change::RemoveAlert { .. }
             | Change::SetKey { .. } => None,

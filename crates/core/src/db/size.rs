@@ -80,6 +80,7 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::Retry { why, .. }
         | Change::FailGroup { why, .. } => why.len() as u64 + ITEM_BYTES,
         Change::CountFailover { .. }
+        | Change::SetUsage { .. }
         | Change::LeaseLength { .. }
         | Change::Absence { .. }
         | Change::NodeLeaves { .. }

@@ -86,6 +86,7 @@ fn in_order(group: &Group, epoch: Epoch, standing: Standing) -> GroupReport {
         health: Health::Good,
         detail: None,
         restarts: 0,
+        used: None,
     };
     let resources = match standing {
         Standing::Held if shall_run(group) => tree::wanted(&group.resources),

@@ -38,6 +38,7 @@ pub mod requests;
 pub mod safety;
 mod timely;
 mod upkeep;
+mod usage;
 pub mod view;
 
 use std::collections::BTreeMap;

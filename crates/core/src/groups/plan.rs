@@ -14,7 +14,7 @@ use stead_model::{NodeId, UtcMillis};
 
 use super::failback::{self, Zones};
 use super::placement::{Layout, Seeker};
-use super::{Plan, PlanInput, mend, order, upkeep};
+use super::{Plan, PlanInput, mend, order, upkeep, usage};
 use crate::db::apply::within_window;
 use crate::db::{Trail, shall_run};
 use crate::planted::Fault;
@@ -32,6 +32,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
             continue;
         }
         round.retry(group);
+        round.changes.extend(usage::learn(group, round.layout.reported(number)));
         match &group.ownership {
             None => round.unowned(number),
             Some(owned) => round.owned(number, owned),

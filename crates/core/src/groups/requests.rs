@@ -1,6 +1,7 @@
 //! What becomes of an administrator's request on the leader: one change, or something else to do,
 //! or a refusal. Requests that look at live nodes are judged here, the others by `db::validate`.
 
+use stead_model::amounts::Amounts;
 use stead_model::change::Change;
 use stead_model::config::NodeAddress;
 use stead_model::declaration::Foreseen;
@@ -132,6 +133,7 @@ pub fn decide(
         Request::SetCapacity { node, capacity } => {
             member(input, *node, check::set_capacity(db, *node, capacity))?
         }
+        Request::MeasureCapacity { node } => measure_capacity(input, *node)?,
         Request::SetLocal { node, service, needs } => {
             let listed = check::set_local(db, *node, (service, needs.as_ref()))?;
             member(input, *node, listed)?
@@ -306,6 +308,21 @@ fn absence(input: &PlanInput<'_>, node: NodeId, absent: bool) -> Result<Change, 
 }
 
 /// What is only done to nodes of the cluster.
+/// A node has what its machine has, as it said itself.
+fn measure_capacity(input: &PlanInput<'_>, node: NodeId) -> Result<Change, Reason> {
+    let live = member(input, node, input.nodes.get(&node))?;
+    let Some(report) = live.and_then(|live| live.report) else {
+        return Err(Reason::new(Code::Conflict, format!("it is not known what {node} has"))
+            .because("it is not up")
+            .hint("say it: `stead node capacity NODE cpu=16 memory=64G`"));
+    };
+    let mut capacity = Amounts::from(report.machine);
+    let present = input.db.rooms().get(&node).into_iter().flat_map(|room| room.capacity.iter());
+    let others = present.filter(|(unit, _)| report.machine.get(unit).is_none());
+    others.for_each(|(unit, amount)| capacity.add(unit, amount));
+    Ok(check::set_capacity(input.db, node, &capacity))
+}
+
 fn member<T>(input: &PlanInput<'_>, node: NodeId, what: T) -> Result<T, Reason> {
     if input.nodes.contains_key(&node) {
         return Ok(what);

@@ -79,6 +79,7 @@ mod tests {
             epoch_last: Epoch(0),
             failed: None,
             failovers: Vec::new(),
+            used: None,
             resources: BTreeMap::new(),
         };
         let dummy = resource("other", &[]);

@@ -74,7 +74,7 @@ pub fn needed(db: &Db) -> BTreeMap<NodeId, Amounts> {
     let mut needed: BTreeMap<NodeId, Amounts> = BTreeMap::new();
     for group in db.groups().values().filter(|group| shall_run(group)) {
         let Some(owned) = &group.ownership else { continue };
-        for (unit, amount) in group.policy.rules.demands() {
+        for (unit, amount) in group.demands() {
             needed.entry(owned.node).or_default().add(unit, amount);
         }
     }
@@ -203,5 +203,6 @@ fn resource_view(config: &ResourceConfig, status: Option<&ResourceStatus>) -> Re
         properties: config.properties.clone(),
         policy: config.policy.clone(),
         possible_owners: config.possible_owners.iter().flatten().copied().collect(),
+        used: status.and_then(|s| s.used),
     }
 }

@@ -21,6 +21,10 @@ impl Machine {
             Outcome::Refused(why) => self.said_refused(why),
             Outcome::Health(health, text) => self.said_health(health, text),
             Outcome::Notice(text) => Happened::Notice(text),
+            Outcome::Used(used) => {
+                self.used = Some(used).filter(|_| self.is_online());
+                Happened::Nothing
+            }
             // The answer to a probe, which is no call to this resource.
             Outcome::Free | Outcome::Taken(_) | Outcome::Fitness(_) => Happened::Nothing,
             // Nor is this one to a resource that is here.
@@ -70,6 +74,7 @@ impl Machine {
         self.detail = None;
         self.failing = None;
         self.running = None;
+        self.used = None;
     }
 
     fn said_stop_failed(&mut self, now: Time, why: String) -> Happened {

@@ -112,6 +112,7 @@ impl Leftovers {
             | Outcome::Refused(_)
             | Outcome::Health(..)
             | Outcome::Notice(_)
+            | Outcome::Used(_)
             | Outcome::Free
             | Outcome::Taken(_)
             | Outcome::Fitness(_) => return None,

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use stead_model::order::{Action, OnlineSpec};
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
 use stead_model::server::VirtualServer;
+use stead_model::usage::Usage;
 use stead_model::{Epoch, LeaseNumber, OrderId, Span, Time};
 
 /// How long an order to terminate may take until it counts as failed.
@@ -156,6 +157,8 @@ pub struct Machine {
     pub retry: Option<Time>,
     /// Orders under this lease were refused: only a newer one counts.
     pub refused: Option<LeaseNumber>,
+    /// What its programs use, once its monitor measured that.
+    pub used: Option<Usage>,
 }
 
 impl Machine {
@@ -173,6 +176,7 @@ impl Machine {
             restarts: Vec::new(),
             retry: None,
             refused: None,
+            used: None,
         }
     }
 

@@ -69,7 +69,8 @@ impl Probes {
             | Outcome::Refused(_)
             | Outcome::Forgotten(_)
             | Outcome::Remains(_) => None,
-            Outcome::Health(..) | Outcome::Notice(_) | Outcome::Fitness(_) => return None,
+            Outcome::Health(..) | Outcome::Notice(_) => return None,
+            Outcome::Fitness(_) | Outcome::Used(_) => return None,
         };
         probe.orders.remove(&report.order);
         if taken.is_none() && !probe.orders.is_empty() {

@@ -86,6 +86,7 @@ impl Holding {
             state: machine.visible(),
             health: machine.health,
             detail: machine.detail.clone(),
+            used: machine.used,
         }
     }
 }

@@ -9,6 +9,7 @@ use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
+use stead_model::usage::Usage;
 use stead_model::wire::peer::{GroupReport, Report, ResourceStatus, Standing};
 use stead_model::{Epoch, Incarnation, NodeId, ResourceId};
 
@@ -281,12 +282,13 @@ fn report(
     state: ResourceState,
 ) -> BTreeMap<NodeId, Report> {
     let resource = ResourceId::from(resource);
-    let status =
-        ResourceStatus { resource, state, health: Health::Unknown, detail: None, restarts: 0 };
+    let health = Health::Unknown;
+    let status = ResourceStatus { resource, state, health, detail: None, restarts: 0, used: None };
     let (epoch, standing) = (Epoch(epoch), Standing::Held);
     let groups =
         vec![GroupReport { group: "web".into(), epoch, standing, resources: vec![status] }];
-    BTreeMap::from([(node, Report { node, guard: Incarnation(1), number: 1, groups })])
+    let (guard, machine) = (Incarnation(1), Usage::default());
+    BTreeMap::from([(node, Report { node, guard, number: 1, groups, machine })])
 }
 
 #[test]

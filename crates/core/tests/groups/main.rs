@@ -7,6 +7,8 @@ mod declared;
 #[cfg(test)]
 mod independent;
 #[cfg(test)]
+mod measured;
+#[cfg(test)]
 mod packing;
 #[cfg(test)]
 mod placement;

@@ -19,6 +19,7 @@ use stead_model::order::{
 use stead_model::reason::Reason;
 use stead_model::request::Request;
 use stead_model::resource::ResourceState;
+use stead_model::usage::Usage;
 use stead_model::wire::peer::Report;
 use stead_model::{
     GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, OrderId, RequestId, ResourceId, Span,
@@ -76,6 +77,9 @@ pub(crate) struct Guard {
     /// The monitor's rule: an order older than the newest one for the resource does nothing.
     pub(crate) newest: BTreeMap<(GroupId, ResourceId), OrderId>,
 }
+
+/// What every machine has.
+const MACHINE: Usage = Usage { cpu: 4_000, memory: 8 << 30 };
 
 pub(crate) fn n(number: u16) -> NodeId {
     NodeId(number)
@@ -319,6 +323,15 @@ impl World {
         node.answers.push_back(ResourceReport { order, group, resource, epoch, outcome });
     }
 
+    /// Its monitor measured what the programs of a resource use.
+    pub(crate) fn uses(&mut self, id: NodeId, resource: &str, used: Usage) {
+        let node = self.node(id);
+        let held = node.guard.admitted.values().find(|(a, _)| a.resource.as_str() == resource);
+        let (Admitted { group, resource, epoch }, order) = held.unwrap().clone();
+        let outcome = Outcome::Used(used);
+        node.answers.push_back(ResourceReport { order, group, resource, epoch, outcome });
+    }
+
     pub(crate) fn monitor_dies(&mut self, id: NodeId) {
         let now = self.now;
         let node = self.node(id);
@@ -444,6 +457,7 @@ impl World {
                         guard: Incarnation(node.guard.incarnation),
                         number: node.report_number,
                         groups: holdings.report(now),
+                        machine: MACHINE,
                     });
                 }
             }

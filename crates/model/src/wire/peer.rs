@@ -15,6 +15,7 @@ use crate::order::{Fitness, OnlineSpec};
 use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
 use crate::time::Span;
+use crate::usage::Usage;
 
 /// The frame of everything on a stream between nodes. What a datagram says besides its message
 /// stands in its sealed header.
@@ -221,6 +222,8 @@ pub struct Report {
     pub number: u64,
     /// All groups it owns or has just let go.
     pub groups: Vec<GroupReport>,
+    /// What its machine has.
+    pub machine: Usage,
 }
 
 /// One group of a report.
@@ -262,6 +265,8 @@ pub struct ResourceStatus {
     pub detail: Option<String>,
     /// Restarts in place within the period of its policy.
     pub restarts: u32,
+    /// What its programs use, once that was measured.
+    pub used: Option<Usage>,
 }
 
 impl fmt::Display for PeerMessage {

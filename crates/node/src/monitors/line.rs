@@ -350,6 +350,6 @@ const fn is_last(outcome: &Outcome) -> bool {
         | Outcome::Forgotten(_)
         | Outcome::Remains(_)
         | Outcome::Fitness(_) => true,
-        Outcome::Health(..) | Outcome::Notice(_) => false,
+        Outcome::Health(..) | Outcome::Notice(_) | Outcome::Used(_) => false,
     }
 }

@@ -465,6 +465,7 @@ const fn is_down(outcome: &Outcome) -> bool {
         | Outcome::Refused(_)
         | Outcome::Health(..)
         | Outcome::Notice(_)
+        | Outcome::Used(_)
         | Outcome::Free
         | Outcome::Taken(_)
         | Outcome::Forgotten(_)

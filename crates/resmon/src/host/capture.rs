@@ -79,7 +79,7 @@ fn descendants(roots: Vec<i32>) -> Vec<i32> {
 }
 
 /// Without CONFIG_PROC_CHILDREN none is found.
-fn children(thread: &Path) -> Vec<i32> {
+pub(super) fn children(thread: &Path) -> Vec<i32> {
     let list = fs::read_to_string(thread.join("children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

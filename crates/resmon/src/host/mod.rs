@@ -7,4 +7,5 @@ pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod interface;
 pub(crate) mod node;
+pub(crate) mod usage;
 pub(crate) mod users;

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use stead_model::note::Note;
 use stead_model::order::Action;
+use stead_model::usage::Usage;
 use stead_model::wire::monitor::{MonitorToNode, NodeToMonitor, Question, VERSION};
 use stead_model::{Epoch, Incarnation, ResourceId, Time};
 use stead_netlink::Mac;
@@ -85,6 +86,8 @@ pub(crate) enum Heard {
     Terminated { resource: ResourceId, result: Result<(), String> },
     /// A time limit passed: what was being done then.
     Captured { resource: ResourceId, text: String },
+    /// What its programs use is another step than before.
+    Used { resource: ResourceId, used: Usage },
     /// A type noticed something; `opening` tells an old one from the present one.
     Pushed { resource: ResourceId, opening: u64, pushed: Pushed },
     /// A health probe found something new.
@@ -208,6 +211,7 @@ impl Monitor {
                 let text = format!("what it did when its time was over: {text}");
                 self.feed(&resource, Input::Notice(text));
             }
+            Heard::Used { resource, used } => self.feed(&resource, Input::Used(used)),
             Heard::Pushed { resource, opening, pushed } => {
                 let seat = self.seats.get(&resource).filter(|seat| seat.opening == opening);
                 if let Some(epoch) = seat.map(Seat::epoch) {

@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::dns::Lines;
 use crate::guard_port::GuardPort;
 use crate::host::capture::{self, Suspects};
 use crate::host::clock::boot_time;
+use crate::host::usage::Gauge;
 use crate::prober::{Found, Prober};
 use crate::resource_type::{Call, ClusterMacs, Context, Fault, Notes, Push, ResourceType};
 use crate::slot::{CallNumber, Input, Output, Phase, Returned, Slot, Verb, Who};
@@ -77,6 +78,8 @@ pub(super) struct Seat {
     /// The probe that is being made, and how often there was another one.
     probe: Option<ProbePlan>,
     pub(super) probing: u64,
+    /// Measures what its programs use; anew with every start.
+    gauge: Arc<Mutex<Gauge>>,
 }
 
 /// A call that has not returned.
@@ -99,6 +102,7 @@ impl Seat {
             captured: Arc::new(AtomicBool::new(true)),
             probe: None,
             probing: 0,
+            gauge: Arc::default(),
         }
     }
 
@@ -151,6 +155,9 @@ impl Seat {
         input: Input,
     ) -> Vec<ResourceReport> {
         let mut reports = Vec::new();
+        if input == Input::NewService {
+            self.gauge = Arc::default();
+        }
         let outputs = self.slot.handle(boot_time(), input);
         let looks = outputs.iter().any(|output| matches!(output, Output::Capture { .. }));
         for output in outputs {
@@ -197,6 +204,7 @@ impl Seat {
             Verb::Online(..) | Verb::Adopt(..) | Verb::Offline => Errand::Order,
             Verb::LooksAlive | Verb::IsAlive => Errand::Check,
         };
+        let is_thorough = matches!(verb, Verb::IsAlive);
         let work = match self.prepare(desk, resource, &verb) {
             Ok((kind, claim)) => {
                 let cancel = Cancel::new(Arc::clone(&self.bell));
@@ -212,13 +220,33 @@ impl Seat {
             }
             Err(fault) => Err(fault.into()),
         };
-        let (sender, resource) = (desk.sender.clone(), resource.clone());
+        let (sender, name) = (desk.sender.clone(), resource.clone());
         let tell = move |result| {
-            drop(sender.send(Heard::Returned { resource: resource.clone(), call, result }));
+            drop(sender.send(Heard::Returned { resource: name.clone(), call, result }));
         };
+        let gauge = is_thorough.then(|| self.gauge(desk, resource));
         match work {
             Err(result) => tell(result),
-            Ok(work) => desk.crew.call(errand, move || tell(guarded(work))),
+            Ok(work) => desk.crew.call(errand, move || {
+                tell(guarded(work));
+                gauge.into_iter().for_each(|measure| measure());
+            }),
+        }
+    }
+
+    /// What measures, after a thorough check, what its programs use, and tells what is new.
+    fn gauge(&self, desk: &Desk, resource: &ResourceId) -> impl FnOnce() + Send + use<> {
+        let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
+        let (gauge, guard) = (Arc::clone(&self.gauge), Arc::clone(&desk.guard));
+        let (sender, resource) = (desk.sender.clone(), resource.clone());
+        move || {
+            let program = guard.running(&resource).and_then(|(_, held)| held.pid);
+            let mut roots = kind.map(|kind| kind.processes()).unwrap_or_default();
+            roots.extend(program.map(u32::cast_signed));
+            let mut gauge = gauge.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(used) = gauge.look(boot_time(), &roots) {
+                drop(sender.send(Heard::Used { resource, used }));
+            }
         }
     }
 
@@ -233,6 +261,7 @@ impl Seat {
             Verb::Online(who, spec) | Verb::Adopt(who, spec) => {
                 let opened = self.open(desk, resource, who, spec)?;
                 self.opened = Some(opened.clone());
+                self.gauge = Arc::default();
                 Ok(opened)
             }
             Verb::Offline | Verb::LooksAlive | Verb::IsAlive => {

@@ -145,7 +145,7 @@ impl Slot {
     pub(super) fn report(&mut self, outcome: Outcome, out: &mut Vec<Output>) {
         let Some(order) = self.order else { return };
         let answers = match &outcome {
-            Outcome::Health(..) | Outcome::Notice(_) => false,
+            Outcome::Health(..) | Outcome::Notice(_) | Outcome::Used(_) => false,
             Outcome::Online
             | Outcome::Offline
             | Outcome::Failed(_)

@@ -71,6 +71,7 @@ fn words(out: &[Output]) -> String {
                 Outcome::Refused(why) => format!("refused: {why}"),
                 Outcome::Health(health, _) => format!("{health:?}"),
                 Outcome::Notice(text) => format!("notice: {text}"),
+                Outcome::Used(used) => format!("uses {used}"),
                 Outcome::Free => "free".into(),
                 Outcome::Taken(by) => format!("taken: {by}"),
                 Outcome::Fitness(fitness) => format!("{fitness:?}"),

@@ -257,7 +257,7 @@ impl Dep {
             }
             Outcome::StopFailed(_) | Outcome::Health(..) | Outcome::Notice(_) => {}
             Outcome::Free | Outcome::Taken(_) | Outcome::Fitness(_) => {}
-            Outcome::Forgotten(_) | Outcome::Remains(_) => {}
+            Outcome::Forgotten(_) | Outcome::Remains(_) | Outcome::Used(_) => {}
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use stead_model::amounts::Amounts;
 use stead_model::group::Group;
 use stead_model::rules::Rules;
 
@@ -71,17 +70,16 @@ impl<'a> Wants<'a> {
                 units.number(unit);
             }
         }
-        let demands = groups.iter().map(|group| group.policy.rules.demands().size_hint().0);
+        let demands = groups.iter().map(|group| group.demands().size_hint().0);
         let mut needs = Listed::with_room(groups.len(), demands.sum());
         let mut pairs: Vec<(u32, u32, Tie)> = Vec::new();
         for (from, group) in (0..).zip(groups) {
             let rules: &'a Rules = &group.policy.rules;
-            let mut push = |amounts: &'a Amounts, required| {
-                let need = |(unit, amount)| Need { unit: units.number(unit), amount, required };
-                needs.all.extend(amounts.iter().map(need));
+            let mut push = |(unit, amount), required| {
+                needs.all.push(Need { unit: units.number(unit), amount, required });
             };
-            push(&rules.demand, false);
-            push(&rules.demand_required, true);
+            rules.demand.iter().chain(group.measured()).for_each(|need| push(need, false));
+            rules.demand_required.iter().for_each(|need| push(need, true));
             needs.close();
             let lists = [
                 (&rules.affinity.required, Tie::NearRequired),

@@ -37,7 +37,7 @@ use crate::resource_type::{
 };
 use bus::BusError;
 use systemd::{Done, State, Systemd};
-use watch::{Watch, Watched, folder_of, is_empty};
+use watch::{Watch, Watched, folder_of, is_empty, members};
 
 /// A killed unit that is not gone within this time waits in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -291,6 +291,11 @@ impl ResourceType for GenericService {
             Verdict::Unknown(why) => (Health::Unknown, why),
             Verdict::GivenUp => (Health::Unknown, "the check was given up".into()),
         }
+    }
+
+    fn processes(&self) -> Vec<i32> {
+        let group = self.systemd().ok().and_then(|mut systemd| systemd.control_group().ok());
+        group.and_then(|group| folder_of(&group)).map(|it| members(&it)).unwrap_or_default()
     }
 
     fn probe(&self) -> Option<String> {

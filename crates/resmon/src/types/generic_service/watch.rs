@@ -219,6 +219,12 @@ fn is_meant(systemd: &mut Systemd) -> Result<bool, BusError> {
     Ok(meant)
 }
 
+/// The processes in a control group.
+pub(super) fn members(group: &Path) -> Vec<i32> {
+    let list = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Whether nothing lives in a control group, or there is none.
 pub(super) fn is_empty(group: &Path) -> bool {
     match std::fs::read_to_string(group.join("cgroup.events")) {
