@@ -183,6 +183,7 @@ fn forged_and_replayed_datagrams_change_nothing_and_a_dead_node_stays_dead() {
     // Somebody repeats what node 1 said, for ever, also to a service that never heard it live.
     let recorded = tap.record(1, 2, PORT, 200);
     world.nodes[0].stop();
+    let before = records(&world, 1).last().map_or(0, |record| record.number);
     world.nodes[1].stop();
     world.nodes[1].start();
     let until = Instant::now() + WAIT;
@@ -196,6 +197,10 @@ fn forged_and_replayed_datagrams_change_nothing_and_a_dead_node_stays_dead() {
         shoot(1, (2, PORT), &recorded);
         absent = if is_absent(&world.view(1)) { absent + 1 } else { 0 };
     }
+    let seen = records(&world, 1).into_iter().filter(|record| record.number > before);
+    let seen: Vec<String> = seen.map(|record| record.text).collect();
+    assert!(!seen.iter().any(|text| text.starts_with("n1 answers")), "it was heard: {seen:#?}");
+    assert!(seen.iter().any(|text| text.starts_with("n3 answers")), "nobody was: {seen:#?}");
     world.nodes[0].start();
     let index = world.set(0, "after");
     world.applied_everywhere(index);
