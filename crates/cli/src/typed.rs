@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use clap_complete::aot;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Shell};
 use crate::commands;
 use crate::failure::{Exit, Failure};
 use crate::{screen, usage};
@@ -51,10 +52,26 @@ fn carry_out(arguments: Arguments) -> Result<ExitCode, Failure> {
     let asked = commands::Asked { lab, node, json };
     match command {
         Command::Lab(command) => commands::lab::run(&asked, command),
+        Command::Completions { shell } => {
+            screen::data(&completions(shell));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Cluster(command) => {
             commands::with_runtime(commands::cluster(&asked, command)).map(Into::into)
         }
     }
+}
+
+/// What makes a shell complete the commands, from the table that parses them.
+fn completions(shell: Shell) -> String {
+    let shell = match shell {
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Zsh => aot::Shell::Zsh,
+        Shell::Fish => aot::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    aot::generate(shell, &mut Arguments::command(), "stead", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// An own invariant was broken: nothing sensible can follow.
@@ -75,9 +92,28 @@ fn ends_as_bug(panic: &std::panic::PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn every_shell_completes_a_verb_of_a_noun() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = completions(shell);
+            assert!(script.contains("clear-failures"), "{shell:?}: {script}");
+        }
+        // What a shell makes of it is the shell's to say, where there is one.
+        let asked = "source /dev/stdin; COMP_WORDS=(stead group clear); COMP_CWORD=2; \
+                     _stead stead clear group; echo \"${COMPREPLY[@]}\"";
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", asked]);
+        let mut child = bash.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let script = completions(Shell::Bash);
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "clear-failures");
+    }
 
     /// The test runs itself again in a process that may panic.
     #[test]

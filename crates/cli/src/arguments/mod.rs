@@ -9,7 +9,7 @@ mod lab;
 mod node;
 mod resource;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use alert::AlertCommand;
 pub(crate) use assignment::Assignment;
@@ -45,8 +45,25 @@ pub(crate) enum Command {
     /// Clusters in a box on this machine, to try and to test
     #[command(subcommand)]
     Lab(LabCommand),
+    /// Prints what makes a shell complete the commands of stead
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
     #[command(flatten)]
     Cluster(ClusterCommand),
+}
+
+/// A shell that completes what is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Shell {
+    /// `source <(stead completions bash)`
+    Bash,
+    /// `source <(stead completions zsh)`
+    Zsh,
+    /// `stead completions fish | source`
+    Fish,
 }
 
 /// What is asked of a node.
