@@ -8,7 +8,7 @@
 //! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
 //! touch the core. Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`,
 //! `client`, `explain`, `attention`, `availability`, `tree`, `export` and `file` (declarations),
-//! `document`.
+//! `metrics`, `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 
@@ -21,6 +21,7 @@ pub mod document;
 pub mod explain;
 pub mod export;
 pub mod file;
+pub mod metrics;
 mod routes;
 pub mod server;
 pub mod status;

@@ -370,6 +370,10 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
         assert_eq!(client.control("visits", &control).await.unwrap().text, "visits: set 7");
         let document: serde_json::Value = client.get("/v1/openapi.json").await.unwrap();
         assert!(document["paths"]["/v1/status"]["get"].is_object());
+        let asked = b"GET /v1/metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let figures = raw(&path, asked).await;
+        assert!(figures.contains("content-type: text/plain; version=0.0.4"), "{figures}");
+        assert!(figures.ends_with(&stead_api::metrics::text(&node.view)), "{figures}");
         for (path, code) in [
             ("/v1/groups/no", Code::NotFound),
             ("/v1/groups/-bad", Code::Invalid),

@@ -69,6 +69,12 @@ impl Failure {
         Self { exit, code: code.into(), what: what.into(), cause: None, hint: None }
     }
 
+    /// What failed and why, on one line.
+    pub(crate) fn sentence(&self) -> String {
+        let cause = self.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));
+        format!("{}{cause}", self.what)
+    }
+
     /// A refusal with a code of the API.
     pub(crate) fn refused(doing: &str, reason: Reason) -> Self {
         let exit = if reason.code == Code::Bug { Exit::Bug } else { Exit::Refused };

@@ -53,6 +53,7 @@ fn reads() -> Router<Shared> {
         .route("/v1/explain/timeouts", get(read::explain_timeouts))
         .route("/v1/attention", get(read::attention))
         .route("/v1/export", get(read::export))
+        .route("/v1/metrics", get(read::metrics))
         .route("/v1/openapi.json", get(read::openapi))
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         explain_group,
         explain_timeouts,
         attention,
-        export
+        export,
+        metrics
     ))]
     struct Document;
     Document::openapi()
@@ -229,6 +230,14 @@ pub(super) async fn explain_group(
     responses((status = 200, body = Vec<Attention>)))]
 pub(super) async fn attention(State(backend): State<Shared>) -> Json<Vec<Attention>> {
     Json(crate::attention::list(&backend.view()))
+}
+
+/// Figures of this node's view in the text format of Prometheus.
+#[utoipa::path(get, path = "/v1/metrics",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(backend): State<Shared>) -> Response {
+    let text = crate::metrics::text(&backend.view());
+    ([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response()
 }
 
 /// Groups and alerts as they are, as what `apply` takes; applied again it changes nothing.

@@ -9,6 +9,8 @@ mod lab;
 mod node;
 mod resource;
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use alert::AlertCommand;
@@ -73,6 +75,14 @@ pub(crate) enum ClusterCommand {
     Status(StatusArguments),
     /// Lists what needs somebody, each with the command to begin with; exit code 1 if it is urgent
     Attention,
+    /// Prints the figures of a node in the text format of Prometheus
+    Metrics,
+    /// Packs what somebody who helps wants to see of this node; keys and secrets are left out
+    SupportBundle {
+        /// The archive; without it one with the time in its name, here
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Makes groups as a file declares them, all of it or nothing
     Apply(ApplyArguments),
     /// Prints groups as a file that `apply` takes

@@ -66,6 +66,12 @@ async fn watch(asked: &Asked) -> Result<Exit, Failure> {
     }
 }
 
+/// Figures of the asked node, as its API tells them to Prometheus.
+pub(super) async fn metrics(asked: &Asked) -> Result<Exit, Failure> {
+    asked.show(&asked.view().await?, stead_api::metrics::text);
+    Ok(Exit::Ok)
+}
+
 fn show(asked: &Asked, view: &View) {
     if asked.json {
         screen::json_line(view);

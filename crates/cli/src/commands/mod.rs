@@ -1,6 +1,7 @@
 //! What the commands do: one file per noun, each asks a node and shows the answer.
 
 mod alert;
+mod bundle;
 mod cluster;
 mod declare;
 mod group;
@@ -8,6 +9,7 @@ pub(crate) mod lab;
 mod life;
 mod members;
 mod record;
+mod redact;
 mod resource;
 mod trees;
 mod upkeep;
@@ -68,6 +70,8 @@ pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Ex
     match command {
         ClusterCommand::Status(arguments) => cluster::status(asked, &arguments).await,
         ClusterCommand::Attention => cluster::attention(asked).await,
+        ClusterCommand::Metrics => cluster::metrics(asked).await,
+        ClusterCommand::SupportBundle { output } => bundle::run(asked, output).await,
         ClusterCommand::Apply(arguments) => declare::apply(asked, arguments).await,
         ClusterCommand::Export(arguments) => declare::export(asked, arguments).await,
         ClusterCommand::Group(command) => group::run(asked, command).await,
