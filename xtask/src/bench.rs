@@ -13,7 +13,7 @@ pub(crate) const PACKAGE: &str = "bench";
 /// The package of the product.
 pub(crate) const PRODUCT: &str = "stead-cli";
 /// The profile of what is shipped.
-const PROFILE: &str = "dist";
+pub(crate) const PROFILE: &str = "dist";
 
 /// Forwards to the benchmark program, built like what is shipped.
 pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use metadata::Metadata;
 
 mod bench;
 mod check;
+mod deb;
 mod debian;
 mod fix;
 mod kernel;
@@ -70,6 +71,7 @@ const VERBS: &[Verb] = &[
         about: "the simulator's soak, [--minutes N] (default 10)",
         run: soak::run,
     },
+    Verb { name: "deb", about: "the Debian package, [--revision N] [--out FOLDER]", run: deb::run },
     Verb { name: "bench", about: "NAME [--json]: one figure of the benchmarks", run: bench::run },
 ];
 

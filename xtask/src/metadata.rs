@@ -32,6 +32,9 @@ pub(crate) struct Package {
     /// Where it was fetched from; `None` is a path on this disk.
     pub(crate) source: Option<String>,
     pub(crate) license: Option<String>,
+    pub(crate) description: String,
+    /// Its table `[package.metadata.deb]`; null where it has none.
+    pub(crate) deb: Value,
     pub(crate) manifest: PathBuf,
     pub(crate) declared: Vec<Declared>,
     pub(crate) is_member: bool,
@@ -144,6 +147,8 @@ impl Package {
             version: text(value, "version")?,
             source: value["source"].as_str().map(str::to_owned),
             license: value["license"].as_str().map(str::to_owned),
+            description: value["description"].as_str().unwrap_or_default().to_owned(),
+            deb: value["metadata"]["deb"].clone(),
             manifest: PathBuf::from(text(value, "manifest_path")?),
             declared: list(value, "dependencies")?
                 .iter()
