@@ -1,7 +1,8 @@
 //! A machine with systemd as its PID 1, in namespaces of its own, for what only that can show.
 //!
-//! Its `/usr` is this host's, its `/etc` and `/var` are a folder that outlives a reboot, all else
-//! is new with every boot. Of the units of the host's packages only the journal is started.
+//! Its `/usr` and what dpkg knows are this host's, below a layer in which it may change them; its
+//! `/etc` and `/var` are a folder that outlives a reboot; all else is new with every boot. Of the
+//! units of the host's packages only the journal is started.
 //! `reboot` ends the PID namespace, as the kernel has it; [`Machine::boot`] begins the next life.
 
 use std::fs;
@@ -23,7 +24,12 @@ set -e
 mount --make-rprivate /
 mount --bind "$1" "$1"
 cd "$1"
-mount --rbind /usr usr
+mount -t tmpfs none layers
+for lower in usr var/lib/dpkg; do
+    mkdir -p "layers/$lower/upper" "layers/$lower/work"
+    layers="lowerdir=/$lower,upperdir=$1/layers/$lower/upper,workdir=$1/layers/$lower/work"
+    [ ! -d "/$lower" ] || mount -t overlay -o "$layers" none "$lower"
+done
 for wants in sysinit multi-user timers; do
     mount -t tmpfs -o mode=755 none usr/lib/systemd/system/$wants.target.wants
 done
@@ -65,6 +71,10 @@ impl Machine {
                 return Some(format!("this machine has no {needed}"));
             }
         }
+        let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        if !known.contains("\toverlay\n") {
+            return Some("its kernel has no overlay file system".into());
+        }
         group_folder().is_none().then(|| "there is no cgroup2 file system".into())
     }
 
@@ -76,7 +86,7 @@ impl Machine {
         for folder in ["usr", "etc/systemd/system", "var/lib", "var/log", "proc", "sys", "dev"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
-        for folder in ["run", "tmp", "root"] {
+        for folder in ["run", "tmp", "root", "layers", "var/lib/dpkg"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
         for folder in ["bin", "sbin", "lib", "lib64"] {
@@ -133,7 +143,12 @@ impl Machine {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.init.to_string(), "-m", "-p", "-u", "-i", "-n", "-C"]);
         command.arg(format!("--root=/proc/{}/root", self.init)).arg("--wd=/");
-        command.args(["timeout", "30"]).args(words).env_remove("STEAD_API").stdin(Stdio::null());
+        command
+            .args(["timeout", "30"])
+            .args(words)
+            .env("PATH", "/usr/sbin:/usr/bin")
+            .env_remove("STEAD_API")
+            .stdin(Stdio::null());
         Said::from(command.output().unwrap())
     }
 

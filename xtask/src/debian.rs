@@ -91,6 +91,12 @@ const PACKAGES: &[Package] = &[
         need: Need::Wanted { without: "it is not tried" },
     },
     Package {
+        name: "nftables",
+        program: "nft",
+        reason: "what is left of the rules of cluster addresses when the package is removed",
+        need: Need::Wanted { without: "that is not looked at" },
+    },
+    Package {
         name: "pacemaker-resource-agents",
         program: "/usr/lib/ocf/resource.d/pacemaker/Dummy",
         reason: "the agent `ocf:pacemaker:Dummy`",

@@ -18,6 +18,7 @@ mod leaves;
 mod measured;
 mod missed_changes;
 mod names;
+mod package;
 mod parity;
 mod postgresql;
 mod refusals;

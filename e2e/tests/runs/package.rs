@@ -1,0 +1,212 @@
+//! The Debian package, with a real dpkg and a real systemd as PID 1: installed, upgraded under a
+//! running group, removed, purged (A-200, I-OWN).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use e2e::processes::{self, Role};
+use e2e::{Machine, program, tell, until, wait};
+use serde_json::Value;
+
+/// What stands in the way of no other group: a long number of seconds.
+const APP: &str = "100000";
+/// The address of the group, on an interface that the test makes.
+const ADDRESS: &str = "10.9.0.50";
+/// What must be there before a node starts, and stay until it has stopped.
+const BEFORE: [&str; 9] = [
+    "network-online.target",
+    "network.target",
+    "remote-fs.target",
+    "local-fs.target",
+    "dbus.service",
+    "iscsid.service",
+    "open-iscsi.service",
+    "multipathd.service",
+    "lvm2-monitor.service",
+];
+
+#[test]
+fn a_package_is_installed_upgraded_under_a_running_group_and_leaves_nothing() {
+    if let Some(why) = Machine::lacks() {
+        tell(&format!("SKIPPED: no machine with systemd: {why}"));
+        return;
+    }
+    let begun = Instant::now();
+    let mut machine = Machine::new();
+    fs::create_dir_all(machine.path("var/packages")).unwrap();
+    let files = make(&machine.path("var/packages"));
+    tell(&format!("packages made after {:?}", begun.elapsed()));
+    machine.boot();
+    install(&machine);
+    ordered(&machine);
+    let pid = serve(&machine);
+    upgrade(&machine, pid);
+    stop_and_start(&machine, pid);
+    remove(&machine, &files);
+    tell(&format!("all of it after {:?}", begun.elapsed()));
+}
+
+/// Makes the package as revision 1, and the same as revision 2; gives the files in it.
+fn make(folder: &Path) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut xtask = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    xtask.args(["xtask", "deb", "--program"]).arg(program::path()).arg("--out").arg(folder);
+    assert!(xtask.current_dir(root).status().unwrap().success());
+    let first = only_file(folder);
+    let shell = "dpkg-deb -R \"$1\" \"$2/new\" && sed -i '/^Version:/s/-1$/-2/' \
+        \"$2/new/DEBIAN/control\" && dpkg-deb -Zgzip -z1 -b \"$2/new\" \"$2/2.deb\" >/dev/null && \
+        rm -r \"$2/new\" && mv \"$1\" \"$2/1.deb\"";
+    let made = Command::new("sh").args(["-c", shell, "sh"]).arg(&first).arg(folder).status();
+    assert!(made.unwrap().success());
+    let listed = Command::new("dpkg-deb").arg("-c").arg(folder.join("1.deb")).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let files = listed.lines().filter(|line| line.starts_with('-'));
+    files.map(|line| line.rsplit_once(" ./").unwrap().1.to_owned()).collect()
+}
+
+fn only_file(folder: &Path) -> PathBuf {
+    let mut all = fs::read_dir(folder).unwrap();
+    let first = all.next().unwrap().unwrap().path();
+    assert!(all.next().is_none(), "more than one package");
+    first
+}
+
+/// What cannot work here are triggers: programs of other packages.
+fn dpkg(machine: &Machine, words: &[&str]) {
+    machine.must(&[&["dpkg", "--no-triggers"], words].concat());
+}
+
+/// A node without a cluster is enabled and not started, and nothing is wrong.
+fn install(machine: &Machine) {
+    // It names users of this host, which the machine does not have.
+    machine.must(&["truncate", "--size", "0", "/var/lib/dpkg/statoverride"]);
+    dpkg(machine, &["-i", "/var/packages/1.deb"]);
+    let version = machine.must(&["stead", "--version"]);
+    let packed = machine.must(&["dpkg-query", "-W", "-f", "${Version}", "stead"]);
+    assert_eq!(format!("stead {}\n", packed.strip_suffix("-1").unwrap()), version);
+    assert_eq!(machine.must(&["systemctl", "is-enabled", "stead"]).trim(), "enabled");
+    assert_eq!(machine.property("stead", "ActiveState"), "inactive");
+    assert_eq!(machine.property("stead", "ConditionResult"), "no");
+    assert_eq!(machine.must(&["systemctl", "is-system-running"]).trim(), "running");
+    machine.must(&["test", "-f", "/usr/share/man/man1/stead-group-move.1.gz"]);
+    machine.must(&["test", "-f", "/usr/share/bash-completion/completions/stead"]);
+}
+
+/// The order is systemd's, as it read it: what is started before is stopped after.
+fn ordered(machine: &Machine) {
+    let after = machine.property("stead", "After");
+    let after: Vec<&str> = after.split_whitespace().collect();
+    for unit in BEFORE {
+        assert!(after.contains(&unit), "not ordered after {unit}: {after:?}");
+    }
+    let listed = machine.must(&["systemctl", "list-dependencies", "--after", "--plain", "stead"]);
+    assert!(listed.contains("network-online.target"), "{listed}");
+    let wanted = machine.property("stead", "Wants");
+    assert_eq!(wanted, "network-online.target", "what is not there must not be started for it");
+}
+
+/// One group with an address and a program; gives the process of the program.
+fn serve(machine: &Machine) -> u32 {
+    for words in [
+        "ip link add outside type veth peer name inside",
+        "ip address add 10.9.0.1/24 dev outside",
+        "ip link set outside up",
+        "ip link set inside up",
+        // Package installed, cluster made: no configuration file, and nothing else to type (A-200).
+        "stead cluster create office --address 10.9.0.1",
+    ] {
+        machine.must(&words.split(' ').collect::<Vec<_>>());
+    }
+    has_quorum(machine);
+    let command = format!("command=/bin/sleep {APP}");
+    let address = format!("address={ADDRESS}/24");
+    let create = ["stead", "resource", "create"];
+    machine.must(&["stead", "group", "create", "g"]);
+    let ip = ["ip", "--type", "ip-address", "--group", "g", &address];
+    machine.must(&[&create[..], &ip].concat());
+    let app = ["app", "--type", "generic-application", "--group", "g", &command];
+    machine.must(&[&create[..], &app].concat());
+    machine.must(&["stead", "group", "online", "g", "--wait"]);
+    assert!(has_address(machine));
+    machine.find(Role::Application(APP))
+}
+
+fn has_quorum(machine: &Machine) {
+    wait("the cluster has quorum", || {
+        let said = machine.run(&["stead", "quorum", "show"]);
+        if said.code == 0 { Ok(()) } else { Err(said.out + &said.err) }
+    });
+}
+
+fn has_address(machine: &Machine) -> bool {
+    machine.must(&["ip", "-o", "address"]).contains(ADDRESS)
+}
+
+/// The guard goes on as the new program; what runs does not notice (D20).
+fn upgrade(machine: &Machine, pid: u32) {
+    let guard = machine.property("stead", "MainPID");
+    dpkg(machine, &["-i", "/var/packages/2.deb"]);
+    wait("the guard was upgraded", || {
+        let said = machine.run(&["stead", "event", "list", "--last", "500"]);
+        if said.out.contains("the guard was upgraded") { Ok(()) } else { Err(said.out + &said.err) }
+    });
+    has_quorum(machine);
+    wait("the group is online", || {
+        let said = machine.run(&["stead", "--json", "group", "show", "g"]).out;
+        let view: Value = serde_json::from_str(&said).unwrap_or_default();
+        if view["state"] == "online" { Ok(()) } else { Err(said) }
+    });
+    assert_eq!(machine.property("stead", "MainPID"), guard);
+    assert_eq!(machine.find(Role::Application(APP)), pid, "it was restarted");
+    assert!(has_address(machine));
+    // The one that runs is the one that lies there: no image that was deleted.
+    let image = machine.must(&["readlink", &format!("/proc/{guard}/exe")]);
+    assert_eq!(image.trim(), "/usr/bin/stead");
+}
+
+/// Groups stop in order before the node does, and come back with it.
+fn stop_and_start(machine: &Machine, pid: u32) {
+    machine.must(&["systemctl", "stop", "stead"]);
+    assert!(!processes::lives(pid) && !has_address(machine));
+    assert_eq!(machine.property("stead", "Result"), "success");
+    machine.must(&["systemctl", "start", "stead"]);
+    has_quorum(machine);
+    let records = machine.must(&["stead", "event", "list", "--last", "500"]);
+    assert!(records.contains("node-leaves"), "it did not leave in order:\n{records}");
+    until("the address is back", || has_address(machine));
+}
+
+/// Removed: all that acts is gone, what the node is stays. Purged: that is gone, too.
+fn remove(machine: &Machine, files: &[String]) {
+    let pid = machine.find(Role::Application(APP));
+    dpkg(machine, &["-r", "stead"]);
+    assert!(!processes::lives(pid) && !has_address(machine));
+    let gone =
+        |path: &str| assert_ne!(machine.run(&["test", "-e", path]).code, 0, "{path} is left");
+    for path in ["/run/stead", "/sys/fs/cgroup/system.slice/stead.service"] {
+        gone(path);
+    }
+    let mounts = machine.must(&["cat", "/proc/self/mounts"]);
+    assert!(!mounts.contains("stead"), "{mounts}");
+    if machine.run(&["sh", "-c", "command -v nft"]).code == 0 {
+        assert_eq!(machine.must(&["nft", "list", "ruleset"]), "", "rules are left");
+    } else {
+        tell("SKIPPED: rules that are left: no `nft` here");
+    }
+    for kept in ["/etc/stead/cluster.json", "/etc/stead/cluster.key", "/var/lib/stead/node.log"] {
+        machine.must(&["test", "-f", kept]);
+    }
+    dpkg(machine, &["-P", "stead"]);
+    for file in files {
+        gone(&format!("/{file}"));
+    }
+    gone("/etc/stead/cluster.key");
+    gone("/etc/stead");
+    gone("/var/lib/stead");
+    let left = "find /etc /var/lib/systemd /usr/share/doc/stead -name '*stead*' 2>/dev/null; true";
+    assert_eq!(machine.must(&["sh", "-c", left]), "", "files are left");
+    assert_ne!(machine.run(&["dpkg-query", "-W", "stead"]).code, 0);
+    assert_eq!(machine.must(&["systemctl", "is-system-running"]).trim(), "running");
+}
