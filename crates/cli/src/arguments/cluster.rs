@@ -16,6 +16,9 @@ pub(crate) enum LifeCommand {
         /// Name of the cluster, so that no other one is ended
         #[arg(value_name = "NAME")]
         name: String,
+        /// The node does not answer, and no other node needs this one; the quorum disk is kept
+        #[arg(long)]
+        force: bool,
     },
 }
 

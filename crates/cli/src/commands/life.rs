@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use stead_model::NodeId;
 use stead_model::reason::{Code, Reason};
-use stead_node::life::{self, Creation, Host, Told};
+use stead_node::life::{self, Creation, DiskEnd, Host, Told};
 
 use super::Asked;
 use crate::arguments::LifeCommand;
@@ -41,22 +41,31 @@ pub(super) async fn run(asked: &Asked, command: LifeCommand) -> Result<Exit, Fai
                 .show(&became, |b| format!("this host is {} of cluster `{}`\n", b.node, b.cluster));
             Ok(Exit::Ok)
         }
-        LifeCommand::Destroy { name } => destroy(asked, &host, &name).await,
+        LifeCommand::Destroy { name, force } => destroy(asked, &host, (&name, force)).await,
     }
 }
 
 /// Ends a cluster, unless it has other nodes: they would be left without one.
-async fn destroy(asked: &Asked, host: &Host, name: &str) -> Result<Exit, Failure> {
+async fn destroy(asked: &Asked, host: &Host, (name, force): (&str, bool)) -> Result<Exit, Failure> {
     let doing = format!("destroy cluster `{name}`");
-    if host.paths().api().exists()
-        && let Ok(view) = asked.view().await
-        && view.nodes.len() > 1
-    {
-        let reason = Reason::new(Code::Conflict, format!("it has {} nodes", view.nodes.len()))
-            .hint("a cluster is ended on its last node: evict the others first");
-        return Err(Failure::refused(&doing, reason));
-    }
-    life::destroy(host, name, &mut step).map_err(|reason| Failure::refused(&doing, reason))?;
+    let refused = |cause: String, hint: &str| {
+        Err(Failure::refused(&doing, Reason::new(Code::Conflict, cause).hint(hint)))
+    };
+    let view = if host.paths().api().exists() { asked.view().await.ok() } else { None };
+    let disk = match view {
+        Some(view) if view.nodes.len() > 1 => {
+            let cause = format!("it has {} nodes", view.nodes.len());
+            return refused(cause, "a cluster is ended where it has one node left");
+        }
+        Some(_) => DiskEnd::Blank,
+        None if force || !host.is_member() => DiskEnd::Kept,
+        None => {
+            let cause = "the node does not answer, so nobody can tell whether it is the only one";
+            return refused(cause.into(), "start it, or, if no other node is left, add `--force`");
+        }
+    };
+    let ended = life::destroy(host, (name, disk), &mut step);
+    ended.map_err(|reason| Failure::refused(&doing, reason))?;
     Ok(Exit::Ok)
 }
 

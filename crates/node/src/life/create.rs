@@ -84,7 +84,7 @@ fn planned(host: &Host, wanted: &Creation) -> Result<Work, Reason> {
             same(&config, wanted)?;
             (config, "goes on with what was begun".to_owned())
         }
-        Stand::Began(Plan::Destroy(config)) => {
+        Stand::Began(Plan::Destroy { config, .. }) => {
             return Err(refused(wanted, Code::Conflict)
                 .because(format!("cluster `{}` is being destroyed on this host", config.cluster))
                 .hint(format!("go on with it: `stead cluster destroy {}`", config.cluster)));
@@ -297,6 +297,7 @@ mod tests {
     use std::os::unix::fs::{FileExt, PermissionsExt};
     use std::path::Path;
 
+    use super::super::own_port;
     use super::*;
     use crate::bootstrap::Paths;
     use crate::net::interfaces::Held;
@@ -319,7 +320,7 @@ mod tests {
             addresses: vec![[127, 0, 0, 1].into()],
             quorum_disk: Some(root.join("quorum")),
             profile: Profile::Standard,
-            port: 17_620,
+            port: own_port(),
         }
     }
 

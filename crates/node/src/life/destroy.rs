@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 
+use serde::{Deserialize, Serialize};
 use stead_model::config::NodeConfig;
 use stead_model::reason::{Code, Reason};
 
@@ -12,18 +13,34 @@ use super::steps::{Step, Told, carry_out};
 use super::{Host, quorum, unit};
 use crate::bootstrap;
 
-/// Ends the cluster of this name, of which this host is the only node; tells each step.
+/// What becomes of the quorum disk of the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskEnd {
+    /// It is made blank: this host is known to be the only node.
+    Blank,
+    /// It is left as it is: others may use it.
+    Kept,
+}
+
+/// Ends the cluster of this name, of which this host is the only node; tells each step. What is
+/// to become of its quorum disk counts where nothing was begun: nobody else can be in a cluster
+/// that is not made yet, and what was begun goes on as it began.
 ///
 /// # Errors
 /// This host is in no such cluster, or something is refused; repeating it goes on.
-pub fn destroy(host: &Host, name: &str, tell: &mut dyn FnMut(Told)) -> Result<(), Reason> {
+pub fn destroy(
+    host: &Host,
+    (name, disk): (&str, DiskEnd),
+    tell: &mut dyn FnMut(Told),
+) -> Result<(), Reason> {
     let refused =
         |code| Reason::new(code, format!("cannot destroy cluster `{}`", name.escape_debug()));
-    let config = match host.stand()? {
-        Stand::Member(config) | Stand::Began(Plan::Create(config) | Plan::Destroy(config)) => {
-            Some(config)
-        }
-        Stand::Free => None,
+    let (config, disk) = match host.stand()? {
+        Stand::Member(config) => (Some(config), disk),
+        Stand::Began(Plan::Create(config)) => (Some(config), DiskEnd::Blank),
+        Stand::Began(Plan::Destroy { config, disk }) => (Some(config), disk),
+        Stand::Free => (None, disk),
     };
     if let Some(config) = config.as_ref().filter(|config| config.cluster != name) {
         return Err(refused(Code::NotFound)
@@ -35,13 +52,14 @@ pub fn destroy(host: &Host, name: &str, tell: &mut dyn FnMut(Told)) -> Result<()
             .because("this host is in no cluster")
             .hint("`stead cluster create NAME` makes one"));
     }
-    carry_out(&STEPS, &Work { host: host.clone(), config }, tell)
+    carry_out(&STEPS, &Work { host: host.clone(), config, disk }, tell)
 }
 
 struct Work {
     host: Host,
     /// `None` where only a log is left.
     config: Option<NodeConfig>,
+    disk: DiskEnd,
 }
 
 const STEPS: [Step<Work>; 5] = [
@@ -54,7 +72,8 @@ const STEPS: [Step<Work>; 5] = [
 
 fn plan(work: &Work) -> Result<String, Reason> {
     let Some(config) = &work.config else { return Ok("what is left of a node".into()) };
-    files::put_json(&work.host.paths.plan(), &Plan::Destroy(config.clone()))?;
+    let plan = Plan::Destroy { config: config.clone(), disk: work.disk };
+    files::put_json(&work.host.paths.plan(), &plan)?;
     Ok(format!("cluster `{}` with {}", config.cluster, config.node))
 }
 
@@ -73,6 +92,9 @@ fn wipe(work: &Work) -> Result<String, Reason> {
     let disk = work.config.as_ref().and_then(|config| config.quorum.disk.as_ref());
     let key = bootstrap::read_key(&work.host.paths.key());
     match (disk, key) {
+        (Some(disk), _) if work.disk == DiskEnd::Kept => {
+            Ok(format!("`{}` is left as it is: other nodes may use it", disk.path.display()))
+        }
         (Some(disk), Ok(key)) => quorum::wipe(disk, &key),
         (Some(disk), Err(_)) => {
             Ok(format!("`{}` is left as it is: the key is gone", disk.path.display()))
@@ -111,7 +133,7 @@ mod tests {
 
     use stead_model::profile::Profile;
 
-    use super::super::{Creation, create};
+    use super::super::{Creation, create, own_port};
     use super::*;
     use crate::bootstrap::Paths;
     use crate::net::interfaces::Held;
@@ -131,7 +153,7 @@ mod tests {
             addresses: vec![[127, 0, 0, 1].into()],
             quorum_disk: Some(quorum_disk),
             profile: Profile::Standard,
-            port: 17_630,
+            port: own_port(),
         };
         create(host, &wanted, &mut |_| {}).unwrap();
         wanted
@@ -146,16 +168,31 @@ mod tests {
             files::make_folder(host.paths.var()).unwrap();
             fs::write(host.paths.records(), b"{}").unwrap();
             let Stand::Member(config) = host.stand().unwrap() else { panic!() };
-            let work = Work { host: host.clone(), config: Some(config) };
+            let work = Work { host: host.clone(), config: Some(config), disk: DiskEnd::Blank };
             carry_out(&STEPS[..done], &work, &mut |_| {}).unwrap();
-            destroy(&host, "office", &mut |_| {}).unwrap();
+            destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap();
             assert_eq!(host.stand().unwrap(), Stand::Free);
             for left in ["etc/stead", "var/lib/stead"] {
                 assert!(!folder.path().join(left).exists(), "{left} after {done} steps");
             }
         }
-        let refused = destroy(&host, "office", &mut |_| {}).unwrap_err();
+        let refused = destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap_err();
         assert!(refused.to_string().contains("in no cluster"), "{refused}");
+    }
+
+    #[test]
+    fn a_quorum_disk_that_others_may_use_is_kept_whoever_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = host(folder.path());
+        made(&host, folder.path());
+        let Stand::Member(config) = host.stand().unwrap() else { panic!() };
+        let disk = config.quorum.disk.as_ref().unwrap().path.clone();
+        let before = fs::read(&disk).unwrap();
+        let work = Work { host: host.clone(), config: Some(config), disk: DiskEnd::Kept };
+        carry_out(&STEPS[..2], &work, &mut |_| {}).unwrap();
+        destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap();
+        assert_eq!(host.stand().unwrap(), Stand::Free);
+        assert!(fs::read(&disk).unwrap() == before, "it was written");
     }
 
     #[test]
@@ -163,17 +200,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let host = host(folder.path());
         let wanted = made(&host, folder.path());
-        let refused = destroy(&host, "factory", &mut |_| {}).unwrap_err();
+        let refused = destroy(&host, ("factory", DiskEnd::Blank), &mut |_| {}).unwrap_err();
         assert!(refused.to_string().contains("is in cluster `office`"), "{refused}");
         files::make_folder(host.paths.run()).unwrap();
         let runs = std::os::unix::net::UnixListener::bind(host.paths.api()).unwrap();
-        let refused = destroy(&host, "office", &mut |_| {}).unwrap_err();
+        let refused = destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap_err();
         assert!(refused.to_string().contains("answers on"), "{refused}");
         assert!(host.paths.key().exists());
         let refused = create(&host, &wanted, &mut |_| {}).unwrap_err();
         assert!(refused.to_string().contains("is being destroyed"), "{refused}");
         drop(runs);
-        destroy(&host, "office", &mut |_| {}).unwrap();
+        destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap();
     }
 
     #[test]
@@ -187,11 +224,11 @@ mod tests {
             addresses: vec![[127, 0, 0, 1].into()],
             quorum_disk: None,
             profile: Profile::Standard,
-            port: 17_631,
+            port: own_port(),
         };
         let refused = create(&host, &wanted, &mut |_| {}).unwrap_err();
         assert!(refused.to_string().contains("is the log of a node"), "{refused}");
-        destroy(&host, "office", &mut |_| {}).unwrap();
+        destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap();
         create(&host, &wanted, &mut |_| {}).unwrap();
     }
 }

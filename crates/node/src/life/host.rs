@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use stead_model::config::NodeConfig;
 use stead_model::reason::{Code, Reason};
 
+use super::destroy::DiskEnd;
 use super::files;
 use crate::bootstrap::{self, Paths};
 use crate::net::interfaces::{self, Held};
@@ -27,7 +28,12 @@ pub(super) enum Plan {
     /// It makes a cluster, of which this will be the configuration.
     Create(NodeConfig),
     /// It ends the cluster that it has this configuration of.
-    Destroy(NodeConfig),
+    Destroy {
+        /// That configuration.
+        config: NodeConfig,
+        /// What becomes of its quorum disk.
+        disk: DiskEnd,
+    },
 }
 
 /// Where a host is between no cluster and one.
@@ -59,6 +65,12 @@ impl Host {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is in a cluster, with no command under way.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        matches!(self.stand(), Ok(Stand::Member(_)) | Err(_))
     }
 
     pub(super) fn stand(&self) -> Result<Stand, Reason> {

@@ -24,6 +24,16 @@ mod steps;
 mod unit;
 
 pub use create::{Creation, create};
-pub use destroy::destroy;
+pub use destroy::{DiskEnd, destroy};
 pub use host::Host;
 pub use steps::Told;
+
+/// A port for one cluster of one test: tests run side by side, and whoever makes a cluster looks
+/// whether its port is free.
+#[cfg(test)]
+fn own_port() -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    static NEXT: AtomicU16 = AtomicU16::new(17_620);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
