@@ -13,6 +13,7 @@ pub mod change;
 pub mod config;
 pub mod declaration;
 pub mod external;
+mod form;
 pub mod group;
 pub mod group_policy;
 pub mod ids;

@@ -53,7 +53,7 @@ pub enum Input {
     Failed(String),
     /// The type has something to tell.
     Notice(String),
-    /// What its programs use was measured, and is another step than before.
+    /// What its programs use was measured.
     Used(Usage),
     /// What another resource of the group stands on may be at fault: look before it is time.
     Look,
@@ -202,6 +202,8 @@ struct Watch {
     probe: Option<ProbePlan>,
     probed: Option<Finding>,
     told: Health,
+    /// The step of what its programs use that was told last.
+    used: Option<Usage>,
 }
 
 /// What a check or a probe says, with a detail for people.
@@ -263,7 +265,7 @@ impl Slot {
             Input::Look => self.look_soon(now),
             Input::Probed(health, detail) => self.probed(health, detail, &mut out),
             Input::Notice(text) => self.report(Outcome::Notice(text), &mut out),
-            Input::Used(used) => self.report(Outcome::Used(used), &mut out),
+            Input::Used(used) => self.used(used, &mut out),
             Input::NewService => {
                 (self.order, self.queued, self.answer) = (None, None, None);
             }
@@ -366,6 +368,7 @@ impl Watch {
             probe: ProbePlan::of(&spec.properties).map(|p| p.at(spec.server.addresses.first())),
             probed: None,
             told: Health::Unknown,
+            used: None,
         }
     }
 
@@ -381,7 +384,7 @@ impl Watch {
             (self.looks_at, self.is_at) = (new.looks_at, new.is_at);
         }
         self.pending = new.pending;
-        self.told = Health::Unknown;
+        (self.told, self.used) = (Health::Unknown, None);
     }
 
     /// When a check begins or is late. One that is late holds the next ones back.

@@ -47,10 +47,19 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
         true => format!("announce an absence of node `{name}`"),
         false => format!("end the absence of node `{name}`"),
     };
+    change(asked, doing, &name, |node| Request::SetAbsence { node, absent }).await
+}
+
+/// Asks for a change of the node of that name.
+async fn change(
+    asked: &Asked,
+    doing: String,
+    name: &str,
+    request: impl FnOnce(NodeId) -> Request,
+) -> Result<Exit, Failure> {
     let reached = asked.reach().await?;
-    let node = find_node(&reached.view, &name).ok_or_else(|| missing(&doing, "node", &name))?.node;
-    let request = Request::SetAbsence { node, absent };
-    carry_out(asked, reached, Write { doing, request, goal: None }).await
+    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
+    carry_out(asked, reached, Write { doing, request: request(node), goal: None }).await
 }
 
 async fn add(
@@ -79,18 +88,12 @@ async fn add(
 async fn capacity(asked: &Asked, name: &str, typed: Vec<Assignment>) -> Result<Exit, Failure> {
     let doing = format!("say what node `{name}` has");
     let capacity = amounts(&doing, typed)?;
-    let reached = asked.reach().await?;
-    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
-    let request = Request::SetCapacity { node, capacity };
-    carry_out(asked, reached, Write { doing, request, goal: None }).await
+    change(asked, doing, name, |node| Request::SetCapacity { node, capacity }).await
 }
 
 async fn measured(asked: &Asked, name: &str) -> Result<Exit, Failure> {
     let doing = format!("say that node `{name}` has what its machine has");
-    let reached = asked.reach().await?;
-    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
-    let request = Request::MeasureCapacity { node };
-    carry_out(asked, reached, Write { doing, request, goal: None }).await
+    change(asked, doing, name, |node| Request::MeasureCapacity { node }).await
 }
 
 async fn local(
@@ -103,10 +106,12 @@ async fn local(
         None => format!("list service `{service}` of node `{name}` no more"),
     };
     let needs = typed.map(|typed| amounts(&doing, typed)).transpose()?;
-    let reached = asked.reach().await?;
-    let node = find_node(&reached.view, name).ok_or_else(|| missing(&doing, "node", name))?.node;
-    let request = Request::SetLocal { node, service: service.to_owned(), needs };
-    carry_out(asked, reached, Write { doing, request, goal: None }).await
+    change(asked, doing, name, |node| Request::SetLocal {
+        node,
+        service: service.to_owned(),
+        needs,
+    })
+    .await
 }
 
 fn amounts(doing: &str, typed: Vec<Assignment>) -> Result<Amounts, Failure> {

@@ -1,34 +1,18 @@
 //! Groups whose demand is what they are seen to use (A-102).
 
-use std::collections::BTreeMap;
-
 use stead_core::planted::Planted;
 use stead_model::amounts::Amounts;
 use stead_model::reason::Code;
 use stead_model::request::Request;
 use stead_model::usage::Usage;
 
+use crate::placement::{has, lose, set, world};
 use crate::world::{World, n};
 
 const GIB: u64 = 1 << 30;
 
-fn world(nodes: u16, groups: &[&str]) -> World {
-    let mut world = World::new(nodes, Planted::NONE);
-    for group in groups {
-        world.group(group, &[(&format!("{group}-r"), &[])]);
-    }
-    world.run();
-    world
-}
-
 fn demand(world: &mut World, group: &str, text: &str) {
-    let properties = BTreeMap::from([("demand".to_owned(), Some(text.to_owned()))]);
-    world.ask(Request::SetGroup { group: group.into(), properties });
-}
-
-fn has(world: &mut World, node: u16, amounts: &str) {
-    let capacity = Amounts::parse(amounts).unwrap();
-    world.ask(Request::SetCapacity { node: n(node), capacity });
+    set(world, group, &[("demand", text)]);
 }
 
 fn uses(world: &mut World, node: u16, group: &str, gib: u64) {
@@ -52,9 +36,7 @@ fn a102_what_a_group_uses_decides_where_there_is_enough_for_it_after_its_owner_d
     demand(&mut world, "a", "measured");
     uses(&mut world, 1, "a", 6);
     assert_eq!(needs(&world, "a"), "cpu=0.5,memory=6G");
-    world.crash(n(1));
-    world.declare_stopped(n(1));
-    world.run();
+    lose(&mut world, 1);
     let why = &world.group_of("a").ownership.as_ref().unwrap().why;
     assert_eq!(world.owner("a"), Some(n(3)), "{why}");
     assert!(why.contains("memory 2G of 8G left"), "{why}");

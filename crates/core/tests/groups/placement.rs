@@ -15,7 +15,7 @@ use stead_model::{NodeId, Span};
 use crate::world::{World, n};
 
 /// A world with groups of one resource each, named like the group, all placed.
-fn world(nodes: u16, groups: &[&str]) -> World {
+pub(crate) fn world(nodes: u16, groups: &[&str]) -> World {
     let mut world = World::new(nodes, Planted::NONE);
     for group in groups {
         world.group(group, &[(&format!("{group}-r"), &[])]);
@@ -30,11 +30,11 @@ fn try_set(world: &mut World, group: &str, rules: &[(&str, &str)]) -> Result<(),
     world.try_ask(Request::SetGroup { group: group.into(), properties }).map(drop)
 }
 
-fn set(world: &mut World, group: &str, rules: &[(&str, &str)]) {
+pub(crate) fn set(world: &mut World, group: &str, rules: &[(&str, &str)]) {
     try_set(world, group, rules).unwrap_or_else(|reason| panic!("{rules:?}: {reason}"));
 }
 
-fn has(world: &mut World, node: u16, amounts: &str) {
+pub(crate) fn has(world: &mut World, node: u16, amounts: &str) {
     let capacity = Amounts::parse(amounts).unwrap();
     world.ask(Request::SetCapacity { node: n(node), capacity });
 }
@@ -48,7 +48,7 @@ fn move_to(world: &mut World, group: &str, node: u16) {
     world.run();
 }
 
-fn lose(world: &mut World, node: u16) {
+pub(crate) fn lose(world: &mut World, node: u16) {
     world.crash(n(node));
     world.declare_stopped(n(node));
     world.run();

@@ -4,6 +4,7 @@
 //! Read from `/proc` alone. `cmdline` and `environ` are left out: to read them waits for the memory
 //! of a process that may hang. What cannot be read is left out, too.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,7 @@ pub(crate) fn describe(suspects: &Suspects) -> String {
         parts.extend(task(&folder).map(|does| format!("the monitor's call {does}")));
         roots.extend(children(&folder));
     }
-    let all = descendants(roots);
+    let all = descendants(&roots, SEEN_MAX);
     let busiest_first = all.iter().filter_map(|pid| {
         let folder = PathBuf::from(format!("/proc/{pid}"));
         Some((rank(&folder), format!("process {pid} {}", task(&folder)?)))
@@ -66,20 +67,23 @@ fn told_first(mut all: Vec<(u8, String)>, what: &str, parts: &mut Vec<String>) {
     }
 }
 
-/// The processes and all below them.
-fn descendants(roots: Vec<i32>) -> Vec<i32> {
-    let mut all = roots;
+/// The processes and all below them, each once: the roots may have started each other. When there
+/// are as many as asked for, no more are looked for.
+pub(super) fn descendants(roots: &[i32], most: usize) -> Vec<i32> {
+    let mut known: BTreeSet<i32> = BTreeSet::new();
+    let mut all: Vec<i32> = roots.iter().copied().filter(|pid| known.insert(*pid)).collect();
     let mut next = 0;
-    while next < all.len() && all.len() < SEEN_MAX {
+    while next < all.len() && all.len() < most {
         let pid = all[next];
-        all.extend(children(Path::new(&format!("/proc/{pid}/task/{pid}"))));
+        let found = children(Path::new(&format!("/proc/{pid}/task/{pid}")));
+        all.extend(found.into_iter().filter(|pid| known.insert(*pid)));
         next += 1;
     }
     all
 }
 
 /// Without CONFIG_PROC_CHILDREN none is found.
-pub(super) fn children(thread: &Path) -> Vec<i32> {
+fn children(thread: &Path) -> Vec<i32> {
     let list = fs::read_to_string(thread.join("children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

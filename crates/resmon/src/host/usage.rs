@@ -4,14 +4,12 @@
 //! the largest part that one of them sees of shared memory, which all of them usually see
 //! together. Pages of files are not counted: the kernel takes them back when it needs them.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use stead_model::usage::Usage;
 use stead_model::{Span, Time};
 
-use super::capture::children;
+use super::capture::descendants;
 
 /// Processes that are looked at; of a resource with more the rest is not counted.
 const SEEN_MAX: usize = 2_048;
@@ -22,7 +20,6 @@ const APART: Span = Span::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
     last: Option<Look>,
-    told: Option<Usage>,
 }
 
 /// What was seen at one look.
@@ -35,8 +32,8 @@ struct Look {
 }
 
 impl Gauge {
-    /// Looks at some processes with all they started; tells the step if it is another one than
-    /// told last. The first look gives nothing: the use of processors is that since the last one.
+    /// Looks at some processes with all they started. The first look gives nothing: the use of
+    /// processors is that since the last one.
     pub(crate) fn look(&mut self, now: Time, roots: &[i32]) -> Option<Usage> {
         if self.last.is_some_and(|last| now.since(last.at) < APART) {
             return None;
@@ -50,35 +47,18 @@ impl Gauge {
         // Those that ended with nobody waiting for them took their time with them.
         let ticks = look.ticks.saturating_sub(last.ticks) as f64;
         let cpu = ticks / ticks_per_second as f64 / seconds * 1_000.0;
-        let used = Usage { cpu: cpu as u64, memory: look.memory }.in_steps(self.told);
-        let is_new = self.told != Some(used);
-        self.told = Some(used);
-        is_new.then_some(used)
+        Some(Usage { cpu: cpu as u64, memory: look.memory })
     }
 }
 
 /// A resource without programs uses nothing.
 fn see(at: Time, roots: &[i32]) -> Look {
-    let all = descendants(roots);
+    let all = descendants(roots, SEEN_MAX);
     let seen: Vec<(u64, Memory)> = all.iter().filter_map(|pid| process(*pid)).collect();
     let ticks = seen.iter().map(|(ticks, _)| ticks).sum();
     let own: u64 = seen.iter().map(|(_, memory)| memory.own).sum();
     let shared = seen.iter().map(|(_, memory)| memory.shared).max().unwrap_or_default();
     Look { at, ticks, memory: own + shared }
-}
-
-/// Each once: the roots may have started each other.
-fn descendants(roots: &[i32]) -> Vec<i32> {
-    let mut known: BTreeSet<i32> = BTreeSet::new();
-    let mut all: Vec<i32> = roots.iter().copied().filter(|pid| known.insert(*pid)).collect();
-    let mut next = 0;
-    while next < all.len() && all.len() < SEEN_MAX {
-        let pid = all[next];
-        let found = children(Path::new(&format!("/proc/{pid}/task/{pid}")));
-        all.extend(found.into_iter().filter(|pid| known.insert(*pid)));
-        next += 1;
-    }
-    all
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -133,22 +113,21 @@ mod tests {
     }
 
     #[test]
-    fn the_first_look_says_nothing_and_the_same_step_is_told_once() {
+    fn the_first_look_says_nothing_and_the_next_what_was_used_since() {
         let mut gauge = Gauge::default();
         let look = |second: u64, ticks, mib| Look {
             at: Time(second * 1_000_000_000),
             ticks,
             memory: mib * MIB,
         };
+        let used = |cpu, mib| Some(Usage { cpu, memory: mib * MIB });
         assert_eq!(gauge.judge(look(0, 500, 100), 100), None);
         // 60 s of 120 ticks at 100 a second: two hundredths of a processor.
-        let first = Usage { cpu: 20, memory: 112 * MIB };
-        assert_eq!(gauge.judge(look(60, 620, 100), 100), Some(first));
-        assert_eq!(gauge.judge(look(120, 740, 101), 100), None);
-        let more = Usage { cpu: 1_120, memory: 112 * MIB };
-        assert_eq!(gauge.judge(look(180, 6_740, 99), 100), Some(more));
-        let less = Usage { cpu: 0, memory: 112 * MIB };
-        assert_eq!(gauge.judge(look(240, 100, 99), 100), Some(less), "time that went is not owed");
+        assert_eq!(gauge.judge(look(60, 620, 100), 100), used(20, 100));
+        assert_eq!(gauge.judge(look(120, 740, 101), 100), used(20, 101));
+        assert_eq!(gauge.judge(look(180, 6_740, 99), 100), used(1_000, 99));
+        let less = gauge.judge(look(240, 100, 99), 100);
+        assert_eq!(less, used(0, 99), "time that went is not owed");
     }
 
     struct Ended(Child);

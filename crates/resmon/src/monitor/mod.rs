@@ -86,7 +86,7 @@ pub(crate) enum Heard {
     Terminated { resource: ResourceId, result: Result<(), String> },
     /// A time limit passed: what was being done then.
     Captured { resource: ResourceId, text: String },
-    /// What its programs use is another step than before.
+    /// What its programs use.
     Used { resource: ResourceId, used: Usage },
     /// A type noticed something; `opening` tells an old one from the present one.
     Pushed { resource: ResourceId, opening: u64, pushed: Pushed },

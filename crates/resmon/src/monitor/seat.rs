@@ -155,9 +155,6 @@ impl Seat {
         input: Input,
     ) -> Vec<ResourceReport> {
         let mut reports = Vec::new();
-        if input == Input::NewService {
-            self.gauge = Arc::default();
-        }
         let outputs = self.slot.handle(boot_time(), input);
         let looks = outputs.iter().any(|output| matches!(output, Output::Capture { .. }));
         for output in outputs {
@@ -234,7 +231,7 @@ impl Seat {
         }
     }
 
-    /// What measures, after a thorough check, what its programs use, and tells what is new.
+    /// What measures, after a thorough check, what its programs use.
     fn gauge(&self, desk: &Desk, resource: &ResourceId) -> impl FnOnce() + Send + use<> {
         let kind = self.opened.as_ref().map(|(kind, _)| Arc::clone(kind));
         let (gauge, guard) = (Arc::clone(&self.gauge), Arc::clone(&desk.guard));

@@ -3,6 +3,7 @@
 use stead_model::order::{Action, OnlineSpec, Outcome, ResourceOrder};
 use stead_model::resource::Health;
 use stead_model::server::VirtualServer;
+use stead_model::usage::Usage;
 use stead_model::{Epoch, LeaseNumber, OrderId, Span, Time};
 
 use super::{CallNumber, Input, Output, Returned, Slot, Verb};
@@ -261,6 +262,24 @@ fn health_is_told_when_it_changes_and_unknown_when_a_check_hangs() {
     assert_eq!(slot.next_deadline(), Some(Time(u64::MAX)));
     check(slot.clone(), vec![(90_000, returned(5, good()), "o1 e1 Good")]);
     check(slot, vec![(90_000, order(2, Action::Offline), "call6 offline")]);
+}
+
+#[test]
+fn what_is_used_is_told_in_steps_each_once_and_again_to_a_new_service() {
+    let used = |cpu, mib: u64| Input::Used(Usage { cpu, memory: mib << 20 });
+    check(
+        serving(),
+        vec![
+            (60_020, used(20, 100), "o1 e1 uses cpu=0.02,memory=112M"),
+            (120_020, used(20, 101), ""),
+            (180_020, used(1_000, 99), "o1 e1 uses cpu=1.12,memory=112M"),
+            (240_020, used(0, 99), "o1 e1 uses cpu=0,memory=112M"),
+            (250_000, Input::NewService, ""),
+            (260_000, order(1, Action::Adopt(spec())), "o1 e1 online"),
+            (300_020, used(0, 99), "o1 e1 uses cpu=0,memory=112M"),
+        ],
+    );
+    check(new(), vec![(10, used(20, 100), "")]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use stead_model::order::Outcome;
 use stead_model::resource::Health;
+use stead_model::usage::Usage;
 use stead_model::{Span, Time};
 
 use super::{CHECK_LIMIT, CallNumber, Check, Finding, Output, Returned, Slot, State, Verb, Watch};
@@ -154,6 +155,15 @@ impl Slot {
         watch.probed = Some((health, detail));
         if let Some((health, detail)) = watch.changed() {
             self.report(Outcome::Health(health, detail), out);
+        }
+    }
+
+    /// What its programs use was measured: told when that is another step than before.
+    pub(super) fn used(&mut self, used: Usage, out: &mut Vec<Output>) {
+        let State::Online(watch) = &mut self.state else { return };
+        let step = used.in_steps(watch.used);
+        if watch.used.replace(step) != Some(step) {
+            self.report(Outcome::Used(step), out);
         }
     }
 
