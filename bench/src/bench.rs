@@ -25,8 +25,8 @@ pub(crate) struct Options {
     /// Only this profile; may be repeated. Default: standard and fast, `up` standard.
     #[arg(long, value_parser = parse_profile)]
     profile: Vec<Profile>,
-    /// Only this number of nodes; may be repeated. Default: 2, `outage` 2 and 3, `placement` 16 and
-    /// 32. A lab has at most 16.
+    /// Only this number of nodes; may be repeated. Default: 2, `outage` 2 and 3, `members` 2, 3, 5,
+    /// 8 and 16, `placement` 16 and 32. A lab has at most 16.
     #[arg(long, value_parser = clap::value_parser!(u16).range(2..=64))]
     nodes: Vec<u16>,
     /// `scale`: so many `generic-application` instead of the usual loads.

@@ -36,6 +36,18 @@ pub(crate) enum Kind {
     Rss,
     /// Sum of their proportional share of it.
     Pss,
+    /// Packets that a node sends in a second.
+    IdlePackets,
+    /// Bytes that it sends in a second.
+    IdleBytes,
+    /// A waiting node added to it being one of the cluster.
+    Join,
+    /// All nodes switched on to all being one cluster.
+    Form,
+    /// Power cut to the last of the others calling the node down.
+    NodeLost,
+    /// A node switched on to it being one of the cluster again.
+    NodeBack,
     /// Last acknowledgement to the next around a power cut of PostgreSQL's node.
     DbOutage,
     /// Power cut to the clustered disk reserved and mounted.
@@ -80,6 +92,12 @@ impl Kind {
             Self::IdleCpu => "idle CPU of a node",
             Self::Rss => "memory of a node, RSS",
             Self::Pss => "memory of a node, PSS",
+            Self::IdlePackets => "  packets it sends",
+            Self::IdleBytes => "  bytes it sends",
+            Self::Join => "a node added -> a member like the others",
+            Self::Form => "all nodes switched on -> one cluster",
+            Self::NodeLost => "a node lost power -> all others call it down",
+            Self::NodeBack => "that node switched on -> a member like the others",
             Self::DbOutage => "client outage, node crash, PostgreSQL on a clustered disk",
             Self::DbDisk => "  of it: disk reserved and mounted",
             Self::DbStart => "  PostgreSQL's own start alone, after a crash",
@@ -108,6 +126,9 @@ impl Kind {
             Self::IdleCpu | Self::ScaleCpu => Unit::PercentOfACore,
             Self::Rss | Self::Pss | Self::ScaleRss | Self::ScalePss => Unit::MiB,
             Self::Up | Self::UpAnswer | Self::ScaleUp | Self::ScaleTakeover => Unit::Seconds,
+            Self::Join | Self::Form | Self::NodeBack => Unit::Seconds,
+            Self::NodeLost => Unit::Milliseconds,
+            Self::IdlePackets | Self::IdleBytes => Unit::PerSecond,
         }
     }
 }
@@ -123,6 +144,8 @@ pub(crate) enum Unit {
     PercentOfACore,
     #[serde(rename = "MiB")]
     MiB,
+    #[serde(rename = "per-second")]
+    PerSecond,
 }
 
 impl Unit {
@@ -134,6 +157,7 @@ impl Unit {
             Self::Seconds => format!("{value:.2} s"),
             Self::PercentOfACore => format!("{value:.2} %"),
             Self::MiB => format!("{value:.1} MiB"),
+            Self::PerSecond => format!("{value:.1} /s"),
         }
     }
 }

@@ -13,7 +13,7 @@ use stead_model::profile::Profile;
 
 use crate::bench::{Bench, Outcome};
 use crate::figure::{Case, Figure, Kind, Part};
-use crate::processes::{self, Memory, Process, ProcessError, Role, Spent};
+use crate::processes::{self, Memory, Process, ProcessError, Role, Sent, Spent};
 use crate::screen;
 use crate::site::{MeasureError, Site, wait_good};
 use crate::statistics::rounded;
@@ -74,8 +74,27 @@ pub(crate) fn cost(
         let cpu = cpu(*case, before, after);
         let [rss, pss] = memory(*case, &after.processes)?;
         figures.extend([cpu, rss, pss]);
+        figures.extend(traffic(*case, before, after));
     }
     Ok(figures)
+}
+
+/// What all nodes cost for a while from now on: a figure has one value per node.
+pub(crate) fn cost_of_all(
+    bench: &Bench,
+    site: &Site<'_>,
+    case: Case,
+) -> Result<Vec<Figure>, MeasureError> {
+    let of = |node| Case { node: Some(node), ..case };
+    let cases: Vec<Case> = site.lab().record().node_ids().map(of).collect();
+    let each = cost(bench, site, &cases)?;
+    let all = |kind: Kind| {
+        let values = each.iter().filter(|figure| figure.figure == kind);
+        let values: Vec<f64> = values.flat_map(|figure| figure.values.iter().copied()).collect();
+        Figure::new(kind, case, &values)
+    };
+    let kinds = [Kind::IdleCpu, Kind::Rss, Kind::Pss, Kind::IdlePackets, Kind::IdleBytes];
+    Ok(kinds.map(all).to_vec())
 }
 
 /// The processes of a node at one moment; those of others are left out.
@@ -84,6 +103,7 @@ struct Sample {
     node: NodeId,
     taken_ns: u64,
     processes: Vec<(Process, Spent)>,
+    sent: Sent,
 }
 
 impl Sample {
@@ -94,7 +114,7 @@ impl Sample {
                 processes.push((process, Spent::read(process.pid)?));
             }
         }
-        Ok(Self { node, taken_ns: boot_ns(), processes })
+        Ok(Self { node, taken_ns: boot_ns(), processes, sent: Sent::by(lab, node)? })
     }
 
     /// What has not the very same processes as before, in words.
@@ -126,6 +146,17 @@ fn cpu(case: Case, before: &Sample, after: &Sample) -> Figure {
     });
     let kind = if case.load.is_some() { Kind::ScaleCpu } else { Kind::IdleCpu };
     summed(kind, case, shares)
+}
+
+/// What the node sent in a second between two samples, where no load is measured.
+fn traffic(case: Case, before: &Sample, after: &Sample) -> Vec<Figure> {
+    let seconds = (after.taken_ns - before.taken_ns) as f64 / 1e9;
+    let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / seconds;
+    let packets = rate(before.sent.packets, after.sent.packets);
+    let bytes = rate(before.sent.bytes, after.sent.bytes);
+    let figures = [(Kind::IdlePackets, packets), (Kind::IdleBytes, bytes)];
+    let figures = figures.map(|(kind, value)| Figure::new(kind, case, &[value]));
+    if case.load.is_some() { Vec::new() } else { figures.to_vec() }
 }
 
 fn memory(case: Case, processes: &[(Process, Spent)]) -> Result<[Figure; 2], ProcessError> {

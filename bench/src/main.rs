@@ -1,8 +1,8 @@
 //! The figures of stead: how long a client waits, what a node costs when nothing happens.
 //!
 //! ```text
-//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, scale, postgresql,
-//!                                            placement, all
+//!   cargo xtask bench NAME [--json]      NAME: outage, move, app, idle, up, members, scale,
+//!                                            postgresql, placement, all
 //! ```
 //!
 //! Each figure but `placement`, which asks the planner alone, is taken with `stead` as it is
@@ -23,6 +23,7 @@ mod handover;
 mod idle;
 mod interrupt;
 mod machine;
+mod members;
 mod outage;
 mod placement;
 mod planned_move;
@@ -60,6 +61,8 @@ enum Benchmark {
     Idle,
     /// `lab up` until it serves.
     Up,
+    /// Two to sixteen nodes: joining, forming, losing one, and what each costs when idle.
+    Members,
     /// PostgreSQL on a clustered disk: power cut, move, kill, and what it costs when idle.
     Postgresql,
     /// A thousand resources online by one request, and after their owner lost power.
@@ -116,11 +119,12 @@ impl Benchmark {
         match self {
             Self::All => {
                 let quick = [Self::Up, Self::Idle, Self::Move, Self::App, Self::Outage];
-                let long = [Self::Postgresql, Self::Scale];
+                let long = [Self::Members, Self::Postgresql, Self::Scale];
                 quick.into_iter().chain([Self::Placement]).chain(long).collect()
             }
             one @ (Self::Outage | Self::Move | Self::App | Self::Idle) => vec![one],
-            one @ (Self::Up | Self::Postgresql | Self::Scale | Self::Placement) => vec![one],
+            one @ (Self::Up | Self::Members | Self::Postgresql) => vec![one],
+            one @ (Self::Scale | Self::Placement) => vec![one],
         }
     }
 
@@ -132,6 +136,7 @@ impl Benchmark {
             Self::App => app::run(bench),
             Self::Idle => idle::run(bench),
             Self::Up => up::run(bench),
+            Self::Members => members::run(bench),
             Self::Postgresql => postgresql::run(bench),
             Self::Scale => scale::run(bench),
             Self::Placement => placement::run(bench),
@@ -147,6 +152,7 @@ impl Benchmark {
             Self::App => "app",
             Self::Idle => "idle",
             Self::Up => "up",
+            Self::Members => "members",
             Self::Scale => "scale",
             Self::Placement => "placement",
             Self::Postgresql => "postgresql",

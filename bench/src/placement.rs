@@ -65,12 +65,14 @@ fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), Place
         };
         let nodes = (1..=case.nodes).map(live).collect();
         let at = UtcMillis(0);
-        let input = PlanInput { db: &db, at, nodes, host_names: &[], planted: Planted::NONE };
+        let (entries, host_names, networks, planted) = (&[], &[], &[], Planted::NONE);
+        let (db, cluster) = (&db, "bench");
+        let input = PlanInput { db, at, nodes, cluster, entries, host_names, networks, planted };
         let planned = plan(&input);
         let entry = Entry { at, request: None, why: planned.why, changes: planned.changes };
         let bytes = postcard::to_stdvec(&entry).map_err(PlacementError::Encode)?;
         values.push(begun.elapsed().as_secs_f64() * 1e3);
-        check(&db, std::hint::black_box(entry))?;
+        check(db, std::hint::black_box(entry))?;
         drop(std::hint::black_box(bytes));
     }
     outcome.figures.push(Figure::new(Kind::Place, case, &values));
@@ -128,6 +130,8 @@ fn reports(db: &Db) -> BTreeMap<NodeId, Report> {
             number: 1,
             groups: Vec::new(),
             machine: Usage::default(),
+            interfaces: Vec::new(),
+            seals: Box::default(),
         });
         // A report that came over the network shares no text with the database.
         let (group, epoch) = (group.id.as_str().into(), owned.epoch);

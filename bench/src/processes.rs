@@ -98,11 +98,16 @@ pub(crate) struct Process {
     parent: Option<Role>,
 }
 
-/// All processes below PID 1 of a node.
-pub(crate) fn of_node(lab: &Lab, node: NodeId) -> Result<Vec<Process>, ProcessError> {
+/// PID 1 of a node, as the host numbers it.
+fn first_of(lab: &Lab, node: NodeId) -> Result<u32, ProcessError> {
     let status = lab.status()?;
     let found = status.nodes.iter().find(|found| found.node == node);
-    let pid = found.and_then(|found| found.pid).ok_or(ProcessError::Off(node))?;
+    found.and_then(|found| found.pid).ok_or(ProcessError::Off(node))
+}
+
+/// All processes below PID 1 of a node.
+pub(crate) fn of_node(lab: &Lab, node: NodeId) -> Result<Vec<Process>, ProcessError> {
+    let pid = first_of(lab, node)?;
     let mut all = Vec::new();
     let mut waiting = vec![(pid, None)];
     while let Some((parent, role)) = waiting.pop() {
@@ -218,6 +223,39 @@ fn numbers<const N: usize>(stat: &str, which: [usize; N]) -> Option<[u64; N]> {
     Some(found)
 }
 
+/// What a node has sent since it was switched on, over all interfaces but its loopback.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Sent {
+    /// By a running node.
+    pub(crate) fn by(lab: &Lab, node: NodeId) -> Result<Self, ProcessError> {
+        let path = format!("/proc/{}/net/dev", first_of(lab, node)?);
+        let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+        Self::parse(&text).ok_or(ProcessError::Text(path))
+    }
+
+    /// Two lines of heading, then `NAME:` with eight numbers of what was received, bytes first, and
+    /// eight of what was sent.
+    fn parse(dev: &str) -> Option<Self> {
+        let mut sent = Self { packets: 0, bytes: 0 };
+        for line in dev.lines().skip(2) {
+            let (name, numbers) = line.split_once(':')?;
+            let numbers: Vec<u64> =
+                numbers.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+            let (bytes, packets) = (numbers.get(8)?, numbers.get(9)?);
+            if name.trim() != "lo" {
+                sent.bytes += bytes;
+                sent.packets += packets;
+            }
+        }
+        Some(sent)
+    }
+}
+
 /// The memory a process holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Memory {
@@ -278,6 +316,17 @@ mod tests {
         assert_eq!(Memory::parse(rollup), Some(Memory { rss_kib: 1760, pss_kib: 262 }));
         assert_eq!(Memory::parse("Rss:                1760 kB\n"), None);
         assert_eq!(Memory::parse(""), None);
+    }
+
+    #[test]
+    fn what_was_sent_is_summed_up_without_the_loopback() {
+        let dev = "Inter-|   Receive                            |  Transmit\n \
+                   face |bytes packets errs drop fifo frame compressed multicast|bytes packets\n\
+                   lo: 900 9 0 0 0 0 0 0 900 9 0 0 0 0 0 0\n\
+                   eth0: 1 2 0 0 0 0 0 0 300 4 0 0 0 0 0 0\n\
+                   eth1: 5 6 0 0 0 0 0 0 70 8 0 0 0 0 0 0\n";
+        assert_eq!(Sent::parse(dev), Some(Sent { packets: 12, bytes: 370 }));
+        assert_eq!(Sent::parse("a\nb\nlo: 1 2 3\n"), None);
     }
 
     #[test]

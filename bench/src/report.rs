@@ -169,6 +169,7 @@ const fn short(unit: Unit) -> &'static str {
         Unit::Seconds => "s",
         Unit::PercentOfACore => "%",
         Unit::MiB => "MiB",
+        Unit::PerSecond => "/s",
     }
 }
 

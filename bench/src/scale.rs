@@ -94,7 +94,7 @@ impl Load {
         Declaration {
             groups: (0..self.groups).map(group).collect(),
             resources: (0..self.all()).map(resource).collect(),
-            alerts: Vec::new(),
+            ..Declaration::default()
         }
     }
 }

@@ -111,25 +111,35 @@ impl<'a> Site<'a> {
         case: &Case,
         outcome: &mut Outcome,
     ) -> Result<Self, MeasureError> {
-        Self::make(bench, case, outcome, (GROUP, &[]))
+        Self::make(bench, UpOptions::new(&bench.lab), case, outcome)
     }
 
-    fn make(
+    /// `lab up` with the last node waiting to be added.
+    pub(crate) fn with_spare(
         bench: &'a Bench,
         case: &Case,
         outcome: &mut Outcome,
-        (group, disks): (&str, &[String]),
+    ) -> Result<Self, MeasureError> {
+        let options = UpOptions { spares: 1, ..UpOptions::new(&bench.lab) };
+        Self::make(bench, options, case, outcome)
+    }
+
+    /// A lab like `what`, with nodes and profile of the case.
+    fn make(
+        bench: &'a Bench,
+        what: UpOptions,
+        case: &Case,
+        outcome: &mut Outcome,
     ) -> Result<Self, MeasureError> {
         let options = UpOptions {
             nodes: case.nodes,
             profile: case.profile,
             program: Some(bench.program.clone()),
-            disks: disks.to_vec(),
             home: bench.home.clone(),
-            ..UpOptions::new(&bench.lab)
+            ..what
         };
         let lab = stead_lab::up(&options, &mut |_| {})?;
-        let group = group.to_owned();
+        let group = GROUP.to_owned();
         let site = Self { bench, lab: Some(lab), group, web: WebServer::find() };
         for missing in site.lab().status()?.missing {
             outcome.note(format!("the lab goes without: {missing}"));
@@ -157,8 +167,11 @@ impl<'a> Site<'a> {
         outcome: &mut Outcome,
         example: &Example,
     ) -> Result<Self, MeasureError> {
-        let what = (example.group.group.as_str(), &example.lab.disks[..]);
-        let site = Self::make(bench, case, outcome, what)?;
+        let disks = example.lab.disks.clone();
+        let what = UpOptions { disks, ..UpOptions::new(&bench.lab) };
+        let group = example.group.group.as_str().to_owned();
+        let mut site = Self::make(bench, what, case, outcome)?;
+        site.group = group;
         example::install(site.lab(), example, &mut |_| {})?;
         site.settle()?;
         Ok(site)
@@ -183,6 +196,12 @@ impl<'a> Site<'a> {
 
     /// Waits until nothing is left to do: all nodes up, leases short, the group online.
     pub(crate) fn settle(&self) -> Result<GroupView, MeasureError> {
+        self.settle_nodes()?;
+        Ok(self.cluster().wait_online(&self.group, None, SETTLE_LIMIT)?)
+    }
+
+    /// Waits until all nodes are up and leases are short.
+    pub(crate) fn settle_nodes(&self) -> Result<(), MeasureError> {
         let cluster = self.cluster();
         cluster.wait_serving(SETTLE_LIMIT)?;
         cluster.wait(SETTLE_LIMIT, "no settled cluster", || {
@@ -197,7 +216,7 @@ impl<'a> Site<'a> {
             }
             Ok(())
         })?;
-        Ok(cluster.wait_online(&self.group, None, SETTLE_LIMIT)?)
+        Ok(())
     }
 
     /// The owner of the group and the first of the other nodes.

@@ -24,6 +24,11 @@ const fn pacemaker(settings: &'static str, median: f64) -> Peer {
     Peer { name: "Pacemaker", settings, median }
 }
 
+/// As Debian ships it, without resources.
+const fn bare(median: f64) -> Peer {
+    pacemaker("bare", median)
+}
+
 const fn keepalived(settings: &'static str, median: f64) -> Peer {
     Peer { name: "keepalived", settings, median }
 }
@@ -39,8 +44,8 @@ pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
         Kind::Outage => by_profile(Some(1250.0), Some(350.0)),
         Kind::MoveOutage => by_profile(Some(60.0), Some(60.0)),
         Kind::AppRestart => by_profile(Some(30.0), Some(30.0)),
-        Kind::IdleCpu => by_profile(Some(0.5), Some(2.0)),
-        Kind::Rss => by_profile(Some(20.0), None),
+        Kind::IdleCpu if case.nodes == 2 => by_profile(Some(0.5), Some(2.0)),
+        Kind::Rss if case.nodes == 2 => by_profile(Some(20.0), None),
         Kind::Up | Kind::UpAnswer => by_profile(Some(3.0), None),
         Kind::DbOurs => Some(250.0),
         Kind::Place => Some(20.0),
@@ -59,6 +64,14 @@ pub(crate) fn target(kind: Kind, case: &Case) -> Option<f64> {
         | Kind::ScaleCpu
         | Kind::ScaleRss
         | Kind::ScalePss
+        | Kind::IdleCpu
+        | Kind::Rss
+        | Kind::IdlePackets
+        | Kind::IdleBytes
+        | Kind::Join
+        | Kind::Form
+        | Kind::NodeLost
+        | Kind::NodeBack
         | Kind::Pss => None,
     }
 }
@@ -86,9 +99,45 @@ pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
         },
         Kind::MoveOutage => MOVE,
         Kind::AppAnswer => APP,
-        Kind::IdleCpu => match case.owner {
-            Some(true) => IDLE_OWNER,
-            Some(false) | None => IDLE_OTHER,
+        Kind::IdleCpu => match (case.owner, case.nodes) {
+            (Some(true), _) => IDLE_OWNER,
+            (Some(false), _) | (None, 2) => IDLE_OTHER,
+            (None, 3) => const { &[bare(0.64)] },
+            (None, 5) => const { &[bare(0.57)] },
+            (None, 8) => const { &[bare(0.52)] },
+            (None, 16) => const { &[bare(0.50)] },
+            (None, _) => &[],
+        },
+        Kind::IdlePackets => match case.nodes {
+            2 => const { &[bare(5.5)] },
+            3 => const { &[bare(7.4)] },
+            5 => const { &[bare(10.1)] },
+            8 => const { &[bare(9.5)] },
+            16 => const { &[bare(11.9)] },
+            _ => &[],
+        },
+        Kind::IdleBytes => match case.nodes {
+            2 => const { &[bare(567.0)] },
+            3 => const { &[bare(767.0)] },
+            5 => const { &[bare(1110.0)] },
+            8 => const { &[bare(1002.0)] },
+            16 => const { &[bare(1517.0)] },
+            _ => &[],
+        },
+        Kind::NodeLost => match case.nodes {
+            2 => const { &[pacemaker("to the client's next answer", 6552.0)] },
+            3 => const { &[pacemaker("to the client's next answer", 8239.0)] },
+            _ => &[],
+        },
+        Kind::NodeBack => match case.nodes {
+            2 => const { &[bare(5.0)] },
+            3 => const { &[bare(6.1)] },
+            _ => &[],
+        },
+        Kind::Form => match case.nodes {
+            2 => const { &[pacemaker("to the first answer", 24.0)] },
+            3 => const { &[pacemaker("to the first answer", 24.5)] },
+            _ => &[],
         },
         Kind::Rss => RSS,
         Kind::Pss => PSS,
@@ -107,7 +156,7 @@ pub(crate) const fn peers(kind: Kind, case: &Case) -> &'static [Peer] {
         Kind::DbMove => DB_MOVE,
         Kind::DbKill => DB_KILL,
         Kind::Detect | Kind::Decide | Kind::Online | Kind::AppStart | Kind::Up => &[],
-        Kind::DbDisk | Kind::DbStart | Kind::DbOurs => &[],
+        Kind::DbDisk | Kind::DbStart | Kind::DbOurs | Kind::Join => &[],
     }
 }
 

@@ -21,7 +21,9 @@
 
 pub mod database;
 pub mod evidence;
+pub mod hosts;
 pub mod machine;
+pub mod package;
 pub mod processes;
 pub mod program;
 pub mod roles;
@@ -33,7 +35,9 @@ pub mod world;
 pub mod writer;
 
 pub use database::Database;
+pub use hosts::Hosts;
 pub use machine::Machine;
+pub use package::packages;
 pub use roles::Roles;
 pub use site::Site;
 pub use world::World;

@@ -1,8 +1,9 @@
-//! A machine with systemd as its PID 1, in namespaces of its own, for what only that can show.
+//! A machine with Debian and systemd as its PID 1, in namespaces of its own, for what only that can
+//! show.
 //!
-//! Its `/usr` and what dpkg knows are this host's, below a layer in which it may change them; its
-//! `/etc` and `/var` are a folder that outlives a reboot; all else is new with every boot. Of the
-//! units of the host's packages only the journal is started.
+//! Its Debian is the one that `cargo xtask test` bootstraps: `/usr` below a layer in which it may
+//! change it, `/etc` and `/var` as copies in a folder that outlives a reboot; all else is new with
+//! every boot. It runs what Debian runs.
 //! `reboot` ends the PID namespace, as the kernel has it; [`Machine::boot`] begins the next life.
 
 use std::fs;
@@ -15,24 +16,17 @@ use rustix::process::{Pid, Signal};
 use stead_model::mount_table;
 
 use crate::processes::{self, Role};
-use crate::program::Said;
+use crate::program::{self, Said};
 use crate::{until, wait};
 
-/// What PID 1 does before it executes systemd. `$1` is the root.
+/// What PID 1 does before it executes systemd. `$1` is the root, `$2` the Debian.
 const BOOT: &str = r#"
 set -e
 mount --make-rprivate /
 mount --bind "$1" "$1"
 cd "$1"
-mount -t tmpfs none layers
-for lower in usr var/lib/dpkg; do
-    mkdir -p "layers/$lower/upper" "layers/$lower/work"
-    layers="lowerdir=/$lower,upperdir=$1/layers/$lower/upper,workdir=$1/layers/$lower/work"
-    [ ! -d "/$lower" ] || mount -t overlay -o "$layers" none "$lower"
-done
-for wants in sysinit multi-user timers; do
-    mount -t tmpfs -o mode=755 none usr/lib/systemd/system/$wants.target.wants
-done
+layers="lowerdir=$2/usr,upperdir=$1/layers/upper,workdir=$1/layers/work"
+mount -t overlay -o "$layers" none usr
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 none dev
@@ -66,10 +60,9 @@ impl Machine {
         if !rustix::process::geteuid().is_root() {
             return Some("it is for root".into());
         }
-        for needed in ["/usr/lib/systemd/systemd", "/usr/bin/systemctl", "/usr/bin/unshare"] {
-            if !Path::new(needed).exists() {
-                return Some(format!("this machine has no {needed}"));
-            }
+        let debian = debian();
+        if !debian.is_dir() {
+            return Some(format!("{} is missing: `cargo xtask test` makes it", debian.display()));
         }
         let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
         if !known.contains("\toverlay\n") {
@@ -83,20 +76,20 @@ impl Machine {
     pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let at = |path: &str| root.path().join(path);
-        for folder in ["usr", "etc/systemd/system", "var/lib", "var/log", "proc", "sys", "dev"] {
-            fs::create_dir_all(at(folder)).unwrap();
+        for folder in ["usr", "proc", "sys", "dev", "run", "tmp", "root", "layers"] {
+            fs::create_dir(at(folder)).unwrap();
         }
-        for folder in ["run", "tmp", "root", "layers", "var/lib/dpkg"] {
-            fs::create_dir_all(at(folder)).unwrap();
+        for folder in ["upper", "work"] {
+            fs::create_dir(at("layers").join(folder)).unwrap();
         }
         for folder in ["bin", "sbin", "lib", "lib64"] {
             symlink(format!("usr/{folder}"), at(folder)).unwrap();
         }
+        let mut copy = Command::new("cp");
+        copy.arg("-a").args(["etc", "var"].map(|folder| debian().join(folder))).arg(root.path());
+        assert!(copy.status().unwrap().success(), "{copy:?}");
         let machine = Self { root, group: group_folder().unwrap(), outside: None, init: 0 };
         machine.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
-        machine.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
-        machine.write("etc/group", "root:x:0:\n");
-        machine.write("etc/nsswitch.conf", "passwd: files\ngroup: files\n");
         let target = "/usr/lib/systemd/system/multi-user.target";
         symlink(target, machine.path("etc/systemd/system/default.target")).unwrap();
         machine
@@ -124,7 +117,7 @@ impl Machine {
         command.args(["-c", &enter, "sh", "unshare", "-m", "-p", "-u", "-i", "-n", "-C"]);
         command.args(["--fork", "--kill-child", "/bin/sh", "-c", BOOT, "boot"]);
         let words = fs::File::create(self.path("var/log/boot")).unwrap();
-        command.arg(self.root.path()).stdin(Stdio::null()).stderr(words);
+        command.arg(self.root.path()).arg(debian()).stdin(Stdio::null()).stderr(words);
         let child = command.spawn().unwrap();
         self.init = wait("the machine has a PID 1", || {
             let found = processes::children(child.id(), "systemd/systemd");
@@ -165,6 +158,12 @@ impl Machine {
         self.must(&["systemctl", "show", "--value", "-p", property, unit]).trim().to_owned()
     }
 
+    /// Its PID 1, as this host numbers it.
+    #[must_use]
+    pub const fn init(&self) -> u32 {
+        self.init
+    }
+
     /// Sends a signal to its PID 1: one that is stopped hangs.
     pub fn signal_init(&self, which: Signal) {
         processes::signal(self.init, which);
@@ -191,7 +190,14 @@ impl Machine {
         text.unwrap_or_default().lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    /// Waits until its PID 1 has ended by itself.
+    /// Cuts its power: its PID 1 is killed, and with it everything in it. When this returns,
+    /// nothing of it runs any more.
+    pub fn kill(&mut self) {
+        self.signal_init(Signal::KILL);
+        self.wait_off();
+    }
+
+    /// Waits until its PID 1 has ended.
     pub fn wait_off(&mut self) {
         let mut outside = self.outside.take().unwrap();
         until("the machine goes off", || outside.try_wait().unwrap().is_some());
@@ -215,6 +221,11 @@ impl Drop for Machine {
         }
         remove_groups(&self.group);
     }
+}
+
+/// The Debian of all machines.
+fn debian() -> PathBuf {
+    program::kept("debian")
 }
 
 /// Where a machine has its control groups.

@@ -1,14 +1,24 @@
-//! The program under test: `stead` as a release build left it, beside the running test.
+//! The program under test: the one that `STEAD_PROGRAM` names, or `stead` beside the running test.
+//!
+//! The gate builds the program as a release and the tests of it as tests are: they only wait.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+/// Names another program than the one beside the test.
+pub const VARIABLE: &str = "STEAD_PROGRAM";
 
 /// The program; built if it is not there.
 #[must_use]
 pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
+        if let Some(named) = std::env::var_os(VARIABLE) {
+            let named = PathBuf::from(named);
+            assert!(named.exists(), "{VARIABLE}: {} is missing", named.display());
+            return named;
+        }
         // `target/release/deps/runs-…` beside `target/release/stead`.
         let test = std::env::current_exe().unwrap();
         let path = test.ancestors().nth(2).unwrap().join("stead");
@@ -18,6 +28,12 @@ pub fn path() -> &'static Path {
         assert!(path.exists(), "{} is missing: cargo build --release", path.display());
         path
     })
+}
+
+/// A place in cargo's folder for integration tests, which outlives a run.
+pub(crate) fn kept(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(3).unwrap().join("tmp").join(name)
 }
 
 /// The stories: beside the program, where a run is for a user who may not read the checkout.

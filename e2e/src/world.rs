@@ -29,7 +29,16 @@ impl World {
     /// As [`Self::up`], with other options.
     #[must_use]
     pub fn with(name: &str, choose: impl FnOnce(&mut UpOptions)) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), name, choose)
+    }
+
+    /// As [`Self::with`], with everything in this directory.
+    #[must_use]
+    pub fn within(
+        home: tempfile::TempDir,
+        name: &str,
+        choose: impl FnOnce(&mut UpOptions),
+    ) -> Self {
         let mut options = UpOptions::new(name);
         options.home = Home::at(home.path());
         options.program = Some(program::path().to_owned());

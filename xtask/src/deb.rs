@@ -23,6 +23,8 @@ use crate::metadata::{Metadata, Package, cargo};
 const BUILT: &str = "target/";
 /// Folder below cargo's, where what only the package has is written.
 const WRITTEN: &str = "package";
+/// The program that writes the manual, an example of the product.
+const MANUAL: &str = "manual";
 /// Shells, with what the file of each is called.
 const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
@@ -102,10 +104,12 @@ fn write_extras(metadata: &Metadata, program: &Path) -> Result<(), Failure> {
         fs::remove_dir_all(folder).or_else(missing_is_fine).map_err(failed("cannot tidy up"))?;
         fs::create_dir_all(folder).map_err(failed("cannot make a folder"))?;
     }
-    let mut manual = Command::new(cargo());
-    manual.args(["run", "--quiet", "--locked", "-p", PRODUCT, "--example", "manual", "--"]);
-    manual.arg(&man).current_dir(&metadata.root);
-    bounded(&mut manual).map_err(failed("cannot write the manual"))?;
+    // Built with the whole workspace it is the one that the tests have built.
+    let mut build = Command::new(cargo());
+    build.args(["build", "--quiet", "--locked", "--workspace", "--example", MANUAL]);
+    bounded(build.current_dir(&metadata.root)).map_err(failed("cannot build the manual's"))?;
+    let mut manual = Command::new(metadata.target.join("debug/examples").join(MANUAL));
+    bounded(manual.arg(&man)).map_err(failed("cannot write the manual"))?;
     for shell in SHELLS {
         let script = Command::new(program).args(["completions", shell]).output();
         let script = script.map_err(failed("cannot run the product"))?;

@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::Failure;
 
@@ -85,16 +85,10 @@ const PACKAGES: &[Package] = &[
         need: Need::Wanted { without: "that agent refuses every start" },
     },
     Package {
-        name: "systemd",
-        program: "/usr/lib/systemd/systemd",
-        reason: "a machine with systemd as PID 1 for the type `generic-service`",
-        need: Need::Wanted { without: "it is not tried" },
-    },
-    Package {
-        name: "nftables",
-        program: "nft",
-        reason: "what is left of the rules of cluster addresses when the package is removed",
-        need: Need::Wanted { without: "that is not looked at" },
+        name: "mmdebstrap",
+        program: "mmdebstrap",
+        reason: "machines with systemd as PID 1 on which the package is installed",
+        need: Need::Wanted { without: "rounds on such machines are skipped" },
     },
     Package {
         name: "pacemaker-resource-agents",
@@ -117,7 +111,7 @@ const START_POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Who runs us, as far as it matters for installing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum User {
+pub(crate) enum User {
     Root,
     Ordinary,
 }
@@ -199,6 +193,26 @@ fn apt_get(words: &[&str]) -> io::Result<()> {
     Err(io::Error::other(format!("`apt-get {}` failed: {status}", words.join(" "))))
 }
 
+/// A call in a folder, ended after so many seconds; what it prints as data is nobody's.
+pub(crate) fn bounded(
+    limit_s: u32,
+    program: &str,
+    words: &[&str],
+    folder: &Path,
+) -> io::Result<()> {
+    let status = Command::new("timeout")
+        .args(["--kill-after=10", &limit_s.to_string(), program])
+        .args(words)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("`{program} {}` failed: {status}", words.join(" "))))
+}
+
 /// What an ordinary user is told: the names, why, and what the run does without.
 fn notice(missing: &[&Package]) -> String {
     let mut lines = vec!["packages: these are missing".to_owned()];
@@ -237,7 +251,7 @@ fn on_path(program: &str) -> bool {
     folders.iter().any(|folder| folder.join(program).is_file())
 }
 
-fn user() -> User {
+pub(crate) fn user() -> User {
     // The owner of this directory is our effective user id.
     match fs::metadata("/proc/self") {
         Ok(own) if own.uid() == 0 => User::Root,

@@ -6,7 +6,9 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::debian::bounded;
 
 /// The package that always depends on the present kernel. Its kernels are for guests, and small.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -34,12 +36,12 @@ fn fetch(folder: &Path) -> io::Result<()> {
         fs::remove_dir_all(&new)?;
     }
     fs::create_dir_all(&new)?;
-    run("apt-get", &["-q", "download", &name], &new)?;
+    bounded(300, "apt-get", &["-q", "download", &name], &new)?;
     let packages = fs::read_dir(&new)?.collect::<io::Result<Vec<_>>>()?;
     let [package] = packages.as_slice() else {
         return Err(io::Error::other(format!("`apt-get download {name}` left no package")));
     };
-    run("dpkg-deb", &["-x", &package.path().to_string_lossy(), "."], &new)?;
+    bounded(300, "dpkg-deb", &["-x", &package.path().to_string_lossy(), "."], &new)?;
     fs::remove_file(package.path())?;
     fs::rename(new, folder)
 }
@@ -56,20 +58,6 @@ fn present_kernel() -> io::Result<String> {
 fn kernel_in(depends: &str) -> Option<&str> {
     let lines = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     lines.into_iter().find(|name| name.starts_with("linux-image-"))
-}
-
-/// One bounded call.
-fn run(program: &str, words: &[&str], folder: &Path) -> io::Result<()> {
-    let status = Command::new("timeout")
-        .args(["--kill-after=10", "300", program])
-        .args(words)
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .status()?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("`{program} {}` failed: {status}", words.join(" "))))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod reaper;
 mod soak;
 mod test;
 mod tidy;
+mod tree;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

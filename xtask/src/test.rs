@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::bench::PRODUCT;
 use crate::metadata::{Metadata, cargo_words};
 use crate::part::{Part, Ran, table};
-use crate::{Failure, bench, check, debian, kernel, no_arguments, soak};
+use crate::{Failure, check, debian, kernel, no_arguments, soak, tree};
 
 /// The package of the rounds with real processes.
 const ROUNDS: &str = "e2e";
@@ -33,6 +33,7 @@ pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failu
     }
     debian::prepare()?;
     kernel::prepare(&metadata.target);
+    tree::prepare(&metadata.target);
     run_parts(&metadata.root, &parts)
 }
 
@@ -66,7 +67,7 @@ fn plan(metadata: &Metadata, scenarios: &[PathBuf]) -> Vec<Part> {
         parts.extend(stories(scenarios));
     }
     if has_rounds {
-        parts.push(rounds());
+        parts.push(rounds(&metadata.target));
     }
     parts
 }
@@ -74,12 +75,12 @@ fn plan(metadata: &Metadata, scenarios: &[PathBuf]) -> Vec<Part> {
 /// The programs, each by itself: built along with the simulator the product would carry the
 /// switches of the planted faults.
 fn release(metadata: &Metadata) -> Part {
-    let programs = [PRODUCT, soak::PACKAGE, bench::PACKAGE];
+    let programs = [PRODUCT, soak::PACKAGE];
     let there = programs.into_iter().filter(|name| metadata.member(name).is_some());
     let build = |name| cargo_words(&["build", "--release", "--locked", "-p", name]);
     Part {
         name: "release",
-        about: "the release builds",
+        about: "the release builds of product and simulator",
         commands: there.map(build).collect(),
         limit: Duration::from_mins(20),
     }
@@ -119,13 +120,16 @@ fn stories(scenarios: &[PathBuf]) -> Option<Part> {
     })
 }
 
-/// Real nodes want the machine for themselves: release build, one round at a time.
-fn rounds() -> Part {
-    let words = ["test", "--release", "--locked", "-p", ROUNDS, "--", "--test-threads", "1"];
+/// Real nodes want the machine for themselves: a release build of them, one round at a time. The
+/// rounds themselves only wait, and share what the tests have built.
+fn rounds(target: &Path) -> Part {
+    let program = format!("STEAD_PROGRAM={}", target.join("release/stead").display());
+    let words = ["test", "--locked", "--workspace", "--test", "runs", "--", "--test-threads", "1"];
+    let command = [vec!["env".to_owned(), program], cargo_words(&words)].concat();
     Part {
         name: "rounds",
         about: "real processes, real kills",
-        commands: vec![cargo_words(&words)],
+        commands: vec![command],
         limit: Duration::from_mins(30),
     }
 }

@@ -1,14 +1,16 @@
 //! What an administrator should do something about, each with the command to begin with.
 //!
 //! A pure function of a view. What is *urgent* is not as it should be; the rest are reminders of
-//! what somebody has put aside and may have forgotten: paused nodes, pins, maintenance.
+//! what is put aside and may be forgotten: paused nodes, pins, maintenance, quarantine.
 
 use stead_model::NodeId;
 use stead_model::config::QuorumMode;
+use stead_model::forced::names;
 use stead_model::group::{Desired, GroupState};
+use stead_model::network::InterfaceState;
 use stead_model::resource::ResourceState;
 use stead_model::upkeep::{Drain, Upkeep};
-use stead_model::view::{AlertView, GroupView, NodeState, NodeView, QuorumView, View};
+use stead_model::view::{AlertView, GroupView, NetworkView, NodeState, NodeView, QuorumView, View};
 
 use crate::contract::Attention;
 
@@ -21,15 +23,18 @@ pub fn list(view: &View) -> Vec<Attention> {
             Some(lacks) => format!("no quorum: {lacks}"),
             None => "no quorum".to_owned(),
         };
-        return vec![urgent(text, "stead quorum show")];
+        return vec![urgent(forcing(view).unwrap_or(text), "stead quorum show")];
     }
     let own = view.troubles.iter().map(|text| urgent(text.clone(), "stead event list"));
     let nodes = view.nodes.iter().flat_map(|node| of_node(view, node));
-    let disk = of_disk(&view.quorum);
+    let networks = view.networks.iter().flat_map(|network| of_network(view, network));
+    let disk = of_disk(&view.quorum).into_iter().chain(of_forced(view));
     let groups = view.groups.iter().flat_map(of_group);
     let alerts = view.alerts.iter().filter_map(|alert| of_alert(view, alert));
     let upkeep = view.upkeep.iter().filter_map(|upkeep| of_upkeep(view, upkeep));
-    own.chain(nodes).chain(disk).chain(groups).chain(alerts).chain(upkeep).collect()
+    let keys = of_keys(view);
+    let urgent = own.chain(nodes).chain(networks).chain(disk).chain(groups).chain(alerts);
+    urgent.chain(keys).chain(upkeep).collect()
 }
 
 fn urgent(text: String, command: impl Into<String>) -> Attention {
@@ -63,6 +68,25 @@ fn of_node(view: &View, node: &NodeView) -> Vec<Attention> {
     }
 }
 
+/// Interfaces that do not work; those of nodes that are silent are not known.
+fn of_network<'a>(
+    view: &'a View,
+    network: &'a NetworkView,
+) -> impl Iterator<Item = Attention> + 'a {
+    network.interfaces.iter().filter_map(move |interface| {
+        let what = match interface.state? {
+            InterfaceState::Up => return None,
+            InterfaceState::NoCarrier => "has no carrier",
+            InterfaceState::Down => "is switched off",
+            InterfaceState::Absent => "is gone, or has not the node's address",
+        };
+        let named = interface.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+        let (node, network) = (name_of(view, interface.node), &network.name);
+        let text = format!("interface{named} of {node} on network `{network}` {what}");
+        Some(urgent(text, format!("stead network show {network}")))
+    })
+}
+
 fn of_disk(quorum: &QuorumView) -> Option<Attention> {
     let used = match quorum.mode? {
         QuorumMode::NodeAndDiskMajority | QuorumMode::DiskOnly => true,
@@ -73,6 +97,27 @@ fn of_disk(quorum: &QuorumView) -> Option<Attention> {
     (used && quorum.disk_host.is_none()).then(|| urgent(text, "stead quorum show"))
 }
 
+/// How far a quorum that is being forced is.
+fn forcing(view: &View) -> Option<String> {
+    let forcing = view.quorum.forcing.as_ref()?;
+    let lost = names(&forcing.lost);
+    Some(match forcing.until {
+        Some(until) => {
+            let left = until.0.saturating_sub(view.at.0).div_ceil(1_000);
+            format!("no quorum: it is being forced without {lost}, in {left} s")
+        }
+        None => format!("no quorum: it is being forced without {lost}, and the disk claimed first"),
+    })
+}
+
+/// Quorum was forced, and not all are back.
+fn of_forced(view: &View) -> Option<Attention> {
+    let forced = view.quorum.forced.as_ref()?;
+    let (node, missing) = (name_of(view, forced.node), names(&forced.missing));
+    let text = format!("quorum was forced on {node} by {}: {missing} not back", forced.who);
+    Some(urgent(text, "stead quorum show"))
+}
+
 fn of_group(group: &GroupView) -> Vec<Attention> {
     let name = &group.group;
     let mut found = Vec::new();
@@ -80,10 +125,7 @@ fn of_group(group: &GroupView) -> Vec<Attention> {
         let text = format!("group `{name}` stays down: {why}");
         found.push(urgent(text, format!("stead explain group {name}")));
     } else if !as_wanted(group) || group.waits.is_some() {
-        let wanted = match group.desired {
-            Desired::Online => "online",
-            Desired::Offline => "offline",
-        };
+        let wanted = group.desired.word();
         let waits = group.waits.as_ref().map(|waits| format!(": {waits}")).unwrap_or_default();
         let text = format!("group `{name}` is {}, wanted {wanted}{waits}", group.state.word());
         found.push(urgent(text, format!("stead explain group {name}")));
@@ -110,6 +152,21 @@ fn of_alert(view: &View, alert: &AlertView) -> Option<Attention> {
     ))
 }
 
+/// A rotation that waits: nothing is lost by it, and no node can join.
+fn of_keys(view: &View) -> Option<Attention> {
+    let rotation = view.rotation.as_ref().filter(|rotation| !rotation.is_over())?;
+    let awaited = rotation.awaited.iter();
+    let awaited = awaited.map(|wait| format!("{} {}", name_of(view, wait.node), wait.why));
+    let awaited: Vec<String> = awaited.collect();
+    let text = format!(
+        "the keys of the cluster are being rotated ({}): {}",
+        rotation.phase.word(),
+        if awaited.is_empty() { "all nodes are ready".into() } else { awaited.join(", ") }
+    );
+    let command = "stead cluster rotate-keys --plan".to_owned();
+    Some(Attention { urgent: false, text, command, until: None })
+}
+
 /// What stands is a reminder; a group that a drain has left behind shows as its state.
 fn of_upkeep(view: &View, upkeep: &Upkeep) -> Option<Attention> {
     let (text, command) = match upkeep {
@@ -133,9 +190,18 @@ fn of_upkeep(view: &View, upkeep: &Upkeep) -> Option<Attention> {
             format!("resource `{resource}` is in maintenance: nothing is done about it"),
             format!("stead resource maintain {resource} --end"),
         ),
-        Upkeep::Resume { .. } | Upkeep::Unpin { .. } | Upkeep::EndMaintenance { .. } => {
-            return None;
+        Upkeep::Quarantine { node, .. } => {
+            let text = format!(
+                "{} is in quarantine: it was lost again and again, and is given no groups that \
+                 another node may take",
+                name_of(view, *node)
+            );
+            (text, format!("stead node resume {node}"))
         }
+        Upkeep::Resume { .. }
+        | Upkeep::Unpin { .. }
+        | Upkeep::EndMaintenance { .. }
+        | Upkeep::EndQuarantine { .. } => return None,
     };
     Some(Attention { urgent: false, text, command, until: upkeep.until() })
 }

@@ -117,7 +117,10 @@ fn spares<'a>(view: &'a View, group: &'a GroupView) -> impl Iterator<Item = Node
             | Upkeep::Pin { .. }
             | Upkeep::Unpin { .. }
             | Upkeep::Maintain { .. }
-            | Upkeep::EndMaintenance { .. } => None,
+            | Upkeep::EndMaintenance { .. }
+            // It comes last, but it may.
+            | Upkeep::Quarantine { .. }
+            | Upkeep::EndQuarantine { .. } => None,
         })
         .collect();
     let up = |node: &&NodeView| node.state == NodeState::Up && !node.left;
@@ -156,6 +159,8 @@ mod tests {
             name: format!("node{number}"),
             state: NodeState::Up,
             votes: true,
+            heard_at: None,
+            addresses: Vec::new(),
             lease_longer: false,
             absent: false,
             left: false,

@@ -11,7 +11,9 @@ use stead_model::request::{Answer, Envelope};
 use stead_model::view::View;
 use stead_model::{AlertId, GroupId, RequestId, ResourceId};
 
-use crate::contract::{Control, Controlled, Events, Explanation, Logs, Tested, Timeouts};
+use crate::contract::{
+    AuditLog, Audited, Control, Controlled, Events, Explanation, Logs, Tested, Timeouts,
+};
 
 /// A value that comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,6 +33,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Completes when a record with the number `next` or a later one exists.
     fn events_after(&self, next: u64) -> Later<'_, ()>;
+
+    /// Adds a line to the audit log, which gives it its number.
+    fn audit(&self, entry: Audited);
+
+    /// Lines of the audit log with numbers from `since` on, at most `limit`.
+    fn audited(&self, since: u64, limit: usize) -> AuditLog;
+
+    /// Completes when a line of the audit log with the number `next` or a later one exists.
+    fn audited_after(&self, next: u64) -> Later<'_, ()>;
 
     /// The last `lines` lines that a resource wrote on this node.
     fn logs<'a>(

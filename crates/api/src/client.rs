@@ -2,8 +2,10 @@
 //!
 //! One connection per request: cheap on a Unix socket, and nothing to keep alive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,22 +18,26 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use stead_model::config::NodeAddress;
+use stead_model::amounts::Amounts;
+use stead_model::config::NetworkRole;
 use stead_model::declaration::{Declaration, Foreseen};
-use stead_model::group::{Desired, GroupPolicy};
+use stead_model::group::GroupPolicy;
 use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::request::Request;
-use stead_model::rules::MEASURED;
+use stead_model::rules::{MEASURED, Priority};
+use stead_model::token::TokenHash;
 use stead_model::view::View;
-use stead_model::{AlertId, GroupId, NodeId, RequestId};
+use stead_model::{AlertId, GroupId, NodeId, RequestId, ResourceId, VoterId};
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
+use crate::backend::Later;
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, Explanation, KeyValue, LocalService, MoveTo, NewAlert,
-    NewGroup, NewNode, NewResource, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER,
-    Tested, Timeouts,
+    Audited, Control, Controlled, Dependencies, Done, Explanation, ForceQuorum, KeyValue,
+    LocalService, MoveTo, NetworkChange, NewAlert, NewGroup, NewNode, NewResource, NewToken,
+    NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Tested, Timeouts,
 };
 
 /// Largest answer taken.
@@ -71,10 +77,19 @@ pub enum ClientError {
     },
 }
 
+/// What bytes of HTTP go over.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for T {}
+
+/// Makes a connection to a node.
+type Connect = Box<dyn Fn() -> Later<'static, io::Result<Box<dyn Wire>>> + Send + Sync>;
+
 /// A client of one node's API. Runs on any tokio runtime with IO and time.
-#[derive(Debug)]
 pub struct Client {
+    /// The socket, or what the node is called where it is another way.
     path: PathBuf,
+    connect: Connect,
     client: u64,
     number: AtomicU64,
 }
@@ -83,12 +98,28 @@ impl Client {
     /// A client of the node service at `path`; nothing is connected yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
+        let socket = path.to_owned();
+        Self::over(path, move || {
+            let socket = socket.clone();
+            Box::pin(
+                async move { Ok(Box::new(UnixStream::connect(socket).await?) as Box<dyn Wire>) },
+            )
+        })
+    }
+
+    /// A client of a node that is reached another way, which messages call by `name`.
+    #[must_use]
+    pub fn over(
+        name: impl Into<PathBuf>,
+        connect: impl Fn() -> Later<'static, io::Result<Box<dyn Wire>>> + Send + Sync + 'static,
+    ) -> Self {
         let mut random = [0; 8];
         let filled = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
         // Without random bytes the process number and time still tell clients apart.
         let fallback = u64::from(std::process::id()) << 32;
         let client = if filled == Ok(8) { u64::from_le_bytes(random) } else { fallback };
-        Self { path: path.to_owned(), client, number: AtomicU64::new(1) }
+        let (path, connect) = (name.into(), Box::new(connect));
+        Self { path, connect, client, number: AtomicU64::new(1) }
     }
 
     /// The socket.
@@ -205,14 +236,28 @@ impl Client {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn follow(&self, since: u64) -> Result<Follow, ClientError> {
-        let path = format!("/v1/events?follow=true&since={since}");
+    pub async fn follow(&self, since: u64) -> Result<Follow<Record>, ClientError> {
+        self.lines("/v1/events", since).await
+    }
+
+    /// Follows the audit log from number `since` on.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn follow_audit(&self, since: u64) -> Result<Follow<Audited>, ClientError> {
+        self.lines("/v1/audit", since).await
+    }
+
+    async fn lines<T>(&self, of: &str, since: u64) -> Result<Follow<T>, ClientError> {
+        let path = format!("{of}?follow=true&since={since}");
         let asked = self.builder(Method::GET, &path).body(Full::new(Bytes::new()));
         let response = self.send(asked).await?;
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }
-        Ok(Follow { path: self.path.clone(), body: response.into_body(), buffer: Vec::new() })
+        let path = self.path.clone();
+        let (body, kind) = (response.into_body(), PhantomData);
+        Ok(Follow { path, body, buffer: Vec::new(), kind })
     }
 
     fn builder(&self, method: Method, path: &str) -> hyper::http::request::Builder {
@@ -246,7 +291,7 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let stream = UnixStream::connect(&self.path)
+        let stream = (self.connect)()
             .await
             .map_err(|source| ClientError::Unreachable { path: self.path.clone(), source })?;
         let (sender, connection) = http1::Builder::new()
@@ -278,22 +323,29 @@ impl Client {
     }
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.path.display())
+    }
+}
+
 type Asked = Result<hyper::Request<Full<Bytes>>, hyper::http::Error>;
 
-/// Records as they come.
+/// Records or lines of the audit log as they come.
 #[derive(Debug)]
-pub struct Follow {
+pub struct Follow<T> {
     path: PathBuf,
     body: Incoming,
     buffer: Vec<u8>,
+    kind: PhantomData<T>,
 }
 
-impl Follow {
-    /// The next record; `None` when the node service ended the answer.
+impl<T: DeserializeOwned> Follow<T> {
+    /// The next one; `None` when the node service ended the answer.
     ///
     /// # Errors
-    /// The connection broke, or what came is no record.
-    pub async fn next(&mut self) -> Result<Option<Record>, ClientError> {
+    /// The connection broke, or what came is none.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -322,6 +374,8 @@ impl Follow {
     }
 }
 
+const CLUSTER_IP: &str = "/v1/cluster-ip";
+
 /// A request as method, path and body.
 fn spelled(request: &Request) -> (Method, String, Value) {
     match request {
@@ -336,7 +390,7 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             (Method::DELETE, group_path(group.as_str(), ""), Value::Null)
         }
         Request::SetGroupDesired { group, desired } => {
-            (Method::POST, group_path(group.as_str(), verb(desired)), Value::Null)
+            (Method::POST, group_path(group.as_str(), desired.word()), Value::Null)
         }
         Request::ClearFailures { group } => {
             (Method::POST, group_path(group.as_str(), "clear-failures"), Value::Null)
@@ -346,45 +400,46 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         }
         Request::CreateResource { group, resource, kind, properties } => {
             let (group, resource, kind) = (group.clone(), resource.clone(), kind.clone());
-            let new = NewResource { group, resource, kind, properties: properties.clone() };
-            (Method::POST, "/v1/resources".into(), body(&new))
+            created(&NewResource { group, resource, kind, properties: properties.clone() })
         }
         Request::DeleteResource { resource } => {
             (Method::DELETE, resource_path(resource.as_str(), ""), Value::Null)
         }
         Request::SetResourceDesired { resource, desired } => {
-            (Method::POST, resource_path(resource.as_str(), verb(desired)), Value::Null)
+            (Method::POST, resource_path(resource.as_str(), desired.word()), Value::Null)
         }
         Request::SetResource { resource, properties } => {
             let changes = PropertyChanges { properties: properties.clone() };
             (Method::PATCH, resource_path(resource.as_str(), ""), body(&changes))
         }
         Request::SetDependencies { resource, depends_on } => {
-            let all = Dependencies { depends_on: depends_on.clone() };
-            (Method::PUT, resource_path(resource.as_str(), "dependencies"), body(&all))
+            depending(resource, depends_on.clone())
         }
-        Request::FailResource { resource } => {
-            (Method::POST, resource_path(resource.as_str(), "fail"), Value::Null)
+        Request::FailResource { resource } => failed(resource),
+        Request::SetKey { key, value } => key_set(key, value.as_ref()),
+        Request::AddNode { number, name, addresses, token } => {
+            let (name, addresses) = (name.clone(), addresses.clone());
+            added(&NewNode { node: *number, name, addresses, token: *token })
         }
-        Request::SetKey { key, value } => match value {
-            Some(value) => (Method::PUT, key_path(key), body(&KeyValue { value: value.clone() })),
-            None => (Method::DELETE, key_path(key), Value::Null),
-        },
-        Request::AddNode { number, name, addresses } => added(*number, name, addresses),
+        Request::MakeToken { token, minutes } => new_token(*token, *minutes),
         Request::SetVote { node, votes } => changed(*node, NodeChange::Votes(*votes)),
         Request::SetAbsence { node, absent } => changed(*node, NodeChange::Absent(*absent)),
+        Request::Evict { node } => evicted(*node),
+        Request::ForceQuorum { node, lost } => forced(*node, lost.clone()),
         Request::Leave { node } => changed(*node, NodeChange::Left(true)),
         Request::Return { node } => changed(*node, NodeChange::Left(false)),
         Request::SetCapacity { node, capacity } => has(*node, capacity.to_string()),
         Request::MeasureCapacity { node } => has(*node, MEASURED.to_owned()),
-        Request::SetLocal { node, service, needs } => {
-            let needs = needs.as_ref().map(ToString::to_string);
-            changed(*node, NodeChange::Local(LocalService { service: service.clone(), needs }))
-        }
+        Request::SetLocal { node, service, needs } => local(*node, service, needs.as_ref()),
+        Request::RotateKeys => rotation(Method::POST),
+        Request::AbandonKeys => rotation(Method::DELETE),
         Request::AddAlert { alert, properties } => new_alert(alert, properties),
-        Request::RemoveAlert { alert } => {
-            (Method::DELETE, joined("/v1/alerts", alert.as_str(), ""), Value::Null)
+        Request::RemoveAlert { alert } => removed_alert(alert),
+        Request::SetNetwork { network, name, role, priority } => {
+            other_network(network, name.clone(), (*role, *priority))
         }
+        Request::SetClusterIp { wanted } => (Method::PUT, CLUSTER_IP.into(), body(wanted)),
+        Request::RemoveClusterIp => (Method::DELETE, CLUSTER_IP.into(), Value::Null),
         Request::Apply { wanted } => (Method::POST, "/v1/apply".into(), body(wanted)),
         Request::Upkeep { upkeep } => (Method::POST, "/v1/upkeep".into(), body(upkeep)),
         Request::Foresee { wanted } => (Method::POST, "/v1/plan".into(), body(wanted)),
@@ -395,9 +450,62 @@ fn spelled(request: &Request) -> (Method, String, Value) {
     }
 }
 
-fn added(node: Option<NodeId>, name: &str, addresses: &[NodeAddress]) -> (Method, String, Value) {
-    let (name, addresses) = (name.to_owned(), addresses.to_vec());
-    (Method::POST, "/v1/nodes".into(), body(&NewNode { node, name, addresses }))
+fn created(new: &NewResource) -> (Method, String, Value) {
+    (Method::POST, "/v1/resources".into(), body(new))
+}
+
+fn depending(resource: &ResourceId, depends_on: BTreeSet<ResourceId>) -> (Method, String, Value) {
+    let path = resource_path(resource.as_str(), "dependencies");
+    (Method::PUT, path, body(&Dependencies { depends_on }))
+}
+
+fn local(node: NodeId, service: &str, needs: Option<&Amounts>) -> (Method, String, Value) {
+    let (service, needs) = (service.to_owned(), needs.map(ToString::to_string));
+    changed(node, NodeChange::Local(LocalService { service, needs }))
+}
+
+fn key_set(key: &str, value: Option<&String>) -> (Method, String, Value) {
+    match value {
+        Some(value) => (Method::PUT, key_path(key), body(&KeyValue { value: value.clone() })),
+        None => (Method::DELETE, key_path(key), Value::Null),
+    }
+}
+
+fn rotation(method: Method) -> (Method, String, Value) {
+    (method, "/v1/keys/rotation".into(), Value::Null)
+}
+
+fn failed(resource: &ResourceId) -> (Method, String, Value) {
+    (Method::POST, resource_path(resource.as_str(), "fail"), Value::Null)
+}
+
+fn evicted(NodeId(node): NodeId) -> (Method, String, Value) {
+    (Method::DELETE, format!("/v1/nodes/n{node}"), Value::Null)
+}
+
+fn forced(node: NodeId, lost: BTreeSet<VoterId>) -> (Method, String, Value) {
+    (Method::POST, "/v1/quorum/force".into(), body(&ForceQuorum { node, lost }))
+}
+
+fn added(new: &NewNode) -> (Method, String, Value) {
+    (Method::POST, "/v1/nodes".into(), body(new))
+}
+
+fn new_token(token: TokenHash, minutes: u32) -> (Method, String, Value) {
+    (Method::POST, "/v1/tokens".into(), body(&NewToken { token, minutes }))
+}
+
+fn other_network(
+    network: &str,
+    name: Option<String>,
+    (role, priority): (Option<NetworkRole>, Option<Priority>),
+) -> (Method, String, Value) {
+    let change = NetworkChange { name, role, priority: priority.map(Priority::text) };
+    (Method::PATCH, joined("/v1/networks", network, ""), body(&change))
+}
+
+fn removed_alert(alert: &AlertId) -> (Method, String, Value) {
+    (Method::DELETE, joined("/v1/alerts", alert.as_str(), ""), Value::Null)
 }
 
 fn new_alert(alert: &AlertId, properties: &BTreeMap<String, String>) -> (Method, String, Value) {
@@ -412,13 +520,6 @@ fn new_group(group: &GroupId, policy: &GroupPolicy) -> NewGroup {
         failover_threshold: None,
         failover_period_s: None,
         properties: policy.settings(),
-    }
-}
-
-const fn verb(desired: &Desired) -> &'static str {
-    match desired {
-        Desired::Online => "online",
-        Desired::Offline => "offline",
     }
 }
 

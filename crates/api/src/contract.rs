@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stead_model::config::NodeAddress;
+use stead_model::config::{NetworkRole, NodeAddress};
 use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::resource_type::{Property, ResourceType, builtin};
+use stead_model::role::Role;
 use stead_model::server::VirtualServer;
-use stead_model::view::{ResourceView, SafetyLevel};
-use stead_model::{AlertId, Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
+use stead_model::token::{Shown, TokenHash};
+use stead_model::view::{LinkView, ResourceView, SafetyLevel, View};
+use stead_model::{AlertId, Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis, VoterId};
 use utoipa::ToSchema;
 
 /// Header that carries the identity of a request, `client.number`: client in hexadecimal, number
@@ -80,6 +82,17 @@ pub struct MoveTo {
     pub to: Option<NodeId>,
 }
 
+/// Go on without voters that are lost.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForceQuorum {
+    /// The node that shall go on: the one that is asked.
+    pub node: NodeId,
+    /// The voters that are off or cut off and stay so: all that are silent, and the quorum disk
+    /// where it is lost, too.
+    pub lost: BTreeSet<VoterId>,
+}
+
 /// A resource to create.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +153,19 @@ pub struct NewNode {
     pub name: String,
     /// Its address on each network.
     pub addresses: Vec<NodeAddress>,
+    /// The join token that its host showed, which is used up; absent: it is added without one.
+    #[serde(default)]
+    pub token: Option<Shown>,
+}
+
+/// A join token to make.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// SHA-256 of its secret.
+    pub token: TokenHash,
+    /// How long it is good for.
+    pub minutes: u32,
 }
 
 /// What shall change about a node; one field.
@@ -170,6 +196,22 @@ pub struct LocalService {
     pub needs: Option<String>,
 }
 
+/// What a network is to be from now on; what is left out stays as it is.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkChange {
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<NetworkRole>,
+    /// Streams between nodes go over the usable network with the highest one: `low`, `medium`,
+    /// `high` or a number from 1 to 9999.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+}
+
 /// A change was committed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Done {
@@ -196,6 +238,73 @@ pub struct Events {
     pub next: u64,
 }
 
+/// Somebody asked for a change: a line of the audit log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Audited {
+    /// Number on this node, growing by one.
+    pub number: u64,
+    /// Wall clock, when it was answered.
+    pub at: UtcMillis,
+    /// The node that was asked.
+    pub node: NodeId,
+    /// Who asked, and from where.
+    pub who: String,
+    /// The role of whoever asked.
+    pub role: Option<Role>,
+    /// The identity of the request, where it had one: `client.number`.
+    pub request: Option<String>,
+    /// What was asked. Values are left out.
+    pub what: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The answer in words.
+    pub answer: String,
+    /// So many that were denied before this one are not told one by one: there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How a request for a change ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was refused; nothing changed.
+    Refused,
+    /// Whoever asked may not; nothing changed.
+    Denied,
+    /// There was no answer in time; it may still have taken effect.
+    Unknown,
+}
+
+impl Outcome {
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Lines of the node's audit log.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditLog {
+    /// In the order of their numbers.
+    pub entries: Vec<Audited>,
+    /// Ask with `since` at this number for what comes next.
+    pub next: u64,
+}
+
 /// A resource and where it is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ResourceEntry {
@@ -206,6 +315,30 @@ pub struct ResourceEntry {
     /// The resource itself.
     #[serde(flatten)]
     pub resource: ResourceView,
+}
+
+/// A link of the asked node, and to whom.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LinkEntry {
+    /// The node that was asked.
+    pub from: NodeId,
+    /// The other one.
+    pub to: NodeId,
+    /// The link itself.
+    #[serde(flatten)]
+    pub link: LinkView,
+}
+
+impl LinkEntry {
+    /// All links of the node whose view it is, by network.
+    #[must_use]
+    pub fn of(view: &View) -> Vec<Self> {
+        let entry = |to, link: &LinkView| Self { from: view.node, to, link: link.clone() };
+        let links = view.nodes.iter().flat_map(|n| n.links.iter().map(move |l| (n.node, l)));
+        let mut all: Vec<Self> = links.map(|(to, link)| entry(to, link)).collect();
+        all.sort_by_key(|entry| (entry.link.network, entry.to));
+        all
+    }
 }
 
 /// What a resource wrote to its outputs on this node.

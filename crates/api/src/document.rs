@@ -22,6 +22,8 @@ pub fn generate() -> OpenApi {
     document.merge(routes::read_paths());
     document.merge(routes::write_paths());
     document.merge(routes::alert_paths());
+    document.merge(routes::audit_paths());
+    document.merge(routes::cluster_ip_paths());
     document
 }
 

@@ -6,15 +6,17 @@
 //!
 //! Handlers only translate: HTTP to [`stead_model::request::Request`],
 //! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
-//! touch the core. Reading order: `contract`, `backend`, `routes`, `status`, `server`, `stream`,
-//! `client`, `explain`, `attention`, `availability`, `tree`, `export` and `file` (declarations),
-//! `metrics`, `document`.
+//! touch the core. Reading order: `contract`, `backend`, `caller`, `routes`, `status`, `server`,
+//! `stream`, `client`, `explain`, `attention`, `availability`, `tree`, `export`, `file` and
+//! `backup` (declarations), `metrics`, `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 
 pub mod attention;
 pub mod availability;
 pub mod backend;
+pub mod backup;
+mod caller;
 pub mod client;
 pub mod contract;
 pub mod document;
@@ -29,6 +31,7 @@ mod stream;
 pub mod tree;
 
 pub use backend::{Backend, Later};
+pub use caller::Caller;
 pub use client::{Client, ClientError};
 pub use routes::router;
 pub use server::{bind, serve};

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use stead_model::group::GroupState;
 use stead_model::resource::{Health, ResourceState};
+use stead_model::upkeep::Upkeep;
 use stead_model::view::{GroupView, NodeState, NodeView, ResourceView, View};
 
 /// What a scraper is told of the format.
@@ -65,7 +66,7 @@ fn node_itself(page: &mut Page, view: &View) {
     page.sample(&[], view.quorum.database_limit_bytes);
     page.family("stead_troubles", Kind::Gauge, "What is wrong on this node itself; see `status`.");
     page.sample(&[], view.troubles.len() as u64);
-    let about = "Pauses, pins and maintenance that are in force.";
+    let about = "Pauses, pins, maintenance and quarantines that are in force.";
     page.family("stead_upkeep", Kind::Gauge, about);
     page.sample(&[], view.upkeep.len() as u64);
 }
@@ -79,6 +80,15 @@ fn nodes(page: &mut Page, view: &View) {
             page.sample(&labels, (node.state == state).into());
         }
     }
+    page.family("stead_node_quarantined", Kind::Gauge, "1: the node is in quarantine.");
+    for node in &view.nodes {
+        let is_it = |upkeep: &Upkeep| match upkeep {
+            Upkeep::Quarantine { node: it, .. } => *it == node.node,
+            _ => false,
+        };
+        let labels = [("node", &*node.node.to_string()), ("name", &*node.name)];
+        page.sample(&labels, view.upkeep.iter().any(is_it).into());
+    }
     page.family("stead_link_up", Kind::Gauge, "1: heartbeats of the node arrive on the network.");
     links(page, view, |link| link.up.into());
     let about = "Heartbeats that arrived since the node service started.";
@@ -87,6 +97,15 @@ fn nodes(page: &mut Page, view: &View) {
     let about = "Heartbeats that are missing since the node service started.";
     page.family("stead_heartbeats_lost_total", Kind::Counter, about);
     links(page, view, |link| link.lost);
+    let about = "Missing of the last datagrams of the node on the network, in a thousand.";
+    page.family("stead_link_loss_permille", Kind::Gauge, about);
+    links(page, view, |link| link.loss_permille.into());
+    let about = "How long a heartbeat takes there and back, 0 until one came back.";
+    page.family("stead_link_round_trip_microseconds", Kind::Gauge, about);
+    links(page, view, |link| link.round_trip_us.unwrap_or(0));
+    let about = "By how much one round trip differs from the next.";
+    page.family("stead_link_jitter_microseconds", Kind::Gauge, about);
+    links(page, view, |link| link.jitter_us.unwrap_or(0));
 }
 
 fn links(page: &mut Page, view: &View, value: impl Fn(&stead_model::view::LinkView) -> u64) {
@@ -239,12 +258,19 @@ mod tests {
             up: true,
             received: 40,
             lost: 2,
+            loss_permille: 48,
+            round_trip_us: Some(310),
+            jitter_us: None,
+            sent: 0,
+            unsent: 0,
         };
         let node = NodeView {
             node: NodeId(2),
             name: "be\"ta".into(),
             state: NodeState::Suspected,
             votes: true,
+            heard_at: None,
+            addresses: Vec::new(),
             lease_longer: false,
             absent: false,
             left: false,

@@ -9,6 +9,7 @@
 //! | `no-quorum` | 503 | asks another node or waits | brings nodes, links, disk back |
 //! | `timeout` | 504 | repeats with the same request id | looks for slow disks and links |
 //! | `too-much` | 429 | waits and repeats | looks for the client that floods |
+//! | `denied` | 403 | asks somebody with the role | gives the role, if it is right to |
 //! | `bug` | 500 | reports it | reports it with the node's last records |
 
 use axum::Json;
@@ -29,6 +30,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Code::TooMuch => StatusCode::TOO_MANY_REQUESTS,
         Code::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Denied => StatusCode::FORBIDDEN,
     }
 }
 
@@ -64,6 +66,7 @@ mod tests {
             Code::Timeout,
             Code::TooMuch,
             Code::Bug,
+            Code::Denied,
         ];
         for code in codes {
             let name = serde_json::to_value(code).unwrap();

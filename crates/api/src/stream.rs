@@ -9,8 +9,12 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Bytes, Frame};
+use serde::Serialize;
+use stead_model::record::Record;
 use tokio::sync::mpsc;
 
+use crate::backend::{Backend, Later};
+use crate::contract::Audited;
 use crate::routes::Shared;
 
 /// Most records in one answer or batch.
@@ -19,24 +23,57 @@ pub(crate) const BATCH_MAX: usize = 1000;
 /// An empty line after this much silence shows a follower that the node still answers.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
+/// What is numbered and can be followed.
+pub(crate) trait Followed: Serialize + Send + 'static {
+    /// Those from a number on, and the number to go on with.
+    fn since(backend: &dyn Backend, since: u64) -> (Vec<Self>, u64)
+    where
+        Self: Sized;
+
+    /// Completes when there is one with this number or a later one.
+    fn after(backend: &dyn Backend, next: u64) -> Later<'_, ()>;
+}
+
+impl Followed for Record {
+    fn since(backend: &dyn Backend, since: u64) -> (Vec<Self>, u64) {
+        let batch = backend.events(since, BATCH_MAX);
+        (batch.records, batch.next)
+    }
+
+    fn after(backend: &dyn Backend, next: u64) -> Later<'_, ()> {
+        backend.events_after(next)
+    }
+}
+
+impl Followed for Audited {
+    fn since(backend: &dyn Backend, since: u64) -> (Vec<Self>, u64) {
+        let batch = backend.audited(since, BATCH_MAX);
+        (batch.entries, batch.next)
+    }
+
+    fn after(backend: &dyn Backend, next: u64) -> Later<'_, ()> {
+        backend.audited_after(next)
+    }
+}
+
 /// Answers with all records from `since` on, now and as they come.
 ///
 /// A follower that does not read is not buffered for: it gets the next batch when it has taken
 /// the last one, and what the node no longer keeps by then is left out (numbers show the gap).
-pub(crate) fn follow(backend: Shared, since: u64) -> Response {
+pub(crate) fn follow<T: Followed>(backend: Shared, since: u64) -> Response {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(feed(backend, since, sender));
+    tokio::spawn(feed::<T>(backend, since, sender));
     let headers = [(CONTENT_TYPE, "application/x-ndjson")];
     (headers, Body::new(Lines(receiver))).into_response()
 }
 
-async fn feed(backend: Shared, since: u64, sender: mpsc::Sender<Bytes>) {
+async fn feed<T: Followed>(backend: Shared, since: u64, sender: mpsc::Sender<Bytes>) {
     let mut next = since;
     loop {
-        let batch = backend.events(next, BATCH_MAX);
-        next = batch.next.max(next);
+        let (batch, after) = T::since(&*backend, next);
+        next = after.max(next);
         let mut text = Vec::new();
-        for record in &batch.records {
+        for record in &batch {
             if serde_json::to_writer(&mut text, record).is_ok() {
                 text.push(b'\n');
             }
@@ -45,7 +82,7 @@ async fn feed(backend: Shared, since: u64, sender: mpsc::Sender<Bytes>) {
             return;
         }
         tokio::select! {
-            () = backend.events_after(next) => {}
+            () = T::after(&*backend, next) => {}
             () = sender.closed() => return,
             () = tokio::time::sleep(SIGN_OF_LIFE) => {
                 if sender.send(Bytes::from_static(b"\n")).await.is_err() {

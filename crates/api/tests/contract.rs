@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stead_api::contract::{
-    Control, Controlled, Events, Explanation, KnownType, Logs, Placement, ResourceEntry, Tested,
-    Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, KnownType, Logs, Outcome,
+    Placement, ResourceEntry, Tested, Timeouts,
 };
-use stead_api::{Backend, Client, ClientError, Later, explain, file};
+use stead_api::{Backend, Caller, Client, ClientError, Later, explain, file};
 use stead_model::amounts::Amounts;
-use stead_model::config::NodeAddress;
+use stead_model::config::{NetworkRole, NodeAddress};
+use stead_model::core_group::ClusterIp;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::external::{Installed, OwnAction};
 use stead_model::group::{Desired, GroupPolicy};
@@ -25,11 +26,15 @@ use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
+use stead_model::role::Role;
 use stead_model::room::Room;
+use stead_model::rules::Priority;
+use stead_model::token::{Applicant, Shown, TokenHash};
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{NodeState, NodeView, View};
 use stead_model::{
     AlertId, CauseId, GroupId, LogIndex, NetworkId, NodeId, RequestId, ResourceId, UtcMillis,
+    VoterId,
 };
 use tokio::sync::watch;
 
@@ -42,6 +47,7 @@ struct Node {
     asked: Mutex<Vec<Envelope>>,
     records: Mutex<Vec<Record>>,
     written: watch::Sender<u64>,
+    audited: Mutex<Vec<Audited>>,
 }
 
 impl Node {
@@ -51,6 +57,8 @@ impl Node {
             name: "beta".into(),
             state: NodeState::Up,
             votes: true,
+            heard_at: None,
+            addresses: Vec::new(),
             lease_longer: false,
             absent: false,
             left: false,
@@ -69,6 +77,7 @@ impl Node {
             asked: Mutex::default(),
             records: Mutex::default(),
             written: watch::Sender::new(0),
+            audited: Mutex::default(),
         })
     }
 
@@ -136,6 +145,24 @@ impl Backend for Node {
         })
     }
 
+    fn audit(&self, mut entry: Audited) {
+        let mut audited = self.audited.lock().unwrap();
+        entry.number = audited.len() as u64 + 1;
+        audited.push(entry);
+    }
+
+    fn audited(&self, since: u64, limit: usize) -> AuditLog {
+        let audited = self.audited.lock().unwrap();
+        let entries: Vec<Audited> =
+            audited.iter().filter(|a| a.number >= since).take(limit).cloned().collect();
+        let next = entries.last().map_or(since, |a| a.number + 1);
+        AuditLog { entries, next }
+    }
+
+    fn audited_after(&self, _: u64) -> Later<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     fn logs<'a>(&'a self, _: &'a ResourceId, lines: usize) -> Later<'a, Result<Logs, Reason>> {
         Box::pin(async move { Ok(Logs { lines: vec![format!("of {lines}")] }) })
     }
@@ -193,20 +220,78 @@ impl Backend for Node {
     }
 }
 
-/// Runs the server on a socket of its own and `body` against it.
+/// Runs the server on a socket of its own and `body` against it, who is an admin.
 fn served<F: Future<Output = ()>>(node: &Arc<Node>, body: impl FnOnce(PathBuf) -> F) {
+    served_to(Some(Role::Admin), node, body);
+}
+
+/// As [`served`], for somebody with this role.
+fn served_to<F: Future<Output = ()>>(
+    role: Option<Role>,
+    node: &Arc<Node>,
+    body: impl FnOnce(PathBuf) -> F,
+) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("api.sock");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = stead_api::bind(&path).unwrap();
-        let server = tokio::spawn(stead_api::serve(listener, Arc::clone(node) as _));
+        let server = tokio::spawn(stead_api::serve(listener, Arc::clone(node) as _, move |_| {
+            Some(Caller { who: "somebody (pid 7)".into(), role })
+        }));
         tokio::time::timeout(WAIT, body(path.clone())).await.expect("in time");
         assert!(!server.is_finished(), "the server must outlive what clients do");
     });
 }
 
 fn every_request() -> Vec<Request> {
+    let mut all = requests();
+    all.extend(requests_about_members());
+    all
+}
+
+fn requests_about_members() -> Vec<Request> {
+    vec![
+        Request::AddNode {
+            number: None,
+            name: "node3".into(),
+            addresses: vec![NodeAddress {
+                network: NetworkId(1),
+                address: IpAddr::from([10, 0, 0, 3]),
+            }],
+            token: None,
+        },
+        Request::AddNode {
+            number: Some(NodeId(4)),
+            name: "node4".into(),
+            addresses: Vec::new(),
+            token: Some(Shown { token: TokenHash([7; 32]), by: Applicant(1 << 60) }),
+        },
+        Request::Evict { node: NodeId(2) },
+        Request::Force { request: Box::new(Request::Evict { node: NodeId(2) }) },
+        Request::MakeToken { token: TokenHash([9; 32]), minutes: 30 },
+        Request::SetNetwork {
+            network: "net 1".into(),
+            name: Some("backbone".into()),
+            role: Some(NetworkRole::Mixed),
+            priority: Priority::parse("high"),
+        },
+        Request::SetNetwork {
+            network: "net1".into(),
+            name: None,
+            role: None,
+            priority: Some(Priority(7)),
+        },
+        Request::ForceQuorum {
+            node: NodeId(1),
+            lost: BTreeSet::from([VoterId(2), VoterId(VoterId::DISK_FIRST)]),
+        },
+        Request::RotateKeys,
+        Request::AbandonKeys,
+    ]
+}
+
+fn requests() -> Vec<Request> {
     let group = || GroupId::from("web");
     let resource = || ResourceId::from("ip");
     let properties = BTreeMap::from([("a".to_owned(), Some("b".to_owned())), ("c".into(), None)]);
@@ -234,14 +319,6 @@ fn every_request() -> Vec<Request> {
         Request::FailResource { resource: resource() },
         Request::SetKey { key: "a/b c%ü?#".into(), value: Some("x".repeat(1 << 20)) },
         Request::SetKey { key: "k".into(), value: None },
-        Request::AddNode {
-            number: None,
-            name: "node3".into(),
-            addresses: vec![NodeAddress {
-                network: NetworkId(1),
-                address: IpAddr::from([10, 0, 0, 3]),
-            }],
-        },
         Request::SetVote { node: NodeId(2), votes: false },
         Request::SetAbsence { node: NodeId(2), absent: true },
         Request::Leave { node: NodeId(2) },
@@ -260,6 +337,14 @@ fn every_request() -> Vec<Request> {
             properties: BTreeMap::from([("webhook".into(), "http://a/?b=\"c\"".into())]),
         },
         Request::RemoveAlert { alert: "ops".into() },
+        Request::SetClusterIp {
+            wanted: ClusterIp {
+                address: Some("fd00::100/64".into()),
+                name: Some(BTreeMap::from([("zone".into(), "example.org".into())])),
+            },
+        },
+        Request::SetClusterIp { wanted: ClusterIp { address: None, name: Some(BTreeMap::new()) } },
+        Request::RemoveClusterIp,
         Request::Apply { wanted: declaration() },
         Request::Upkeep { upkeep: Upkeep::Pause { node: NodeId(2), drain: Drain::ForceOffline } },
         Request::Upkeep {
@@ -315,7 +400,7 @@ fn an_alert_is_tested_by_its_name() {
     served(&node, async |path| {
         let client = Client::new(&path);
         let tested = client.test_alert("ops").await.unwrap();
-        assert!(tested.text.starts_with("asked by uid "), "{}", tested.text);
+        assert_eq!(tested.text, "asked by somebody (pid 7)");
         for name in ["gone", "no name"] {
             assert!(matches!(client.test_alert(name).await, Err(ClientError::Refused(_))));
         }
@@ -333,9 +418,85 @@ fn every_request_arrives_as_it_was_meant() {
             assert_eq!(done.index, LogIndex(7));
             let asked = node.asked.lock().unwrap().pop().unwrap();
             assert_eq!((asked.id, &asked.request), (id, &request));
-            let uid = rustix::process::geteuid().as_raw();
-            assert!(asked.who.starts_with(&format!("uid {uid} ")), "{}", asked.who);
+            assert_eq!(asked.who, "somebody (pid 7)");
+            let audited = node.audited.lock().unwrap().pop().unwrap();
+            assert_eq!((audited.who, audited.what), (asked.who, request.to_string()));
+            assert_eq!((audited.outcome, audited.request), (Outcome::Done, Some(id.to_string())));
         }
+    });
+}
+
+#[test]
+fn every_role_may_what_it_may_and_every_denial_is_audited() {
+    for role in [None, Some(Role::Viewer), Some(Role::Operator), Some(Role::Admin)] {
+        let node = Node::new();
+        served_to(role, &node, async |path| {
+            let client = Client::new(&path);
+            let denied = |error: ClientError| match error {
+                ClientError::Refused(reason) if reason.code == Code::Denied => reason,
+                other => panic!("{other:?}"),
+            };
+            for request in every_request() {
+                let told = client.request(&request).await.map(|_| ()).map_err(denied);
+                assert_eq!(told.is_ok(), role >= Some(Role::needed(&request)), "{request}");
+                let asked = node.asked.lock().unwrap().pop();
+                assert_eq!(asked.is_some(), told.is_ok(), "{request}");
+                let audited = node.audited.lock().unwrap().pop();
+                let outcome = audited.map(|a| (a.role, a.outcome, a.what));
+                let expected = told.map_or(Outcome::Denied, |()| Outcome::Done);
+                let expected = role.map(|_| (role, expected, request.to_string()));
+                assert_eq!(outcome, expected, "whoever has no role comes not so far");
+            }
+            assert_eq!(client.status().await.map_err(denied).is_ok(), role.is_some());
+            let control = Control { code: "set".into(), text: "7".into() };
+            let told = client.control("visits", &control).await.map_err(denied);
+            assert_eq!(told.is_ok(), role == Some(Role::Admin));
+            let told = client.test_alert("ops").await.map_err(denied);
+            assert_eq!(told.is_ok(), role >= Some(Role::Operator));
+            let plan = Request::Foresee { wanted: declaration() };
+            let told = client.foresee(&plan).await.map_err(denied);
+            assert_eq!(told.is_ok(), role == Some(Role::Admin));
+        });
+        let audited = node.audited(0, 9).entries;
+        let count = if role.is_some() { 2 } else { 0 };
+        assert_eq!(audited.len(), count, "a plan changes nothing: {audited:?}");
+    }
+}
+
+#[test]
+fn who_may_not_learns_why_and_what_to_do() {
+    let node = Node::new();
+    let cases = [
+        (None, "somebody (pid 7) may ask nothing of this node: it has no role"),
+        (
+            Some(Role::Viewer),
+            "somebody (pid 7) may not bring group `web` online: that takes the role operator, \
+             and this is the role viewer",
+        ),
+    ];
+    for (role, text) in cases {
+        served_to(role, &node, async |path| {
+            let request =
+                Request::SetGroupDesired { group: "web".into(), desired: Desired::Online };
+            match Client::new(&path).request(&request).await {
+                Err(ClientError::Refused(reason)) => {
+                    assert_eq!(reason.to_string(), text);
+                    assert!(reason.hint.unwrap().contains("`stead-operator`"));
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+}
+
+#[test]
+fn a_request_without_an_answer_is_audited_too() {
+    let node = Node::new();
+    served(&node, async |path| {
+        let request = Request::SetKey { key: "panic".into(), value: None };
+        assert!(Client::new(&path).request(&request).await.is_err());
+        let audited = node.audited.lock().unwrap().pop().unwrap();
+        assert_eq!((audited.outcome, audited.number), (Outcome::Unknown, 1));
     });
 }
 

@@ -46,11 +46,11 @@ pub(crate) async fn reach(place: &Place, node: Option<&str>) -> Result<Reached, 
     }
 }
 
-async fn ask(door: usize, Door { path }: Door) -> Heard {
-    let client = Client::new(&path);
+async fn ask(door: usize, at: Door) -> Heard {
+    let client = at.client();
     let said = match tokio::time::timeout(QUESTION_LIMIT, client.status()).await {
         Ok(said) => said,
-        Err(_) => Err(ClientError::Silent { path }),
+        Err(_) => Err(ClientError::Silent { path: client.path().to_owned() }),
     };
     Heard { door, client, said }
 }
@@ -74,8 +74,10 @@ fn without_quorum(place: &Place, heard: Vec<Heard>) -> Result<Reached, Failure> 
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    let failure = Failure::new(Exit::Unreachable, format!("cannot ask {}", place.name));
+    let doing = format!("ask {}", place.name);
+    let failure = Failure::new(Exit::Unreachable, format!("cannot {doing}"));
     Err(match failed {
+        Some(ClientError::Refused(reason)) => return Err(Failure::refused(&doing, reason)),
         Some(error) => failure.because(error.to_string()),
         None => failure.because("it has no nodes that could be asked"),
     }

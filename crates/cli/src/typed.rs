@@ -10,6 +10,7 @@ use clap_complete::aot;
 use crate::arguments::{Arguments, Command, Shell};
 use crate::commands;
 use crate::failure::{Exit, Failure};
+use crate::place::Remote;
 use crate::{screen, usage};
 
 /// Carries out what was typed.
@@ -48,8 +49,21 @@ fn misunderstood(error: &clap::Error, typed: &[OsString]) -> Result<ExitCode, Fa
 }
 
 fn carry_out(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { lab, node, json, command } = arguments;
-    let asked = commands::Asked { lab, node, json };
+    let Arguments { lab, node, host, identity, json, command } = arguments;
+    let remote = match (host, identity) {
+        (Some(host), Some(identity)) => Some(Remote { host, identity }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(Failure::new(Exit::Usage, "`--host` and `--identity` go together")
+                .hint("`stead admin add` on a node writes the file for `--identity`"));
+        }
+    };
+    if remote.is_some() && command.is_of_this_machine() {
+        return Err(Failure::new(Exit::Usage, "`--host` asks another machine")
+            .because("this command is about the machine where it is typed")
+            .hint("type it there, without `--host`"));
+    }
+    let asked = commands::Asked { lab, node, remote, json };
     match command {
         Command::Lab(command) => commands::lab::run(&asked, command),
         Command::Completions { shell } => {

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use stead_model::core_group::is_core;
 use stead_model::group::{Desired, GroupState};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::ResourceState;
@@ -107,20 +108,13 @@ fn given_up(goal: &Goal, told: &str, limit: Option<Duration>) -> Failure {
 impl Goal {
     fn words(&self) -> String {
         match self {
-            Self::Group { group, desired } => format!("group `{group}` is {}", word(*desired)),
+            Self::Group { group, desired } => format!("group `{group}` is {}", desired.word()),
             Self::Moved { group, to: Some(to), .. } => format!("group `{group}` is on {to}"),
             Self::Moved { group, to: None, .. } => format!("group `{group}` is on another node"),
             Self::Resource { resource, desired } => {
-                format!("resource `{resource}` is {}", word(*desired))
+                format!("resource `{resource}` is {}", desired.word())
             }
         }
-    }
-}
-
-const fn word(desired: Desired) -> &'static str {
-    match desired {
-        Desired::Online => "online",
-        Desired::Offline => "offline",
     }
 }
 
@@ -135,6 +129,8 @@ fn progress(view: &View, goal: &Goal, index: LogIndex) -> Progress {
     match goal {
         Goal::Group { group, desired } => match find(view, group) {
             Some(group) => of_group(group, *desired),
+            // The cluster's own group is only taken offline to go.
+            None if is_core(group) && *desired == Desired::Offline => Progress::Reached,
             None => Progress::Wrong("the group was deleted".into()),
         },
         Goal::Moved { group, to, epoch } => match find(view, group) {

@@ -5,9 +5,14 @@
 //! delivered here at once.
 
 mod causes;
+mod forcing;
+mod history;
 mod inbox;
+mod interfaces;
 mod joining;
+mod keys;
 mod leaving;
+mod networks;
 mod pump;
 mod reporting;
 mod startup;
@@ -17,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use stead_model::config::NodeConfig;
+use stead_model::keys::Keys;
 use stead_model::order::{GuardOrder, GuardStatus};
 use stead_model::profile::Timing;
 use stead_model::record::{Level, OfEntry, Record};
@@ -36,7 +42,7 @@ use crate::effect::{Channel, Effect};
 use crate::event::Event;
 use crate::leading::{Leading, Mail};
 use crate::lease::asker::Asker;
-use crate::membership::Links;
+use crate::membership::{Interfaces, Links};
 use crate::planted::Planted;
 use crate::quorum::Seat;
 use crate::resources::{Holdings, Output};
@@ -52,8 +58,8 @@ pub struct Start {
     pub guard: GuardStatus,
     /// What this machine has: processors and memory.
     pub machine: Usage,
-    /// The cluster key.
-    pub key: [u8; 32],
+    /// The keys of the cluster.
+    pub keys: Keys,
     /// Seed of everything drawn.
     pub seed: u64,
     /// Planted faults; none in the product.
@@ -68,6 +74,8 @@ pub struct Cluster {
     node: NodeId,
     timing: Timing,
     machine: Usage,
+    /// This node's interfaces on the networks of the cluster, as they were told last.
+    interfaces: Interfaces,
     guard: Incarnation,
     seed: u64,
     planted: Planted,
@@ -108,9 +116,16 @@ pub struct Cluster {
     online_seen: BTreeSet<(GroupId, stead_model::Epoch)>,
     sights: u64,
     leader_seen: Option<stead_model::VoterId>,
-    /// How many of the nodes that joined are known here.
-    met: usize,
+    /// The last change of members that is known here.
+    met: LogIndex,
+    /// The last change of networks that this node obeys.
+    obeyed: LogIndex,
     stay: leaving::Stay,
+    /// Quorum is being forced here.
+    forcing: Option<forcing::Forcing>,
+    /// What is known of the histories of others.
+    histories: history::Histories,
+    keys: keys::Ring,
     halted: bool,
 }
 
@@ -130,6 +145,8 @@ struct OwnReplica {
     keeper: Keeper,
     leading: Option<Leading>,
     holdings: Holdings,
+    /// Its log is being replaced: nothing else happens with it.
+    remaking: Option<history::Remaking>,
 }
 
 /// What this node tells others of its groups.
@@ -142,8 +159,10 @@ struct Reporting {
     send_at: Time,
     /// When the present burst of reports is over, and how many it had.
     burst: (Time, u32),
-    /// The last report of every node, this one included, for the view.
+    /// The last report of every node, this one included: for the view, and for a leader here.
     latest: BTreeMap<NodeId, Report>,
+    /// How often one said something new.
+    news: u64,
 }
 
 /// A request of a client of this node on its way.
@@ -179,7 +198,8 @@ impl Cluster {
     }
 
     fn effects(&mut self) -> Vec<Effect> {
-        let mut effects = bundle(std::mem::take(&mut self.out));
+        let out = std::mem::take(&mut self.out);
+        let mut effects = bundle(history::within(self.history(), out));
         effects.append(&mut self.io.out);
         effects
     }
@@ -215,6 +235,12 @@ impl Cluster {
     #[must_use]
     pub fn db(&self) -> Option<&crate::db::Db> {
         self.running().map(|own| &own.replica.db)
+    }
+
+    /// The history of the log of this node (R13).
+    #[must_use]
+    pub fn history(&self) -> stead_model::forced::History {
+        self.running().map(|own| own.replica.history()).unwrap_or_default()
     }
 
     /// The leader this node knows, and the term.
@@ -264,6 +290,11 @@ impl Cluster {
 
     fn utc_now(&self, now: Time) -> UtcMillis {
         UtcMillis(self.utc.0.0 + now.since(self.utc.1).as_millis())
+    }
+
+    /// The wall clock at an earlier moment.
+    fn utc_at(&self, now: Time, at: Time) -> UtcMillis {
+        UtcMillis(self.utc_now(now).0.saturating_sub(now.since(at).as_millis()))
     }
 
     fn mail(&mut self, mail: Mail) {

@@ -6,7 +6,8 @@
 
 use std::fmt;
 
-use stead_model::config::NodeEntry;
+use stead_model::config::{NetworkEntry, NodeEntry};
+use stead_model::keys::KeyOrder;
 use stead_model::order::{GuardOrder, ResourceOrder};
 use stead_model::record::Record;
 use stead_model::request::Answer;
@@ -49,8 +50,15 @@ pub enum Effect {
     /// These nodes became members after the configuration was written: where they are. Said at the
     /// start of a service too, for all that joined before.
     Met(Vec<NodeEntry>),
+    /// This node is no member any more: what it says is not heard.
+    Parted(NodeId),
+    /// What may use the networks of the cluster from now on, and in which order streams prefer
+    /// them: all of them, in the order of their numbers.
+    Networks(Vec<NetworkEntry>),
     /// The node has left the cluster in order, as the guard asked: end the service.
     Left,
+    /// Do something with the keys of the node; ends with `Event::Keys`.
+    Keys(KeyOrder),
 }
 
 /// How a message travels.
@@ -80,6 +88,9 @@ pub enum Device {
     NodeLog,
     /// The shared quorum disk.
     QuorumDisk,
+    /// A file of its own, beside the node's log, for the administrator: what this node gave up for
+    /// the history of that generation. Written whole.
+    Aside(u32),
 }
 
 /// A read, a durable write, or one after the other.
@@ -149,7 +160,13 @@ impl fmt::Display for Effect {
                 f.write_str("met")?;
                 nodes.iter().try_for_each(|node| write!(f, " {} ({})", node.id, node.name))
             }
+            Self::Parted(node) => write!(f, "parted from {node}"),
+            Self::Networks(all) => {
+                f.write_str("networks")?;
+                all.iter().try_for_each(|network| write!(f, " {network}"))
+            }
             Self::Left => f.write_str("left"),
+            Self::Keys(order) => write!(f, "keys: {order}"),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use stead_model::keys::KeyReport;
+use stead_model::network::Interface;
 use stead_model::order::{GuardReport, ResourceReport};
 use stead_model::request::Envelope;
 use stead_model::wire::peer::PeerMessage;
@@ -38,6 +40,11 @@ pub enum Event {
     Resource(ResourceReport),
     /// An administrator asks for something.
     Request(Envelope),
+    /// This node's interfaces on the networks of the cluster, all of them: told at the start and
+    /// whenever one of them changed.
+    Interfaces(Vec<Interface>),
+    /// An order about keys was carried out, or was not.
+    Keys(KeyReport),
 }
 
 /// How a message came.
@@ -84,6 +91,12 @@ impl fmt::Display for Event {
             Self::Guard(report) => write!(f, "guard: {report}"),
             Self::Resource(report) => write!(f, "resource: {report}"),
             Self::Request(envelope) => write!(f, "request {}", envelope.id),
+            Self::Keys(KeyReport::Has(keys)) => write!(f, "keys {}", keys.own.print),
+            Self::Keys(KeyReport::Failed(why)) => write!(f, "keys failed: {why}"),
+            Self::Interfaces(all) => {
+                f.write_str("interfaces")?;
+                all.iter().try_for_each(|i| write!(f, " {}:{}", i.network, i.state.word()))
+            }
         }
     }
 }

@@ -76,11 +76,15 @@ pub enum Fault {
     OneDependencyCounts,
     /// A resource is stopped while others that depend on it run.
     StoppedBeforeDependents,
+    /// A forced node does not wait after the confirmation (R13).
+    ForcedWithoutWait,
+    /// A forced node goes on without having claimed D (R13).
+    ForcedWithoutDisk,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::ClaimForgetsActive,
         Self::AdoptWithoutReread,
         Self::TakeoverIgnoresGrace,
@@ -116,6 +120,8 @@ impl Fault {
         Self::DependenciesIgnored,
         Self::OneDependencyCounts,
         Self::StoppedBeforeDependents,
+        Self::ForcedWithoutWait,
+        Self::ForcedWithoutDisk,
     ];
 
     /// Its name on the command line, as in `barrier-is-commit-index`.

@@ -13,7 +13,10 @@ use std::ptr;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod confine;
 pub(crate) mod hand;
+
+use confine::Confine;
 
 /// A process about to be started.
 #[derive(Debug)]
@@ -30,15 +33,19 @@ pub(crate) struct Spawn<'a> {
     pub(crate) place: Place,
     /// Limits it gets.
     pub(crate) limits: Limits,
+    /// What it gives up, if it is to be confined.
+    pub(crate) confine: Option<Confine<'a>>,
 }
 
-/// Limits of a process, each `(soft, hard)`.
+/// Limits of a process, those of its resources as `(soft, hard)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Limits {
     /// Locked memory, bytes.
     pub(crate) memlock: (u64, u64),
     /// Open files.
     pub(crate) files: (u64, u64),
+    /// `oom_score_adj`, -1000 to 1000: the higher, the sooner it is ended when memory is short.
+    pub(crate) oom_score: i32,
 }
 
 /// Where a process lives.
@@ -78,6 +85,7 @@ struct CloneArgs {
 pub(crate) fn spawn(spawn: &Spawn<'_>) -> io::Result<Spawned> {
     let argv = pointers(spawn.argv);
     let env = pointers(spawn.env);
+    let oom_score = spawn.limits.oom_score.to_string();
     let parent = std::process::id();
     let mut pidfd: RawFd = -1;
     let namespaces = match spawn.place {
@@ -96,7 +104,7 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> io::Result<Spawned> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
-        0 => become_program(spawn, &argv, &env, parent),
+        0 => become_program(spawn, (&argv, &env), oom_score.as_bytes(), parent),
         pid => {
             // SAFETY: the kernel stored a new descriptor there that nobody else owns.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -112,22 +120,20 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 /// The child's part of [`spawn`].
 fn become_program(
     spawn: &Spawn<'_>,
-    argv: &[*const libc::c_char],
-    env: &[*const libc::c_char],
+    (argv, env): (&[*const libc::c_char], &[*const libc::c_char]),
+    oom_score: &[u8],
     parent: u32,
 ) -> ! {
     // SAFETY: plain system calls on the child's own copy of memory; `argv` and `env` are arrays
     // of C strings that end with a null pointer and live in the caller's frame.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        let orphaned = spawn.place != Place::OwnNamespaces && libc::getppid() as u32 != parent;
-        if orphaned {
-            libc::_exit(127);
-        }
+        die_with_parent(spawn.place, parent);
         if spawn.place != Place::Beside {
             libc::setsid();
         }
-        let Limits { memlock, files } = spawn.limits;
+        let score = libc::open(OOM_SCORE.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        libc::write(score, oom_score.as_ptr().cast(), oom_score.len());
+        let Limits { memlock, files, oom_score: _ } = spawn.limits;
         for (which, (soft, hard)) in [(libc::RLIMIT_MEMLOCK, memlock), (libc::RLIMIT_NOFILE, files)]
         {
             let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
@@ -139,11 +145,31 @@ fn become_program(
             // An init reads its signals; none that comes before it does may be lost.
             block_signals();
         }
+        if let Some(confine) = &spawn.confine {
+            confine.enter();
+            // The kernel forgets it when the user changes.
+            die_with_parent(spawn.place, parent);
+        }
         hand_over(spawn.fds);
         libc::execve(spawn.program.as_ptr(), argv.as_ptr(), env.as_ptr());
         libc::_exit(127)
     }
 }
+
+/// The kernel kills this process when its parent dies; if that is dead already, it ends.
+fn die_with_parent(place: Place, parent: u32) {
+    // SAFETY: plain system calls.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        let orphaned = place != Place::OwnNamespaces && libc::getppid() as u32 != parent;
+        if orphaned {
+            libc::_exit(127);
+        }
+    }
+}
+
+/// Of the process that looks there; see proc_pid_oom_score_adj(5).
+pub(crate) const OOM_SCORE: &CStr = c"/proc/self/oom_score_adj";
 
 fn unblock_signals() {
     // SAFETY: a signal set is plain memory that sigemptyset initialises.

@@ -127,7 +127,7 @@ impl<'a> Cluster<'a> {
     /// Makes a spare node of the lab a member.
     pub fn add(&self, node: NodeId) -> Result<Done, ClusterError> {
         let NodeEntry { id, name, addresses } = cluster_file::node_entry(node);
-        self.request(&Request::AddNode { number: Some(id), name, addresses })
+        self.request(&Request::AddNode { number: Some(id), name, addresses, token: None })
     }
 
     /// Waits until every member has quorum and sees no other one as anything but up.
@@ -202,7 +202,12 @@ fn late(what: &str, limit: Duration, last: String) -> ClusterError {
 fn is_final(reason: &Reason) -> bool {
     match reason.code {
         Code::NoQuorum | Code::Timeout | Code::TooMuch => false,
-        Code::NotFound | Code::Exists | Code::Invalid | Code::Conflict | Code::Bug => true,
+        Code::NotFound
+        | Code::Exists
+        | Code::Invalid
+        | Code::Conflict
+        | Code::Bug
+        | Code::Denied => true,
     }
 }
 

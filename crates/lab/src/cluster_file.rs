@@ -75,7 +75,7 @@ fn network_entry(network: Network) -> NetworkEntry {
         Network::Private => NetworkRole::Private,
         Network::Public => NetworkRole::Mixed,
     };
-    NetworkEntry { id: network.id(), name: network.name().into(), role }
+    NetworkEntry::new(network.id(), network.name(), role)
 }
 
 /// The default of the field: the disk where nodes alone can split evenly.
@@ -94,13 +94,15 @@ pub(crate) fn first_start_file(etc: &Path) -> PathBuf {
     etc.join("first-start")
 }
 
-/// Makes the quorum disk: a file with all its room, formatted for this cluster.
+/// Makes the quorum disk: a file with all its room, formatted for this cluster and so many nodes,
+/// also those that join later.
 pub(crate) fn format_quorum_disk(
     config: &NodeConfig,
+    nodes: u16,
     key: &[u8; 32],
     path: &Path,
 ) -> Result<(), StepError> {
-    let nodes_max = u32::try_from(config.nodes.len()).unwrap_or(u32::MAX).max(NODES_PLANNED);
+    let nodes_max = u32::from(nodes).max(NODES_PLANNED);
     let device_bytes = u64::from(nodes_max) * BYTES_PER_NODE;
     let geometry = Geometry::plan(device_bytes, nodes_max).step("divide", path.display())?;
     let pieces = stead_core::format::quorum_disk(config, *key, geometry);

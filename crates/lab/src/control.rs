@@ -15,7 +15,7 @@ use stead_model::config::QuorumMode;
 use stead_model::profile::Profile;
 
 use crate::disks::{Condition, DiskStatus};
-use crate::fault::CutSpec;
+use crate::fault::Fault;
 use crate::missing::Missing;
 
 /// What the supervisor is asked.
@@ -31,7 +31,7 @@ pub(crate) enum Request {
     Freeze(NodeId),
     Thaw(NodeId),
     Hang(NodeId),
-    Cut(CutSpec),
+    Cut(Fault),
     Heal,
     /// What is wrong with a node's path to a disk.
     SetDisk {

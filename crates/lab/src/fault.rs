@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use stead_netlink::Cut;
+use stead_netlink::{Cut, Frames};
 
 use crate::cabling::{Network, Station};
 
@@ -29,6 +29,53 @@ pub enum CutSpec {
         /// Only in this network; `None` means all.
         network: Option<Network>,
     },
+}
+
+/// What a cut swallows.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Swallows {
+    /// Everything.
+    #[default]
+    All,
+    /// So many of a hundred frames, by chance.
+    Percent(u8),
+    /// Packets with more bytes than this, as where a path has a smaller MTU and nobody says so.
+    Above(u16),
+}
+
+impl Swallows {
+    const fn frames(self) -> Frames {
+        match self {
+            Self::All => Frames::All,
+            Self::Percent(percent) => Frames::Percent(percent),
+            Self::Above(bytes) => Frames::Above(bytes),
+        }
+    }
+}
+
+/// A cut, and what of the frames it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fault {
+    /// Which cables.
+    pub cut: CutSpec,
+    /// What of them.
+    pub swallows: Swallows,
+}
+
+impl Fault {
+    /// The directions between bridge ports it cuts.
+    #[must_use]
+    pub(crate) fn cuts(&self) -> Vec<Cut> {
+        let frames = self.swallows.frames();
+        self.cut.cuts().into_iter().map(|cut| cut.of(frames)).collect()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.cut, self.swallows.frames())
+    }
 }
 
 /// Which way is cut between two stations.
@@ -116,6 +163,18 @@ mod tests {
         let cut = CutSpec::Pair { from: A, to: B, direction, network };
         assert_eq!(shown(cut), ["node1-private -> node2-private"]);
         assert_eq!(cut.to_string(), "node1 no longer reaches node2 in network private");
+    }
+
+    #[test]
+    fn what_a_fault_swallows_is_told() {
+        let cut = CutSpec::Station { station: A, network: Some(Network::Public) };
+        let of = |swallows| Fault { cut, swallows };
+        assert_eq!(of(Swallows::All).to_string(), cut.to_string());
+        let above = of(Swallows::Above(1200));
+        let told = "node1 from everybody in network public, packets above 1200 bytes";
+        assert_eq!(above.to_string(), told);
+        let percent = of(Swallows::Percent(30)).cuts();
+        assert_eq!(percent[0].to_string(), "node1-public -> any port, 30 % of the frames");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::cabling::Station;
 use crate::clock;
 use crate::control::{self, Answer, ControlError, LabStatus, NodeStatus, Power, Request};
 use crate::disks::{self, Condition};
-use crate::fault::CutSpec;
+use crate::fault::{CutSpec, Fault, Swallows};
 use crate::home::{Home, LabDirs};
 use crate::init::{self, Enter};
 use crate::ready;
@@ -298,7 +298,12 @@ impl Lab {
 
     /// Cuts cables until [`Self::heal`].
     pub fn cut(&self, cut: CutSpec) -> Result<u64, ControlError> {
-        self.order(&Request::Cut(cut))
+        self.fault(Fault { cut, swallows: Swallows::All })
+    }
+
+    /// Makes cables swallow some of what goes over them until [`Self::heal`].
+    pub fn fault(&self, fault: Fault) -> Result<u64, ControlError> {
+        self.order(&Request::Cut(fault))
     }
 
     /// Mends all cut cables.
@@ -368,6 +373,12 @@ impl Lab {
     #[must_use]
     pub fn witness_dir(&self, node: NodeId) -> PathBuf {
         self.record.dirs.station(&Station::Node(node).name()).join("witness")
+    }
+
+    /// What a node keeps: its `/var/lib/stead`.
+    #[must_use]
+    pub fn state_dir(&self, node: NodeId) -> PathBuf {
+        self.record.dirs.station(&Station::Node(node).name()).join("lib")
     }
 
     /// What the processes of a machine printed.

@@ -3,7 +3,9 @@
 //! nodes' stamps overlap in time, something ran on both.
 //!
 //! The file is a ring of fixed records without header, one place per millisecond of the clock, so
-//! that a new life needs not look where the last one ended. A record never written is zero.
+//! that a new life needs not look where the last one ended. A record never written is zero. One
+//! that is read while it is written, or whose writer was killed between two pages, is not whole
+//! and says nothing: records have a check and do not cross pages.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -79,7 +81,7 @@ impl Stamp {
 
     fn to_bytes(self) -> [u8; RECORD_BYTES as usize] {
         let mut bytes = [0; RECORD_BYTES as usize];
-        let fields = [self.boot_ns, self.node, self.epoch];
+        let fields = [self.boot_ns, self.node, self.epoch, self.check()];
         for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
@@ -88,10 +90,15 @@ impl Stamp {
 
     fn from_bytes(bytes: &[u8; RECORD_BYTES as usize]) -> Option<Self> {
         let (fields, _) = bytes.as_chunks::<8>();
-        let [boot_ns, node, epoch] = *fields else { return None };
+        let [boot_ns, node, epoch, check] = *fields else { return None };
         let number = u64::from_le_bytes;
         let stamp = Self { boot_ns: number(boot_ns), node: number(node), epoch: number(epoch) };
-        (stamp.boot_ns != 0).then_some(stamp)
+        (stamp.check() == number(check)).then_some(stamp)
+    }
+
+    /// Never zero for what is zero.
+    const fn check(self) -> u64 {
+        !(self.boot_ns ^ self.node.rotate_left(48) ^ self.epoch.rotate_left(24))
     }
 }
 
@@ -120,7 +127,8 @@ pub(crate) fn number_in(variable: &str) -> u64 {
     text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0)
 }
 
-const RECORD_BYTES: u64 = 24;
+/// A whole number of records is in a page.
+const RECORD_BYTES: u64 = 32;
 /// Some 17 minutes of milliseconds.
 const RECORDS: u64 = 1 << 20;
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -142,5 +150,21 @@ mod tests {
         }
         assert_eq!(read(&path).unwrap(), [at_ms(2, 1), at_ms(3, 2), wrapped]);
         assert_eq!(file.metadata().unwrap().len(), RECORDS * RECORD_BYTES);
+    }
+
+    #[test]
+    fn a_stamp_that_is_not_whole_says_nothing() {
+        let new = Stamp { boot_ns: 8_860_600_123_456, node: 1, epoch: 3 };
+        let lap_before = Stamp { boot_ns: 7_811_600_123_456, node: 1, epoch: 2 };
+        for old in [[0; RECORD_BYTES as usize], lap_before.to_bytes()] {
+            for cut in 0..=RECORD_BYTES as usize {
+                let mut bytes = old;
+                bytes[..cut].copy_from_slice(&new.to_bytes()[..cut]);
+                let whole = [Stamp::from_bytes(&old), Some(new)];
+                let read = Stamp::from_bytes(&bytes);
+                assert!(read.is_none() || whole.contains(&read), "after {cut} bytes: {read:?}");
+            }
+        }
+        assert_eq!(4096 % RECORD_BYTES, 0, "a record would cross pages");
     }
 }

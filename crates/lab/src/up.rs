@@ -240,7 +240,7 @@ fn provision(record: &LabRecord) -> Result<(), StepError> {
     let dir = record.dirs.state.join("quorum");
     fs::create_dir_all(&dir).step("make the directory", dir.display())?;
     let config = cluster_file::config(record, disk_id, NodeId(1));
-    cluster_file::format_quorum_disk(&config, &key, &disk)
+    cluster_file::format_quorum_disk(&config, record.nodes, &key, &disk)
 }
 
 fn write_secret(path: &Path, secret: &[u8]) -> Result<(), StepError> {

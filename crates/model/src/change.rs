@@ -9,13 +9,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
-use crate::config::NodeEntry;
+use crate::config::{NetworkEntry, NodeEntry};
+use crate::forced::Forced;
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{AlertId, Epoch, GroupId, NodeId, RequestId, ResourceId};
+use crate::keys::Rotation;
 use crate::profile::LeaseLength;
 use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::room::Room;
 use crate::time::UtcMillis;
+use crate::token::{TokenHash, TokenUse};
 use crate::upkeep::Upkeep;
 use crate::usage::Usage;
 
@@ -167,6 +170,22 @@ pub enum Change {
         /// The node.
         node: NodeId,
     },
+    /// The node leaves for good: as with [`Change::NodeLeaves`], and it does not come back.
+    NodeGoes {
+        /// The node.
+        node: NodeId,
+    },
+    /// With this entry the node is no member any more, and nothing that it says is heard.
+    NodeEvicted {
+        /// The node.
+        node: NodeId,
+    },
+    /// An administrator forced quorum: a new history begins, in which the voters that were dropped
+    /// have no vote, and epochs are far above all that there can have been.
+    QuorumForced {
+        /// How.
+        forced: Box<Forced>,
+    },
     /// The node is back and may be given groups again.
     NodeReturns {
         /// The node.
@@ -207,6 +226,20 @@ pub enum Change {
         /// Whether it is given a vote then: not where the quorum disk votes alone.
         vote: JoinedVote,
     },
+    /// With this entry a token lets one host in, and those that ran out are forgotten.
+    TokenMade {
+        /// The token.
+        token: TokenHash,
+        /// Cluster time from which on it lets nobody in.
+        until: UtcMillis,
+    },
+    /// With this entry the token has let a host in, and lets no other one in.
+    TokenUsed {
+        /// The token.
+        token: TokenHash,
+        /// Whom.
+        used: TokenUse,
+    },
     /// What a node has for groups, and what it does besides.
     SetRoom {
         /// The node.
@@ -232,6 +265,27 @@ pub enum Change {
         group: GroupId,
         /// What they use.
         used: Usage,
+    },
+    /// A node was lost without having left, and the groups it had are taken over in this entry:
+    /// counted for its quarantine.
+    NodeLost {
+        /// The node.
+        node: NodeId,
+    },
+    /// Name, role and priority of a network of the cluster, instead of those before.
+    SetNetwork {
+        /// All of it.
+        network: NetworkEntry,
+    },
+    /// A rotation of the keys begins, its new keys are made, or it is a phase further.
+    Rotate {
+        /// As it is from now on.
+        to: Rotation,
+    },
+    /// A rotation ends before anybody used the new keys.
+    RotationAbandoned {
+        /// Its number.
+        number: u64,
     },
 }
 
@@ -271,12 +325,21 @@ impl Change {
             | Self::Absence { .. }
             | Self::NodeLeaves { .. }
             | Self::NodeReturns { .. }
+            | Self::NodeGoes { .. }
+            | Self::NodeEvicted { .. }
+            | Self::QuorumForced { .. }
             | Self::VoteLent { .. }
             | Self::VoteReturned { .. }
             | Self::NodeJoined { .. }
+            | Self::TokenMade { .. }
+            | Self::TokenUsed { .. }
             | Self::SetRoom { .. }
             | Self::SetAlert { .. }
             | Self::RemoveAlert { .. }
+            | Self::NodeLost { .. }
+            | Self::SetNetwork { .. }
+            | Self::Rotate { .. }
+            | Self::RotationAbandoned { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -327,13 +390,26 @@ impl fmt::Display for Change {
             Self::Absence { node, absent: true } => write!(f, "{node} announces an absence"),
             Self::Absence { node, absent: false } => write!(f, "{node}: the absence is over"),
             Self::NodeLeaves { node } => write!(f, "{node} leaves"),
+            Self::NodeGoes { node } => write!(f, "{node} leaves for good"),
+            Self::NodeEvicted { node } => write!(f, "{node} is no member any more"),
+            Self::QuorumForced { forced } => write!(f, "{forced}"),
             Self::NodeReturns { node } => write!(f, "{node} is back"),
             Self::VoteLent { node } => write!(f, "{node} hands its vote over"),
             Self::VoteReturned { node } => write!(f, "{node} has its vote"),
             Self::NodeJoined { entry, .. } => write!(f, "{} ({}) joins", entry.id, entry.name),
+            Self::TokenMade { token, .. } => write!(f, "join token {token} is made"),
+            Self::TokenUsed { token, used } => {
+                write!(f, "join token {token} is used up by {}", used.node)
+            }
             Self::SetAlert { alert, to } => write!(f, "alert {alert}: {}", to.call),
             Self::RemoveAlert { alert } => write!(f, "remove alert {alert}"),
             Self::SetUsage { group, used } => write!(f, "group {group} uses {used}"),
+            Self::NodeLost { node } => write!(f, "{node} was lost"),
+            Self::SetNetwork { network } => write!(f, "network {} is {network}", network.id.0),
+            Self::Rotate { to } => write!(f, "{to}"),
+            Self::RotationAbandoned { number } => {
+                write!(f, "rotation {number} of the keys is abandoned")
+            }
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }

@@ -4,6 +4,7 @@
 //! change at run time lives in the replicated database instead.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{NetworkId, NodeId, VoterId};
 use crate::profile::Profile;
+use crate::rules::Priority;
 
 /// The node-local configuration file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,6 +87,9 @@ pub struct NetworkEntry {
     pub name: String,
     /// What may use it.
     pub role: NetworkRole,
+    /// Streams go over the usable network with the highest one; over the first of several.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// What may use a network.
@@ -100,6 +105,25 @@ pub enum NetworkRole {
 }
 
 impl NetworkRole {
+    /// All roles.
+    pub const ALL: [Self; 3] = [Self::Private, Self::Public, Self::Mixed];
+
+    /// The role of that word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == word)
+    }
+
+    /// The role in one word, the one of the API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Public => "public",
+            Self::Mixed => "mixed",
+        }
+    }
+
     /// Whether heartbeats and streams of the cluster may use the network.
     #[must_use]
     pub const fn carries_cluster(self) -> bool {
@@ -110,6 +134,20 @@ impl NetworkRole {
     #[must_use]
     pub const fn carries_clients(self) -> bool {
         matches!(self, Self::Public | Self::Mixed)
+    }
+}
+
+impl NetworkEntry {
+    /// One with the priority that all have at first.
+    pub fn new(id: NetworkId, name: impl Into<String>, role: NetworkRole) -> Self {
+        Self { id, name: name.into(), role, priority: Priority::default() }
+    }
+}
+
+impl fmt::Display for NetworkEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, role, priority, .. } = self;
+        write!(f, "`{name}` ({}, priority {})", role.word(), priority.text())
     }
 }
 
@@ -145,6 +183,16 @@ pub struct QuorumDisk {
     pub disk_id: [u8; 16],
 }
 
+impl QuorumDisk {
+    /// The lock of a node beside a disk that is a file: no two processes of it use it at once.
+    #[must_use]
+    pub fn lock_beside(&self, node: NodeId) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(format!(".lock.{}", node.0));
+        name.into()
+    }
+}
+
 impl NodeConfig {
     /// The voters the cluster is formed with (nodes that are not among them are learners).
     #[must_use]
@@ -159,9 +207,10 @@ impl NodeConfig {
     }
 
     /// The nodes that the cluster was formed with.
-    pub fn founders(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let founded = |node: &NodeId| self.founders.as_ref().is_none_or(|all| all.contains(node));
-        self.nodes.iter().map(|n| n.id).filter(founded)
+    pub fn founders(&self) -> impl Iterator<Item = NodeId> {
+        let all = || self.nodes.iter().map(|node| node.id).collect();
+        // Some of them may be no members any more.
+        self.founders.clone().unwrap_or_else(all).into_iter()
     }
 
     /// The entry of a node.

@@ -9,7 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::group::Desired;
-use crate::ids::{AlertId, GroupId, NodeId, ResourceId};
+use crate::ids::{AdminId, AlertId, GroupId, NodeId, ResourceId};
+use crate::remote::RemoteAdmin;
+use crate::room::Room;
 
 /// Groups and resources as somebody wants them.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -23,7 +25,34 @@ pub struct Declaration {
     /// Alerts. Those that it does not name stay as they are.
     #[serde(default)]
     pub alerts: Vec<DeclaredAlert>,
+    /// With it the declaration is the whole truth about the cluster: groups and alerts that it
+    /// does not name are deleted.
+    #[serde(default)]
+    pub whole: Option<Whole>,
 }
+
+/// What a cluster is configured with besides groups and alerts; what it does not name is deleted.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Whole {
+    /// What nodes have for groups.
+    pub rooms: Vec<DeclaredRoom>,
+    /// Who may ask nodes from other machines.
+    pub admins: Vec<RemoteAdmin>,
+}
+
+/// The room of a node as somebody wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredRoom {
+    /// The node.
+    pub node: NodeId,
+    /// All of it.
+    pub room: Room,
+}
+
+/// Properties that are lists of nodes.
+pub const NODE_LISTS: [&str; 2] = ["preferred-owners", "possible-owners"];
 
 /// An alert as somebody wants it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -94,12 +123,18 @@ pub struct Foreseen {
 /// One thing that would differ.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Difference {
-    /// The group; absent: it is about an alert.
+    /// The group; absent: it is about an alert, a node or an admin.
     pub group: Option<GroupId>,
     /// The resource; absent: it is about the group itself.
     pub resource: Option<ResourceId>,
     /// The alert, if it is about one.
     pub alert: Option<AlertId>,
+    /// The node, if it is about its room.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+    /// The admin from other machines, if it is about one.
+    #[serde(default)]
+    pub admin: Option<AdminId>,
     /// Whether it comes, changes or goes.
     pub turn: Turn,
     /// The property, where one changes; `depends-on` and `desired` are told like properties.
@@ -162,10 +197,18 @@ impl fmt::Display for Difference {
             Turn::Changed => '~',
             Turn::Removed => '-',
         };
-        match (&self.alert, &self.resource) {
-            (Some(alert), _) => write!(f, "{sign} alert {alert}")?,
-            (None, Some(resource)) => write!(f, "{sign} resource {resource} of ")?,
-            (None, None) => write!(f, "{sign} ")?,
+        write!(f, "{sign} ")?;
+        if let Some(alert) = &self.alert {
+            write!(f, "alert {alert}")?;
+        }
+        if let Some(node) = self.node {
+            write!(f, "node {node}")?;
+        }
+        if let Some(admin) = &self.admin {
+            write!(f, "admin {admin}")?;
+        }
+        if let Some(resource) = &self.resource {
+            write!(f, "resource {resource} of ")?;
         }
         if let Some(group) = &self.group {
             write!(f, "group {group}")?;

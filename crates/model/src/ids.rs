@@ -157,6 +157,10 @@ name!(
     /// Name of an alert, unique in the cluster.
     AlertId
 );
+name!(
+    /// Name of somebody who asks nodes from other machines, unique in the cluster.
+    AdminId
+);
 
 /// Identifies a request for ever: a repeated one gets the first answer.
 #[derive(

@@ -37,6 +37,8 @@ pub enum Code {
     TooMuch,
     /// A bug: an own invariant was broken.
     Bug,
+    /// Whoever asks may not: its role does not reach.
+    Denied,
 }
 
 impl Reason {

@@ -1,15 +1,20 @@
 //! Requests of administrators: what may be asked of the cluster, and the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::amounts::Amounts;
-use crate::config::NodeAddress;
+use crate::config::{NetworkRole, NodeAddress};
+use crate::core_group::ClusterIp;
 use crate::declaration::{Declaration, Foreseen};
+use crate::forced;
 use crate::group::{Desired, GroupPolicy};
-use crate::ids::{AlertId, GroupId, LogIndex, NodeId, RequestId, ResourceId};
+use crate::ids::{AlertId, GroupId, LogIndex, NodeId, RequestId, ResourceId, VoterId};
 use crate::reason::Reason;
+use crate::rules::Priority;
+use crate::token::{Shown, TokenHash};
 use crate::upkeep::Upkeep;
 
 /// A request with the identity under which it may be repeated.
@@ -127,6 +132,19 @@ pub enum Request {
         /// The node.
         node: NodeId,
     },
+    /// Make a node no member any more: its groups go elsewhere, then its vote is taken.
+    Evict {
+        /// The node.
+        node: NodeId,
+    },
+    /// Go on without the voters that are missing. Decided by the node that is asked, alone.
+    ForceQuorum {
+        /// The node that shall go on.
+        node: NodeId,
+        /// The voters that the administrator says are off, or cut off, and stay so: all that are
+        /// silent, and the quorum disk where it is lost, too.
+        lost: BTreeSet<VoterId>,
+    },
     /// A node that had left is back; asked by the node itself.
     Return {
         /// The node.
@@ -166,6 +184,15 @@ pub enum Request {
         name: String,
         /// Its address on each network.
         addresses: Vec<NodeAddress>,
+        /// The token that its host showed, if nobody vouches for it who is in the cluster.
+        token: Option<Shown>,
+    },
+    /// Make a token that lets one host become a node.
+    MakeToken {
+        /// The hash of its secret.
+        token: TokenHash,
+        /// How long it is good for.
+        minutes: u32,
     },
     /// Say what a node has for groups, instead of what was said before.
     SetCapacity {
@@ -201,6 +228,30 @@ pub enum Request {
         /// The node.
         node: NodeId,
     },
+    /// Change what a network of the cluster is called, what may use it and how much it is
+    /// preferred; `None` leaves that as it is.
+    SetNetwork {
+        /// Its present name.
+        network: String,
+        /// Its name from now on.
+        name: Option<String>,
+        /// What may use it from now on.
+        role: Option<NetworkRole>,
+        /// Its priority for streams from now on.
+        priority: Option<Priority>,
+    },
+    /// Have new keys follow those of the cluster, without a stop.
+    RotateKeys,
+    /// Go back to the keys of before, while nobody uses the new ones.
+    AbandonKeys,
+    /// Give the cluster an IP address of its own, or change it: the cluster makes the group that
+    /// has it.
+    SetClusterIp {
+        /// What is wanted.
+        wanted: ClusterIp,
+    },
+    /// End the group that has the cluster IP.
+    RemoveClusterIp,
 }
 
 /// The answer to a request.
@@ -222,4 +273,140 @@ pub enum Answer {
         /// Sentences.
         notices: Vec<String>,
     },
+}
+
+impl Request {
+    /// Whether it only asks, and changes nothing.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        match self {
+            Self::Force { request } => request.is_question(),
+            other => matches!(other, Self::Foresee { .. }),
+        }
+    }
+
+    /// What is asked, in a line. Values are left out: some are secrets, and some are long.
+    fn told(&self) -> String {
+        match self {
+            Self::CreateGroup { group, .. } => format!("create group `{group}`"),
+            Self::SetGroup { group, properties } => {
+                format!("set {} of group `{group}`", names(properties.keys()))
+            }
+            Self::DeleteGroup { group } => format!("delete group `{group}`"),
+            Self::SetGroupDesired { group, desired } => {
+                format!("bring group `{group}` {}", desired.word())
+            }
+            Self::MoveGroup { group, to: Some(to) } => format!("move group `{group}` to {to}"),
+            Self::MoveGroup { group, to: None } => format!("move group `{group}`"),
+            Self::CreateResource { group, resource, kind, .. } => {
+                format!("create resource `{resource}` ({}) in group `{group}`", names([kind]))
+            }
+            Self::DeleteResource { resource } => format!("delete resource `{resource}`"),
+            Self::SetResourceDesired { resource, desired } => {
+                format!("bring resource `{resource}` {}", desired.word())
+            }
+            Self::SetResource { resource, properties } => {
+                format!("set {} of resource `{resource}`", names(properties.keys()))
+            }
+            Self::SetDependencies { resource, depends_on } => {
+                format!("have resource `{resource}` depend on {}", names(depends_on))
+            }
+            Self::FailResource { resource } => format!("rehearse a failure of `{resource}`"),
+            Self::SetKey { key, value: Some(_) } => format!("set registry key {}", names([key])),
+            Self::SetKey { key, value: None } => format!("delete registry key {}", names([key])),
+            Self::SetVote { node, votes: true } => format!("give {node} a vote"),
+            Self::SetVote { node, votes: false } => format!("take the vote of {node}"),
+            Self::SetAbsence { node, absent: true } => format!("announce an absence of {node}"),
+            Self::SetAbsence { node, absent: false } => format!("end the absence of {node}"),
+            Self::Leave { node } => format!("have {node} leave"),
+            Self::Return { node } => format!("have {node} return"),
+            Self::ClearFailures { group } => format!("clear the failures of group `{group}`"),
+            Self::Apply { wanted } => format!("apply a declaration of {}", declared(wanted)),
+            Self::Foresee { wanted } => format!("plan a declaration of {}", declared(wanted)),
+            Self::Upkeep { upkeep } => format!("from now on {upkeep}"),
+            Self::Force { request } => format!("{request}, forced"),
+            Self::AddNode { name, .. } => format!("add node {}", names([name])),
+            Self::Evict { node } => format!("evict {node}"),
+            Self::ForceQuorum { node, lost } => {
+                format!("force quorum on {node} without {}", forced::names(lost))
+            }
+            Self::MakeToken { token, minutes } => {
+                format!("make join token {token} for {minutes} minutes")
+            }
+            Self::SetCapacity { node, .. } => format!("set the capacity of {node}"),
+            Self::MeasureCapacity { node } => format!("measure the capacity of {node}"),
+            Self::SetLocal { node, service, .. } => {
+                format!("set local service {} of {node}", names([service]))
+            }
+            Self::AddAlert { alert, .. } => format!("add alert `{alert}`"),
+            Self::SetClusterIp { .. } => "set the cluster IP".to_owned(),
+            Self::RemoveClusterIp => "remove the cluster IP".to_owned(),
+            Self::RemoveAlert { alert } => format!("remove alert `{alert}`"),
+            Self::SetNetwork { network, .. } => format!("change network {}", names([network])),
+            Self::RotateKeys => "rotate the keys of the cluster".into(),
+            Self::AbandonKeys => "abandon the rotation of the keys".into(),
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.told())
+    }
+}
+
+/// What a declaration is about.
+fn declared(wanted: &Declaration) -> String {
+    let groups = wanted.groups.iter().map(|group| &group.group);
+    let alerts = wanted.alerts.iter().map(|alert| &alert.alert);
+    let named = names(groups.map(ToString::to_string).chain(alerts.map(ToString::to_string)));
+    match wanted.whole {
+        None => named,
+        Some(_) => format!("the whole cluster: {named}"),
+    }
+}
+
+/// Names for people: the first ones, each at most so long, control characters escaped.
+fn names(all: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    const FIRST: usize = 8;
+    const CHARS_MAX: usize = 64;
+    let mut all = all.into_iter();
+    let first = all.by_ref().take(FIRST).map(|name| {
+        let name: String = name.to_string().chars().take(CHARS_MAX).collect();
+        format!("`{}`", name.escape_debug())
+    });
+    let first = first.collect::<Vec<_>>().join(", ");
+    match (first.is_empty(), all.count()) {
+        (true, _) => "nothing".to_owned(),
+        (false, 0) => first,
+        (false, more) => format!("{first} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_told_in_a_line_without_values() {
+        let hunter = || Some("hunter2".to_owned());
+        let properties = BTreeMap::from([("env".to_owned(), hunter()), ("user".into(), None)]);
+        let set = Request::SetResource { resource: "db".into(), properties };
+        let forced = Request::Force { request: Box::new(set) };
+        assert_eq!(forced.to_string(), "set `env`, `user` of resource `db`, forced");
+        let key = Request::SetKey { key: format!("a\n{}", "x".repeat(99)), value: hunter() };
+        assert_eq!(key.to_string(), format!("set registry key `a\\n{}`", "x".repeat(62)));
+        let many: BTreeSet<ResourceId> =
+            (0..20).map(|n| format!("r{n:02}").as_str().into()).collect();
+        let depends = Request::SetDependencies { resource: "a".into(), depends_on: many };
+        assert!(depends.to_string().ends_with("`r07` and 12 more"), "{depends}");
+    }
+
+    #[test]
+    fn only_a_plan_is_a_question() {
+        let wanted = Declaration::default();
+        let plan = Request::Foresee { wanted: wanted.clone() };
+        assert!(Request::Force { request: Box::new(plan) }.is_question());
+        assert!(!Request::Apply { wanted }.is_question());
+    }
 }

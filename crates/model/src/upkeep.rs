@@ -1,5 +1,6 @@
-//! Upkeep: what administrators have put aside for a while, as things of their own that are seen
-//! and end: nodes that are paused, groups that are pinned, groups and resources in maintenance.
+//! Upkeep: what is put aside for a while, as things of their own that are seen and end: nodes that
+//! are paused, groups that are pinned, groups and resources in maintenance, as administrators asked
+//! for it; nodes in quarantine, as the cluster decided.
 
 use std::fmt;
 
@@ -10,6 +11,15 @@ use crate::time::UtcMillis;
 
 /// Longest time for which something is pinned or in maintenance, in seconds: 31 days.
 pub const UPKEEP_S_MAX: u64 = 31 * 24 * 3_600;
+
+/// That many losses of a node within [`QUARANTINE_WITHIN_S`] bring it into quarantine.
+pub const QUARANTINE_LOSSES: usize = 3;
+
+/// How long a loss counts, in seconds.
+pub const QUARANTINE_WITHIN_S: u64 = 3_600;
+
+/// How long a quarantine lasts, in seconds.
+pub const QUARANTINE_S: u64 = 2 * 3_600;
 
 /// Something that is put aside, or taken up again.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -22,7 +32,7 @@ pub enum Upkeep {
         /// What becomes of the groups it has.
         drain: Drain,
     },
-    /// A node that was paused may be given groups again.
+    /// A node that was paused or in quarantine may be given groups again.
     Resume {
         /// The node.
         node: NodeId,
@@ -57,6 +67,19 @@ pub enum Upkeep {
         /// The resource; absent: that of all of the group.
         resource: Option<ResourceId>,
     },
+    /// A node that was lost again and again is given no groups that another one may take. The
+    /// cluster alone decides this.
+    Quarantine {
+        /// The node.
+        node: NodeId,
+        /// When it ends by itself, cluster time.
+        until: UtcMillis,
+    },
+    /// A quarantine ends.
+    EndQuarantine {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// What becomes of the groups of a node that is paused.
@@ -76,7 +99,10 @@ impl Upkeep {
     #[must_use]
     pub const fn group(&self) -> Option<&GroupId> {
         match self {
-            Self::Pause { .. } | Self::Resume { .. } => None,
+            Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Quarantine { .. }
+            | Self::EndQuarantine { .. } => None,
             Self::Pin { group, .. }
             | Self::Unpin { group }
             | Self::Maintain { group, .. }
@@ -88,11 +114,14 @@ impl Upkeep {
     #[must_use]
     pub const fn until(&self) -> Option<UtcMillis> {
         match self {
-            Self::Pin { until, .. } | Self::Maintain { until, .. } => Some(*until),
+            Self::Pin { until, .. }
+            | Self::Maintain { until, .. }
+            | Self::Quarantine { until, .. } => Some(*until),
             Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Unpin { .. }
-            | Self::EndMaintenance { .. } => None,
+            | Self::EndMaintenance { .. }
+            | Self::EndQuarantine { .. } => None,
         }
     }
 }
@@ -120,6 +149,11 @@ impl fmt::Display for Upkeep {
             Self::EndMaintenance { group, resource: Some(resource) } => {
                 write!(f, "maintenance of resource {resource} of group {group} is over")
             }
+            Self::Quarantine { node, .. } => write!(
+                f,
+                "{node} is in quarantine: it was lost {QUARANTINE_LOSSES} times within an hour"
+            ),
+            Self::EndQuarantine { node } => write!(f, "quarantine of {node} is over"),
         }
     }
 }

@@ -3,17 +3,24 @@
 //! Field names and values are the stable `--json` contract.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Track;
 use crate::amounts::Amounts;
-use crate::config::{NetworkEntry, NetworkRole, QuorumMode};
+use crate::config::{NetworkRole, NodeAddress, QuorumMode};
+use crate::core_group::{CLUSTER_IP, is_core};
 use crate::group::{Desired, GroupPolicy, GroupState};
 use crate::ids::{AlertId, Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceId, Term, VoterId};
+use crate::keys::Phase;
+use crate::network::{InterfaceState, Subnet};
 use crate::profile::Profile;
+use crate::remote::RemoteAdmin;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
+use crate::resource_type::parse_address;
 use crate::room::Room;
+use crate::rules::Priority;
 use crate::server::VirtualServer;
 use crate::time::UtcMillis;
 use crate::upkeep::Upkeep;
@@ -38,7 +45,7 @@ pub struct View {
     pub nodes: Vec<NodeView>,
     /// All networks.
     #[serde(default)]
-    pub networks: Vec<NetworkEntry>,
+    pub networks: Vec<NetworkView>,
     /// All groups; states are as last known when there is no quorum.
     pub groups: Vec<GroupView>,
     /// Index of the last applied entry.
@@ -53,6 +60,58 @@ pub struct View {
     /// Who is told of which records, and how that goes on this node.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
+    /// Who may ask nodes from other machines.
+    #[serde(default)]
+    pub admins: Vec<RemoteAdmin>,
+    /// The last rotation of the keys, unless it was abandoned.
+    #[serde(default)]
+    pub rotation: Option<RotationView>,
+}
+
+/// A rotation of the keys, as one node sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RotationView {
+    /// Counts rotations, abandoned ones too.
+    pub number: u64,
+    /// How far it is.
+    pub phase: Phase,
+    /// The node that makes the new keys.
+    pub maker: NodeId,
+    /// The nodes that are waited for; none in the last phase: the rotation is over.
+    pub awaited: Vec<AwaitedView>,
+}
+
+impl RotationView {
+    /// Whether every node believes the new keys only.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Ended && self.awaited.is_empty()
+    }
+}
+
+/// A node that is waited for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AwaitedView {
+    /// The node.
+    pub node: NodeId,
+    /// Why.
+    pub why: String,
+}
+
+impl View {
+    /// The cluster's own group, with the cluster IP, if there is one.
+    #[must_use]
+    pub fn core_group(&self) -> Option<&GroupView> {
+        self.groups.iter().find(|group| is_core(&group.group))
+    }
+}
+
+/// The cluster IP, which one of these groups has, if there is one.
+#[must_use]
+pub fn cluster_ip(groups: &[GroupView]) -> Option<IpAddr> {
+    let own = groups.iter().find(|group| is_core(&group.group))?;
+    let ip = own.resources.iter().find(|resource| resource.resource.as_str() == CLUSTER_IP)?;
+    parse_address(ip.properties.get("address")?).map(|(address, _)| address)
 }
 
 /// An alert, as one node carries it out.
@@ -90,6 +149,36 @@ pub struct QuorumView {
     pub disk_state: Option<String>,
     /// Largest database the quorum disk can hold, bytes.
     pub database_limit_bytes: u64,
+    /// Quorum was forced, and voters that were dropped then are not back.
+    #[serde(default)]
+    pub forced: Option<ForcedView>,
+    /// Quorum is being forced on this node.
+    #[serde(default)]
+    pub forcing: Option<ForcingView>,
+}
+
+/// A forced quorum.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ForcedView {
+    /// How often it was forced in the life of the cluster.
+    pub generation: u32,
+    /// The node on which it was forced.
+    pub node: NodeId,
+    /// Who asked for it.
+    pub who: String,
+    /// When.
+    pub at: UtcMillis,
+    /// Voters that have not their votes back.
+    pub missing: Vec<VoterId>,
+}
+
+/// A quorum that is being forced.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ForcingView {
+    /// When the node goes on, wall clock; nothing: the quorum disk has to be claimed first.
+    pub until: Option<UtcMillis>,
+    /// The voters it goes on without.
+    pub lost: Vec<VoterId>,
 }
 
 /// A node as another (or itself) sees it.
@@ -99,10 +188,17 @@ pub struct NodeView {
     pub node: NodeId,
     /// Its host name.
     pub name: String,
+    /// Its address on each network.
+    #[serde(default)]
+    pub addresses: Vec<NodeAddress>,
     /// Its state.
     pub state: NodeState,
     /// Whether it votes.
     pub votes: bool,
+    /// When it was heard last by the viewing node, wall clock; nothing: not since its service
+    /// started, or it is the viewing node itself.
+    #[serde(default)]
+    pub heard_at: Option<UtcMillis>,
     /// Whether its leases are granted for the longer length.
     pub lease_longer: bool,
     /// Whether it announced an absence: its leases are long, and so is a take-over from it.
@@ -129,9 +225,10 @@ pub struct NodeView {
 pub enum NodeState {
     /// It answers.
     Up,
-    /// It is silent on all links.
+    /// It is silent on all links, and the node that says so has no lease: either may be cut off.
     Suspected,
-    /// It is silent and its lease is over.
+    /// It is silent on all links, or never was heard, and the cluster goes on without it. Its own
+    /// lease may run still: its groups are given away when that is over, and not before (R6).
     Down,
 }
 
@@ -146,10 +243,61 @@ pub struct LinkView {
     pub role: NetworkRole,
     /// Whether heartbeats arrive.
     pub up: bool,
-    /// Heartbeats received and missed since the service started.
+    /// Datagrams received, heartbeats among them, since one of the two node services started.
     pub received: u64,
     /// Gaps in the sequence.
     pub lost: u64,
+    /// Of the last ones that were sent so many in a thousand are missing; all while it is silent.
+    #[serde(default)]
+    pub loss_permille: u16,
+    /// How long a heartbeat takes there and back, of late; `None`: none came back yet.
+    #[serde(default)]
+    pub round_trip_us: Option<u64>,
+    /// By how much that differs from one to the next.
+    #[serde(default)]
+    pub jitter_us: Option<u64>,
+    /// Datagrams sent since the node service started.
+    #[serde(default)]
+    pub sent: u64,
+    /// Datagrams that this node's kernel did not take.
+    #[serde(default)]
+    pub unsent: u64,
+}
+
+/// A network, with the interface of every node on it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NetworkView {
+    /// Its number.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: String,
+    /// What may use it.
+    pub role: NetworkRole,
+    /// Streams between nodes go over the usable network with the highest one.
+    #[serde(default)]
+    #[schema(value_type = u16)]
+    pub priority: Priority,
+    /// Its subnets, as the nodes say: one, unless they are set up differently.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub subnets: Vec<Subnet>,
+    /// The interface of every node that has an address on it.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceView>,
+}
+
+/// A node's interface on a network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct InterfaceView {
+    /// The node.
+    pub node: NodeId,
+    /// The node's address.
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// Name of the interface, once the node has told it.
+    pub name: Option<String>,
+    /// Its state; `None`: the node is silent, or has told nothing yet.
+    pub state: Option<InterfaceState>,
 }
 
 /// A group.

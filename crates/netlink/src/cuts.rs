@@ -16,11 +16,23 @@ use crate::channel::{Channel, ExchangeError};
 use crate::nftables::{Family, Hook, Meta, Rule, Table, Verdict, commit};
 use crate::route::ANSWER_LIMIT;
 
-/// Frames entering the bridge at `from_port` never leave it at `to_port`.
+/// Frames entering the bridge at `from_port` do not leave it at `to_port`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cut {
     pub from_port: Port,
     pub to_port: Port,
+    pub frames: Frames,
+}
+
+/// Which frames a cut is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Frames {
+    /// All.
+    All,
+    /// So many of a hundred, by chance.
+    Percent(u8),
+    /// Those whose packet has more bytes than this.
+    Above(u16),
 }
 
 /// A port of a bridge.
@@ -35,17 +47,27 @@ pub enum Port {
 impl Cut {
     /// The first no longer reaches the second; the way back stays.
     pub fn between(from_port: &str, to_port: &str) -> Self {
-        Self { from_port: Port::Named(from_port.into()), to_port: Port::Named(to_port.into()) }
+        Self::at(Port::Named(from_port.into()), Port::Named(to_port.into()))
     }
 
     /// What enters at this port is lost.
     pub fn all_from(port: &str) -> Self {
-        Self { from_port: Port::Named(port.into()), to_port: Port::Any }
+        Self::at(Port::Named(port.into()), Port::Any)
     }
 
     /// Nothing leaves by this port.
     pub fn all_to(port: &str) -> Self {
-        Self { from_port: Port::Any, to_port: Port::Named(port.into()) }
+        Self::at(Port::Any, Port::Named(port.into()))
+    }
+
+    /// The same for some of the frames.
+    #[must_use]
+    pub fn of(self, frames: Frames) -> Self {
+        Self { frames, ..self }
+    }
+
+    const fn at(from_port: Port, to_port: Port) -> Self {
+        Self { from_port, to_port, frames: Frames::All }
     }
 }
 
@@ -137,7 +159,17 @@ impl Port {
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}", self.from_port, self.to_port)
+        write!(f, "{} -> {}{}", self.from_port, self.to_port, self.frames)
+    }
+}
+
+impl fmt::Display for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => Ok(()),
+            Self::Percent(percent) => write!(f, ", {percent} % of the frames"),
+            Self::Above(bytes) => write!(f, ", packets above {bytes} bytes"),
+        }
     }
 }
 
@@ -186,8 +218,19 @@ fn add_rule(table: Table, cut: &Cut) -> Vec<u8> {
     table.rule(CHAIN, |rule| {
         is_port(rule, Meta::InputName, &cut.from_port);
         is_port(rule, Meta::OutputName, &cut.to_port);
+        match cut.frames {
+            Frames::All => {}
+            Frames::Percent(percent) => rule.by_chance(chances(percent)),
+            Frames::Above(bytes) => rule.is_longer_than(bytes.into()),
+        }
         rule.then(Verdict::Drop);
     })
+}
+
+/// Of 2³² chances.
+const fn chances(percent: u8) -> u32 {
+    let percent = if percent > 100 { 100 } else { percent };
+    (u32::MAX / 100) * percent as u32
 }
 
 /// "The name of the port is this", or nothing for any port.

@@ -34,7 +34,7 @@ pub use address::{
 };
 pub use channel::ExchangeError;
 pub use claim::{Claim, ClaimError, ConflictWatch, Occupancy, PROBE_WAIT};
-pub use cuts::{BridgeCuts, Cut, CutError, CutSupport, Port};
+pub use cuts::{BridgeCuts, Cut, CutError, CutSupport, Frames, Port};
 pub use link::{Link, LinkRef};
 pub use mac::{Mac, MacParseError};
 pub use monitor::{Event, Monitor};

@@ -41,11 +41,20 @@ impl Monitor {
     /// Subscribes in the net namespace of the calling thread. To miss nothing: subscribe first,
     /// then list.
     pub fn open() -> Result<Self, RouteError> {
+        Self::of(&GROUPS)
+    }
+
+    /// The same for interfaces and addresses alone: neighbours come and go all the time.
+    pub fn of_interfaces() -> Result<Self, RouteError> {
+        Self::of(&[LINKS, ADDRESSES_V4, ADDRESSES_V6])
+    }
+
+    fn of(groups: &[u32]) -> Result<Self, RouteError> {
         let failed =
             |cause| RouteError::new("open", "a monitor of interfaces and addresses", cause);
         let channel = Channel::open(NETLINK_ROUTE, ANSWER_LIMIT).map_err(failed)?;
-        for group in GROUPS {
-            let joined = channel.socket().add_membership(group);
+        for group in groups {
+            let joined = channel.socket().add_membership(*group);
             joined.map_err(|error| failed(ExchangeError::Open(error)))?;
         }
         Ok(Self { channel })
@@ -92,8 +101,15 @@ impl Event {
     }
 }
 
-/// `RTNLGRP_LINK`, `RTNLGRP_NEIGH`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`.
-const GROUPS: [u32; 4] = [1, 3, 5, 9];
+/// `RTNLGRP_LINK`.
+const LINKS: u32 = 1;
+/// `RTNLGRP_NEIGH`.
+const NEIGHBOURS: u32 = 3;
+/// `RTNLGRP_IPV4_IFADDR`.
+const ADDRESSES_V4: u32 = 5;
+/// `RTNLGRP_IPV6_IFADDR`.
+const ADDRESSES_V6: u32 = 9;
+const GROUPS: [u32; 4] = [LINKS, NEIGHBOURS, ADDRESSES_V4, ADDRESSES_V6];
 
 fn overrun(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOBUFS)

@@ -76,6 +76,8 @@ pub(crate) enum Header {
 /// What is known of a packet besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meta {
+    /// How many bytes it has without the header of the link, four bytes in the host's order.
+    Length = 0,
     /// Name of the interface it came in at, 16 bytes.
     InputName = 6,
     /// Name of the interface it leaves by, 16 bytes.
@@ -84,6 +86,8 @@ pub(crate) enum Meta {
     Family = 15,
     /// Transport protocol, one byte.
     Transport = 16,
+    /// Four bytes by chance, other ones at each look.
+    Random = 24,
 }
 
 /// Commits changes in one batch.
@@ -232,11 +236,28 @@ pub(crate) struct Rule<'a> {
 impl Rule<'_> {
     /// "This fact is `value`."
     pub(crate) fn is(&mut self, fact: Meta, value: &[u8]) {
-        self.push("meta", |data| {
-            push_number(data, NFTA_META_DREG, NFT_REG_1);
-            push_number(data, NFTA_META_KEY, fact as u32);
-        });
+        self.look(fact);
         self.equals(value);
+    }
+
+    /// "Of so many in 2³² chances this is one."
+    pub(crate) fn by_chance(&mut self, chances: u32) {
+        self.look(Meta::Random);
+        self.compares(NFT_CMP_LT, &chances.to_be_bytes());
+    }
+
+    /// "It has more bytes than this, without the header of the link."
+    pub(crate) fn is_longer_than(&mut self, bytes: u32) {
+        self.look(Meta::Length);
+        // Numbers are compared byte by byte, the first one first.
+        self.push("byteorder", |data| {
+            push_number(data, NFTA_BYTEORDER_SREG, NFT_REG_1);
+            push_number(data, NFTA_BYTEORDER_DREG, NFT_REG_1);
+            push_number(data, NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+            push_number(data, NFTA_BYTEORDER_LEN, 4);
+            push_number(data, NFTA_BYTEORDER_SIZE, 4);
+        });
+        self.compares(NFT_CMP_GT, &bytes.to_be_bytes());
     }
 
     /// "These bytes are `value`."
@@ -288,10 +309,21 @@ impl Rule<'_> {
         });
     }
 
+    fn look(&mut self, fact: Meta) {
+        self.push("meta", |data| {
+            push_number(data, NFTA_META_DREG, NFT_REG_1);
+            push_number(data, NFTA_META_KEY, fact as u32);
+        });
+    }
+
     fn equals(&mut self, value: &[u8]) {
+        self.compares(NFT_CMP_EQ, value);
+    }
+
+    fn compares(&mut self, how: u32, value: &[u8]) {
         self.push("cmp", |data| {
             push_number(data, NFTA_CMP_SREG, NFT_REG_1);
-            push_number(data, NFTA_CMP_OP, NFT_CMP_EQ);
+            push_number(data, NFTA_CMP_OP, how);
             push_nested(data, NFTA_CMP_DATA, |out| push(out, NFTA_DATA_VALUE, value));
         });
     }
@@ -392,6 +424,14 @@ const NFTA_CMP_SREG: u16 = 1;
 const NFTA_CMP_OP: u16 = 2;
 const NFTA_CMP_DATA: u16 = 3;
 const NFT_CMP_EQ: u32 = 0;
+const NFT_CMP_LT: u32 = 2;
+const NFT_CMP_GT: u32 = 4;
+const NFTA_BYTEORDER_SREG: u16 = 1;
+const NFTA_BYTEORDER_DREG: u16 = 2;
+const NFTA_BYTEORDER_OP: u16 = 3;
+const NFTA_BYTEORDER_LEN: u16 = 4;
+const NFTA_BYTEORDER_SIZE: u16 = 5;
+const NFT_BYTEORDER_HTON: u32 = 1;
 const NFTA_IMMEDIATE_DREG: u16 = 1;
 const NFTA_IMMEDIATE_DATA: u16 = 2;
 const NFTA_DATA_VALUE: u16 = 1;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stead_api::contract::{
-    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Tested, Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement,
+    Tested, Timeouts,
 };
 use stead_api::{Backend, Later, explain};
 use stead_core::{Event, groups};
@@ -20,9 +21,11 @@ use stead_model::request::{Answer, Envelope};
 use stead_model::view::{GroupView, View};
 use stead_model::wire::monitor::Question;
 use stead_model::{AlertId, GroupId, RequestId, ResourceId};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::alerts::Alerts;
+use crate::audit::Audit;
+use crate::clock;
 use crate::inbox::{ExplainWish, Inbox, Item, LogWish, QuestionWish};
 use crate::records::Records;
 
@@ -42,12 +45,19 @@ const OUTPUT_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Board {
     shown: Mutex<Shown>,
     waiting: Mutex<BTreeMap<RequestId, Vec<oneshot::Sender<Answer>>>>,
-    records: Arc<Records>,
-    inbox: Arc<Inbox>,
-    alerts: Arc<Alerts>,
+    sources: Sources,
     priority: String,
     client: u64,
     number: AtomicU64,
+}
+
+/// What the API sees besides the view.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) records: Arc<Records>,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) alerts: Arc<Alerts>,
 }
 
 /// The last view, in two parts: groups are most of it and change least. They are put together
@@ -63,19 +73,12 @@ struct Shown {
 
 impl Board {
     /// `client`: a random number for requests whose client gives no identity.
-    pub(crate) fn new(
-        mut view: View,
-        (records, inbox, alerts): (Arc<Records>, Arc<Inbox>, Arc<Alerts>),
-        priority: String,
-        client: u64,
-    ) -> Self {
+    pub(crate) fn new(mut view: View, sources: Sources, priority: String, client: u64) -> Self {
         let groups = Arc::new(std::mem::take(&mut view.groups));
         Self {
             shown: Mutex::new(Shown { number: 0, rest: view, groups, whole: None }),
             waiting: Mutex::default(),
-            records,
-            inbox,
-            alerts,
+            sources,
             priority,
             client,
             number: AtomicU64::new(1),
@@ -110,7 +113,7 @@ impl Board {
     /// Asks the programs of external types.
     async fn question(&self, question: Question) -> Result<Vec<u8>, String> {
         let (answer, receiver) = oneshot::channel();
-        self.inbox.push(Item::Question(QuestionWish { question, answer }));
+        self.sources.inbox.push(Item::Question(QuestionWish { question, answer }));
         match tokio::time::timeout(QUESTION_PATIENCE, receiver).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err("the node service is ending".into()),
@@ -157,7 +160,7 @@ impl Backend for Board {
                 Ok(receiver) => receiver,
                 Err(reason) => return Answer::Refused(reason),
             };
-            self.inbox.push(Item::Event(Event::Request(envelope)));
+            self.sources.inbox.push(Item::Event(Event::Request(envelope)));
             receiver.await.unwrap_or_else(|_| {
                 Answer::Refused(
                     Reason::new(Code::Timeout, "the node service is ending")
@@ -168,15 +171,23 @@ impl Backend for Board {
     }
 
     fn events(&self, since: u64, limit: usize) -> Events {
-        self.records.since(since, limit)
+        self.sources.records.since(since, limit)
     }
 
     fn events_after(&self, next: u64) -> Later<'_, ()> {
-        let mut watch = self.records.watch();
-        Box::pin(async move {
-            // An error means that the service ends, and this future with it.
-            let _ = watch.wait_for(|last| *last >= next).await;
-        })
+        reaches(self.sources.records.watch(), next)
+    }
+
+    fn audit(&self, entry: Audited) {
+        self.sources.audit.add(entry, (clock::now(), clock::utc()));
+    }
+
+    fn audited(&self, since: u64, limit: usize) -> AuditLog {
+        self.sources.audit.since(since, limit)
+    }
+
+    fn audited_after(&self, next: u64) -> Later<'_, ()> {
+        reaches(self.sources.audit.watch(), next)
     }
 
     fn logs<'a>(
@@ -195,7 +206,7 @@ impl Backend for Board {
             let (answer, receiver) = oneshot::channel();
             let bytes_max = (lines * LINE_BYTES).clamp(64 << 10, OUTPUT_BYTES_MAX) as u32;
             let wish = LogWish { resource: resource.clone(), bytes_max, answer };
-            self.inbox.push(Item::Logs(wish));
+            self.sources.inbox.push(Item::Logs(wish));
             let output = match tokio::time::timeout(OUTPUT_PATIENCE, receiver).await {
                 Ok(Ok(output)) => output,
                 Ok(Err(_)) => Err("the node service is ending".into()),
@@ -244,7 +255,7 @@ impl Backend for Board {
     ) -> Later<'a, Result<Controlled, Reason>> {
         Box::pin(async move {
             let what = format!("`{}` of resource `{resource}`", code.escape_debug());
-            self.records.note(Level::Info, "control", &format!("{who} asks {what}"));
+            self.sources.records.note(Level::Info, "control", &format!("{who} asks {what}"));
             let resource = resource.clone();
             let asked = self.question(Question::Control { resource, code, text }).await;
             let answer = asked.map_err(|why| {
@@ -269,8 +280,8 @@ impl Backend for Board {
                 );
             }
             let text = format!("{who} tests alert `{alert}`");
-            self.records.note(Level::Info, "alert-tested", &text);
-            let told = self.alerts.test(alert).await;
+            self.sources.records.note(Level::Info, "alert-tested", &text);
+            let told = self.sources.alerts.test(alert).await;
             told.map(|text| Tested { text }).map_err(|why| {
                 let text = format!("the test of alert `{alert}` did not get through");
                 Reason::new(Code::Conflict, text).because(why)
@@ -281,9 +292,9 @@ impl Backend for Board {
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
         Box::pin(async move {
             let (answer, receiver) = oneshot::channel();
-            self.inbox.push(Item::Explain(ExplainWish { group: group.clone(), answer }));
+            self.sources.inbox.push(Item::Explain(ExplainWish { group: group.clone(), answer }));
             let placement = receiver.await.ok().flatten().map(placement).unwrap_or_default();
-            let records = self.records.since(0, usize::MAX).records;
+            let records = self.sources.records.since(0, usize::MAX).records;
             explain::group(&self.view(), &records, placement, group)
         })
     }
@@ -296,6 +307,14 @@ impl Backend for Board {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         RequestId { client: self.client, number }
     }
+}
+
+/// Completes when a number reaches another one.
+fn reaches<'a>(mut number: watch::Receiver<u64>, next: u64) -> Later<'a, ()> {
+    Box::pin(async move {
+        // An error means that the service ends, and this future with it.
+        let _ = number.wait_for(|last| *last >= next).await;
+    })
 }
 
 fn placement(told: groups::Explanation) -> Placement {
@@ -331,7 +350,9 @@ mod tests {
         let records = Arc::new(Records::in_memory(NodeId(1)));
         let path = std::path::PathBuf::from("/nowhere");
         let alerts = Alerts::new(path, String::new(), NodeId(1), Arc::clone(&records));
-        Board::new(View::default(), (records, inbox, Arc::new(alerts)), String::new(), 7)
+        let (audit, alerts) = (Arc::new(Audit::in_memory(NodeId(1))), Arc::new(alerts));
+        let sources = Sources { records, audit, inbox, alerts };
+        Board::new(View::default(), sources, String::new(), 7)
     }
 
     fn envelope(id: RequestId) -> Envelope {

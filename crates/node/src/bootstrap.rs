@@ -14,8 +14,8 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, fstatfs};
 use stead_core::format::{self, LogSizes};
 use stead_journal::{DiskId, Identity, Medium};
 use stead_model::NodeId;
-use stead_model::config::NodeConfig;
-use stead_trust::{Credentials, Identity as Holder, Pki, TrustError};
+use stead_model::config::{NodeConfig, QuorumDisk};
+use stead_trust::{Identity as Holder, Loaded, Pki, TrustError};
 use thiserror::Error;
 
 use crate::net::inherited;
@@ -105,6 +105,12 @@ impl Paths {
         self.var.join("events.jsonl")
     }
 
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.var.join("audit.jsonl")
+    }
+
     /// What waits to be told by alerts.
     #[must_use]
     pub fn alerts(&self) -> PathBuf {
@@ -125,14 +131,9 @@ impl Paths {
 
     /// The lock that keeps two processes of this node from using a quorum disk at once (R3):
     /// next to a file, in the node's own run folder for a device.
-    pub(crate) fn quorum_lock(&self, disk: &Path, node: NodeId) -> PathBuf {
-        let is_device = fs::metadata(disk).is_ok_and(|m| m.file_type().is_block_device());
-        if is_device {
-            return self.run.join("quorum.lock");
-        }
-        let mut name = disk.as_os_str().to_owned();
-        name.push(format!(".lock.{}", node.0));
-        name.into()
+    pub(crate) fn quorum_lock(&self, disk: &QuorumDisk, node: NodeId) -> PathBuf {
+        let is_device = fs::metadata(&disk.path).is_ok_and(|m| m.file_type().is_block_device());
+        if is_device { self.run.join("quorum.lock") } else { disk.lock_beside(node) }
     }
 }
 
@@ -270,17 +271,18 @@ pub(crate) fn settings() -> Result<Settings, BootstrapError> {
     let guard = inherited_guard().map_err(|what| BootstrapError::NoGuard { what })?;
     let paths = Paths::of_environment();
     let config = read_config(&paths.config())?;
-    let key = read_key(&paths.key())?;
-    let credentials = read_credentials(&paths.pki(), &config)?;
-    Ok(Settings { paths, config, key, credentials, guard, signals: true })
+    read_key(&paths.key())?;
+    let Loaded { keys, credentials } = read_keys(&paths.pki(), &config)?;
+    Ok(Settings { paths, config, keys, credentials, guard, signals: true })
 }
 
-fn read_credentials(pki: &Pki, config: &NodeConfig) -> Result<Credentials, BootstrapError> {
-    let credentials = pki.credentials()?;
+/// What a rotation left undone is done first.
+fn read_keys(pki: &Pki, config: &NodeConfig) -> Result<Loaded, BootstrapError> {
+    pki.settle()?;
     let expected = Holder { cluster_id: config.cluster_id, node: config.node };
-    let found = credentials.identity();
+    let found = pki.credentials()?.identity();
     if found == expected {
-        return Ok(credentials);
+        return Ok(pki.load()?);
     }
     Err(BootstrapError::Certificate { path: pki.node_file(), found, expected })
 }
@@ -519,14 +521,17 @@ mod tests {
         use stead_trust::Authority;
         let folder = tempfile::tempdir().unwrap();
         let pki = Paths::under(folder.path()).pki();
-        let told = text(read_credentials(&pki, &config(1, 1)).unwrap_err());
+        let told = text(read_keys(&pki, &config(1, 1)).unwrap_err());
         assert!(told.contains("cannot read") && told.contains("cluster create"), "{told}");
         let now = std::time::SystemTime::now();
         let authority = Authority::create(99, now).unwrap();
         pki.install(&authority, &authority.issue(NodeId(2), now).unwrap()).unwrap();
-        let told = text(read_credentials(&pki, &config(1, 1)).unwrap_err());
+        let told = text(read_keys(&pki, &config(1, 1)).unwrap_err());
         assert!(told.contains("belongs to n2 of cluster 63, this is n1 of cluster 63"), "{told}");
-        read_credentials(&pki, &config(2, 1)).unwrap();
+        let key = pki.cluster_key_file();
+        fs::write(&key, [7; 32]).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_keys(&pki, &config(2, 1)).unwrap().keys.own.bytes, [7; 32]);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use stead_core::{Channel, Effect};
-use stead_model::Time;
-use stead_model::config::NodeEntry;
+use stead_model::config::{NetworkEntry, NodeEntry};
+use stead_model::{NodeId, Time};
 
+use crate::net::Peers;
 use crate::service::{Ending, Service, failed, lost};
+use crate::wakers::Waker;
 
 impl Service {
     /// Carries out effects. `Halt` and `Left` end the service after all others were handed over.
@@ -16,7 +18,7 @@ impl Service {
             match effect {
                 Effect::Send { to, channel: Channel::Datagram, message } => {
                     if let Err(large) = self.datagrams.send(to, message) {
-                        self.streams.send(to, large);
+                        self.streams.send(to, *large);
                     }
                 }
                 Effect::Send { to, channel: Channel::Stream, message } => {
@@ -47,6 +49,9 @@ impl Service {
                     self.records.write(record);
                 }
                 Effect::Met(nodes) => self.meet(&nodes)?,
+                Effect::Parted(node) => self.part(node)?,
+                Effect::Networks(networks) => self.use_networks(&networks)?,
+                Effect::Keys(order) => self.order_keys(order)?,
                 Effect::Halt { why } => ending = Some(Ending::Failed(why)),
                 Effect::Left => ending = Some(Ending::Stopped),
             }
@@ -56,10 +61,35 @@ impl Service {
 
     /// Opens ways to nodes that joined.
     fn meet(&mut self, nodes: &[NodeEntry]) -> Result<(), Ending> {
-        let (peers, reach) = self.datagrams.known();
-        let peers = Arc::new(peers.clone().with(nodes.iter()));
-        let reach = Arc::new(reach.with_routes(peers.routes.len()));
-        self.datagrams.meet(Arc::clone(&peers), Arc::clone(&reach));
-        self.streams.meet(peers, reach).map_err(failed("open streams to a node that joined"))
+        let peers = self.datagrams.peers().clone();
+        self.know(peers.with(nodes.iter()))
+    }
+
+    /// Closes the ways to a node that is no member any more.
+    fn part(&mut self, node: NodeId) -> Result<(), Ending> {
+        let peers = self.datagrams.peers().clone();
+        self.know(peers.without(node))
+    }
+
+    /// Opens and closes the ways over networks of which another use is made.
+    fn use_networks(&mut self, networks: &[NetworkEntry]) -> Result<(), Ending> {
+        let peers = self.datagrams.peers().clone();
+        self.know(peers.over(networks))
+    }
+
+    fn know(&mut self, peers: Peers) -> Result<(), Ending> {
+        let peers = Arc::new(peers);
+        let opened = self.datagrams.meet(Arc::clone(&peers)).map_err(failed("open a socket"))?;
+        for (end, socket) in self.datagrams.sockets().filter(|(end, _)| opened.contains(end)) {
+            self.wakers.add(socket, Waker::Network(end)).map_err(failed("wait for a network"))?;
+        }
+        self.admission.meet(Arc::clone(&peers));
+        self.streams.meet(peers, self.datagrams.reach()).map_err(failed("open streams anew"))
+    }
+
+    /// The same ways, opened anew.
+    pub(crate) fn open_anew(&mut self) -> Result<(), Ending> {
+        let peers = self.datagrams.peers().clone();
+        self.know(peers)
     }
 }

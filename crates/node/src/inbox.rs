@@ -7,10 +7,15 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use stead_core::Event;
+use stead_model::config::NodeConfig;
 use stead_model::note::Note;
+use stead_model::reason::Reason;
+use stead_model::token::Shown;
 use stead_model::wire::monitor::Question;
 use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
+
+use crate::keys::Done;
 
 /// Something for the core thread.
 #[derive(Debug)]
@@ -27,6 +32,10 @@ pub(crate) enum Item {
     Question(QuestionWish),
     /// Somebody wants to know where a group may run.
     Explain(ExplainWish),
+    /// A host that would join shows a token.
+    Welcome(WelcomeWish),
+    /// The files of this node's keys say something else, or do not.
+    Keys(Box<Done>),
     /// The service shall end in order.
     Stop,
     /// A thread cannot go on, and so cannot the service.
@@ -60,6 +69,15 @@ pub(crate) struct ExplainWish {
     pub(crate) group: GroupId,
     /// Where the answer goes; `None`: there is no such group, or the log is being read.
     pub(crate) answer: oneshot::Sender<Option<stead_core::groups::Explanation>>,
+}
+
+/// A token that a host shows. The core answers between two events, as it is.
+#[derive(Debug)]
+pub(crate) struct WelcomeWish {
+    /// The token.
+    pub(crate) shown: Shown,
+    /// Where the answer goes: the configuration, and the node that the host is already.
+    pub(crate) answer: oneshot::Sender<Result<(NodeConfig, Option<NodeId>), Reason>>,
 }
 
 /// Items that senders from the network may have waiting before they are made to wait.

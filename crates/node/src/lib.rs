@@ -8,18 +8,22 @@
 //!   node-log   reads and writes of the node's own log           normal
 //!   quorum     reads and writes of the quorum disk              normal
 //!   records    the file of the event log                        normal
+//!   audit      the file of the audit log                        normal
 //!   alerts     calls of alerts, only while there are alerts     normal
+//!   admission  hosts that join, only while a token is good      normal
 //! ```
 //!
 //! Nothing on the main thread waits for a disk, for a client or for a peer: heartbeats and lease
 //! questions leave when the core wants them to.
 //!
 //! Reading order: `service` (the loop), `execute` (what becomes of each effect), `start`,
-//! `bootstrap`, then
-//! `net`, `disk`, `guard`, `monitors`, `records`, `alerts`, `board` (what the API sees). `life` is
-//! what happens on a host before there is a node service, and after it.
+//! `bootstrap`, then `net`, `disk`, `guard`, `monitors`, `lines`, `records`, `journald`, `audit`,
+//! `alerts`, `admission`, `board` (what the API sees). `life` is what happens on a host before
+//! there is a node service, and after it.
 
+mod admission;
 mod alerts;
+mod audit;
 mod board;
 mod bootstrap;
 mod clock;
@@ -28,13 +32,18 @@ mod execute;
 mod frames;
 mod guard;
 mod inbox;
+mod journald;
+mod keys;
 pub mod life;
+mod lines;
 mod machine;
 mod monitors;
 mod net;
 mod records;
+pub mod remote;
 mod service;
 mod stall;
+mod standing;
 mod start;
 mod threads;
 mod troubles;

@@ -1,17 +1,14 @@
 //! The node's event log: the last records in memory for readers, all of them in a bounded file.
 //!
-//! The file is written by a thread of its own: a disk that hangs delays no heartbeat and no
-//! reader. Numbers go on over restarts; what the core calls a cause is made unique over restarts
-//! by adding what earlier lives used.
+//! Numbers go on over restarts; what the core calls a cause is made unique over restarts by
+//! adding what earlier lives used.
 //!
-//! Not here: what is worth a record (core, guard).
+//! Not here: what is worth a record (core, guard), and how lines get into a file (`lines`).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +17,11 @@ use stead_model::record::{Level, Record};
 use stead_model::{CauseId, NodeId};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::inbox::Inbox;
-use crate::{clock, threads};
+use crate::journald::Journald;
+use crate::lines::{Lines, Numbered, Place};
 
-/// Records kept in memory for readers.
-const KEPT: usize = 1024;
 /// The file is put aside at this size; one earlier file is kept.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -32,78 +29,54 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Records {
     node: NodeId,
-    kept: Mutex<Kept>,
-    last: watch::Sender<u64>,
-    file: Option<Sender<Order>>,
-    /// Why the file does not get the records, if it does not.
-    trouble: Arc<Mutex<Option<String>>>,
-}
-
-/// What the writer is told.
-#[derive(Debug)]
-enum Order {
-    Append(Arc<Record>),
-    /// Tell when everything before this is written.
-    Flush(Sender<()>),
-}
-
-#[derive(Default, Debug)]
-struct Kept {
-    records: VecDeque<Arc<Record>>,
-    number: u64,
+    lines: Lines<Record>,
+    journal: Option<Journald>,
     /// Added to the cause numbers of this life.
     causes: u64,
     /// The last refusal told, per peer: told again only when it changes.
-    refusals: BTreeMap<NodeId, String>,
+    refusals: Mutex<BTreeMap<NodeId, String>>,
+}
+
+impl Numbered for Record {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn set_number(&mut self, number: u64) {
+        self.number = number;
+    }
 }
 
 impl Records {
     /// Goes on with the log at `path`; its writer runs until the service ends.
     pub(crate) fn open(node: NodeId, path: &Path, inbox: Arc<Inbox>) -> io::Result<Self> {
-        let mut kept = Kept::default();
-        for path in [earlier(path), path.to_owned()] {
-            if let Ok(file) = File::open(path) {
-                kept.read(file);
-            }
-        }
-        let (file, orders) = channel();
-        let path = path.to_owned();
-        let records = Self::new(node, kept, Some(file));
-        let writer = Writer::new(path, Arc::clone(&records.trouble));
-        threads::start("records", inbox, move || writer.run(&orders))?;
-        Ok(records)
+        let mut causes = 0;
+        let place = Place { thread: "records", path, bytes_max: FILE_BYTES_MAX, mode: 0o644 };
+        let lines = Lines::open(place, inbox, |record: &Record| causes = causes.max(record.id.0))?;
+        let journal = Journald::of_stderr();
+        Ok(Self { node, lines, journal, causes, refusals: Mutex::default() })
     }
 
     /// A log without a file.
     #[cfg(test)]
     pub(crate) fn in_memory(node: NodeId) -> Self {
-        Self::new(node, Kept::default(), None)
-    }
-
-    fn new(node: NodeId, kept: Kept, file: Option<Sender<Order>>) -> Self {
-        let last = watch::Sender::new(kept.number);
-        Self { node, kept: Mutex::new(kept), last, file, trouble: Arc::default() }
+        let (lines, refusals) = (Lines::in_memory(), Mutex::default());
+        Self { node, lines, journal: None, causes: 0, refusals }
     }
 
     /// Adds a record of the core.
     pub(crate) fn write(&self, mut record: Record) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        record.id = kept.lifted(record.id);
-        record.cause = record.cause.map(|cause| kept.lifted(cause));
-        kept.number += 1;
-        record.number = kept.number;
-        let number = record.number;
-        let record = Arc::new(record);
-        if kept.records.len() == KEPT {
-            kept.records.pop_front();
+        record.id = self.lifted(record.id);
+        record.cause = record.cause.map(|cause| self.lifted(cause));
+        let record = self.lines.add(record);
+        if let Some(journal) = &self.journal {
+            journal.tell(&record);
         }
-        kept.records.push_back(Arc::clone(&record));
-        drop(kept);
-        if let Some(file) = &self.file {
-            // The writer ends only with the service.
-            let _ = file.send(Order::Append(record));
-        }
-        self.last.send_replace(number);
+    }
+
+    /// A cause number of this life, made unique on the node; zero stays: it has none.
+    const fn lifted(&self, id: CauseId) -> CauseId {
+        if id.0 == 0 { id } else { CauseId(id.0 + self.causes) }
     }
 
     /// Adds a record of the executors; it has no cause number.
@@ -129,9 +102,9 @@ impl Records {
     }
 
     fn note_once(&self, peer: NodeId, code: &str, text: String) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = kept.refusals.insert(peer, text.clone());
-        drop(kept);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = refusals.insert(peer, text.clone());
+        drop(refusals);
         if earlier.as_ref() != Some(&text) {
             self.note(Level::Warning, code, &text);
         }
@@ -139,52 +112,23 @@ impl Records {
 
     /// Records from number `since` on, at most `limit`.
     pub(crate) fn since(&self, since: u64, limit: usize) -> Events {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = kept.records.partition_point(|r| r.number < since);
-        let records: Vec<Record> =
-            kept.records.iter().skip(from).take(limit).map(|r| Record::clone(r)).collect();
-        let next = records.last().map_or_else(|| since.max(kept.number + 1), |r| r.number + 1);
+        let (records, next) = self.lines.since(since, limit);
         Events { records, next }
     }
 
     /// Waits until everything is in the file, but not for ever: the disk may hang.
     pub(crate) fn flush(&self, limit: Duration) {
-        let (written, is_written) = channel();
-        if let Some(file) = &self.file
-            && file.send(Order::Flush(written)).is_ok()
-        {
-            let _ = is_written.recv_timeout(limit);
-        }
+        self.lines.flush(limit);
     }
 
     /// Why the file does not get the records, if it does not: readers still do.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines.trouble()
     }
 
     /// Tells the number of the last record.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
-        self.last.subscribe()
-    }
-}
-
-impl Kept {
-    /// A cause number of this life, made unique on the node; zero stays: it has none.
-    fn lifted(&self, id: CauseId) -> CauseId {
-        if id.0 == 0 { id } else { CauseId(id.0 + self.causes) }
-    }
-
-    /// Takes what an earlier life wrote; a line that a crash cut is left out.
-    fn read(&mut self, file: File) {
-        for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
-            let Ok(record) = serde_json::from_slice::<Record>(&line) else { continue };
-            self.number = self.number.max(record.number);
-            self.causes = self.causes.max(record.id.0);
-            if self.records.len() == KEPT {
-                self.records.pop_front();
-            }
-            self.records.push_back(Arc::new(record));
-        }
+        self.lines.watch()
     }
 }
 
@@ -211,77 +155,13 @@ fn plain_words(why: &str) -> String {
     why.chars().take(300).filter(|c| !c.is_control()).collect()
 }
 
-fn earlier(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
-}
-
-/// Appends to the file. What cannot be written is told once on stderr and left out.
-struct Writer {
-    path: PathBuf,
-    file: Option<File>,
-    bytes: u64,
-    trouble: Arc<Mutex<Option<String>>>,
-}
-
-impl Writer {
-    const fn new(path: PathBuf, trouble: Arc<Mutex<Option<String>>>) -> Self {
-        Self { path, file: None, bytes: 0, trouble }
-    }
-
-    fn run(mut self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
-            let record = match order {
-                Order::Append(record) => record,
-                Order::Flush(written) => {
-                    // Who waits may have given up.
-                    let _ = written.send(());
-                    continue;
-                }
-            };
-            let result = self.append(&record);
-            let path = self.path.display();
-            let why = result.err().map(|e| format!("cannot write records to `{path}`: {e}"));
-            if why.is_some() {
-                self.file = None;
-            }
-            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            if let (None, Some(why)) = (&*trouble, &why) {
-                crate::say(&format!("warning: {why}"));
-            }
-            *trouble = why;
-        }
-    }
-
-    fn append(&mut self, record: &Record) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        if self.bytes + line.len() as u64 > FILE_BYTES_MAX {
-            self.file = None;
-            std::fs::rename(&self.path, earlier(&self.path))?;
-        }
-        if self.file.is_none() {
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-            self.bytes = file.metadata()?.len();
-            if self.bytes > 0 {
-                // An earlier life may have been cut in the middle of a line.
-                file.write_all(b"\n")?;
-                self.bytes += 1;
-            }
-            self.file = Some(file);
-        }
-        if let Some(file) = &mut self.file {
-            file.write_all(&line)?;
-            self.bytes += line.len() as u64;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
     use super::*;
+    use crate::lines::{KEPT, earlier};
 
     const WAIT: Duration = Duration::from_secs(20);
 

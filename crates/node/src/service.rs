@@ -15,15 +15,18 @@ use stead_model::record::Level;
 use stead_model::request::Answer;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{LogIndex, NodeId, RequestId, Span, Time};
+use stead_trust::Pki;
 
+use crate::admission::Admission;
 use crate::alerts::Alerts;
+use crate::audit::Audit;
 use crate::board::Board;
 use crate::clock;
 use crate::disk::Disks;
 use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
 use crate::monitors::{FromMonitor, Monitors, SHARED, Slot};
-use crate::net::{Datagrams, Streams, Taken};
+use crate::net::{Datagrams, Remote, Streams, Taken, Watch};
 use crate::records::Records;
 use crate::stall::Turning;
 use crate::threads::Serving;
@@ -77,6 +80,8 @@ pub struct Service {
     pub(crate) guard: Guard,
     pub(crate) monitors: Monitors,
     pub(crate) records: Arc<Records>,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) inbox: Arc<Inbox>,
     /// Answers that go out once the view shows what they tell.
     pub(crate) answers: Vec<(RequestId, Answer)>,
@@ -84,10 +89,12 @@ pub struct Service {
     pub(crate) is_news: bool,
     pub(crate) board: Arc<Board>,
     pub(crate) alerts: Arc<Alerts>,
+    pub(crate) admission: Admission,
     pub(crate) wakers: Wakers,
     /// What the guard said before the core began.
     pub(crate) early: Vec<GuardReport>,
     pub(crate) api_path: PathBuf,
+    pub(crate) pki: Pki,
     pub(crate) pace: Pace,
     pub(crate) turning: Turning,
     pub(crate) node: NodeId,
@@ -97,6 +104,8 @@ pub struct Service {
     pub(crate) lacks_since: Option<Time>,
     /// The thread `api`: joined when the service is dropped.
     pub(crate) serving: Serving,
+    /// The thread `interfaces`, as well.
+    pub(crate) _watch: Watch,
 }
 
 /// When what was done last, and is due next.
@@ -136,6 +145,7 @@ impl Service {
         // Gone or not: nobody answers there any more.
         let _ = std::fs::remove_file(&self.api_path);
         self.records.flush(patience);
+        self.audit.flush(patience);
         ending
     }
 
@@ -301,6 +311,12 @@ impl Service {
                     // Who asked may have gone.
                     let _ = wish.answer.send(self.cluster.explain(clock::now(), &wish.group));
                 }
+                Item::Welcome(wish) => {
+                    let welcome = self.cluster.welcome(clock::now(), wish.shown);
+                    // Who asked may have gone.
+                    let _ = wish.answer.send(welcome);
+                }
+                Item::Keys(done) => self.keys_are(*done)?,
                 Item::Stop => return Err(Ending::Stopped),
                 Item::Fatal(why) => return Err(Ending::Failed(why)),
             }
@@ -308,7 +324,7 @@ impl Service {
         Ok(())
     }
 
-    fn happen(&mut self, event: Event) -> Result<(), Ending> {
+    pub(crate) fn happen(&mut self, event: Event) -> Result<(), Ending> {
         self.is_news |= is_news(&event);
         let now = clock::now();
         let effects = self.cluster.handle(now, event);
@@ -350,8 +366,12 @@ impl Service {
             }
             let mut view = self.cluster.view_without_groups(now);
             view.troubles = self.troubles(&view, now);
+            self.datagrams.count_into(&mut view);
             self.alerts.look(&mut view, (&mut self.serving, &self.inbox));
+            self.remote.look(&view.admins, groups.as_deref());
             self.board.publish(view, groups);
+            let serving = (&mut self.serving, &self.board);
+            self.admission.look((&self.cluster, now), serving);
             self.is_news = false;
             self.pace.published_at = now;
             let done = clock::now();
@@ -370,7 +390,11 @@ const fn is_news(event: &Event) -> bool {
         Event::Deadline | Event::WallClock(_) | Event::Io { .. } => false,
         Event::Received { arrival, .. } => matches!(arrival, Arrival::Stream),
         Event::Guard(GuardReport::LeaseSet { .. }) => false,
-        Event::Guard(_) | Event::Resource(_) | Event::Request(_) => true,
+        Event::Guard(_)
+        | Event::Resource(_)
+        | Event::Request(_)
+        | Event::Interfaces(_)
+        | Event::Keys(_) => true,
     }
 }
 

@@ -6,15 +6,18 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use stead_core::{Cluster, Planted, Start};
-use stead_model::Incarnation;
 use stead_model::config::NodeConfig;
+use stead_model::keys::Keys;
 use stead_model::profile::Profile;
 use stead_model::record::Level;
+use stead_model::{Incarnation, NodeId};
 use stead_trust::Credentials;
 use thiserror::Error;
 
+use crate::admission::Admission;
 use crate::alerts::Alerts;
-use crate::board::Board;
+use crate::audit::Audit;
+use crate::board::{Board, Sources};
 use crate::bootstrap::{self, BootstrapError, Paths};
 use crate::disk::{BlockDev, Caching, DeviceError, Disks, OwnLog, QuorumPlace};
 use crate::guard::{Guard, GuardError};
@@ -22,10 +25,14 @@ use crate::inbox::{Inbox, Item};
 use crate::machine;
 use crate::monitors::Monitors;
 use crate::net::priority::{self, Priority};
-use crate::net::{Datagrams, Peers, Reach, Streams, Surroundings, Tls, is_here, macs};
+use crate::net::{
+    Callers, Datagrams, Door, Peers, Reach, Remote, Streams, Surroundings, Tls, Watch, interfaces,
+    is_here,
+};
 use crate::records::Records;
 use crate::service::{Ending, Pace, Service};
 use crate::stall::Turning;
+use crate::standing::Standing;
 use crate::threads::Serving;
 use crate::wakers::{Waker, Wakers};
 use crate::{clock, threads};
@@ -37,8 +44,8 @@ pub struct Settings {
     pub paths: Paths,
     /// Its configuration.
     pub config: NodeConfig,
-    /// The cluster key.
-    pub key: [u8; 32],
+    /// The keys of the cluster.
+    pub keys: Keys,
     /// What the node proves itself with.
     pub credentials: Credentials,
     /// The socket to the guard.
@@ -101,33 +108,44 @@ impl Service {
     /// # Errors
     /// Something is missing or refused; nothing was changed but a missing log made.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { paths, config, key, credentials, guard, signals } = settings;
+        let Settings { paths, config, keys, credentials, guard, signals } = settings;
         let tls = Tls::new(&credentials).map_err(BootstrapError::from)?;
+        let door = credentials.admission_server().map_err(BootstrapError::from)?;
         bootstrap::make_folders(&paths)?;
         let inbox = Arc::new(Inbox::new().map_err(system("a wake-up descriptor"))?);
-        let records = Records::open(config.node, &paths.records(), Arc::clone(&inbox));
-        let records = Arc::new(records.map_err(system("a thread"))?);
+        let (records, audit) = logs(&paths, config.node, &inbox).map_err(system("a thread"))?;
+        let remote = Remote::new(&config, &credentials, Arc::clone(&records));
+        let remote = remote.map_err(BootstrapError::from)?;
         let (guard, status, early) = Guard::greet(guard, &records)?;
         let disks = disks(&paths, &config, &inbox)?;
         let priority = if signals { priority::claim() } else { Priority::not_asked() };
         let service = Incarnation(random());
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
-        let (datagrams, streams) = transport(&config, (service, &key, tls), surroundings)?;
-        note_start(&records, &config, &priority);
+        let (datagrams, streams) = transport(&config, (service, &keys, tls), surroundings)?;
+        note_start(&records, &config, (&priority, signals));
         let node = config.node;
         let turning = Turning::new(config.profile.timing().election);
-        let (seed, planted) = (random(), Planted::default());
-        let now = clock::now();
+        let (seed, planted, now) = (random(), Planted::default(), clock::now());
         let mut monitors = Monitors::new(paths.monitors(), service, &status, now);
-        monitors.macs(node, macs::own(), now);
+        monitors.macs(node, interfaces::macs(), now);
         let alerts =
             Alerts::new(paths.alerts(), config.cluster.clone(), node, Arc::clone(&records));
         let alerts = Arc::new(alerts);
+        let (peers, records_too) = (Arc::new(datagrams.peers().clone()), Arc::clone(&records));
+        let own = (paths.clone(), records_too, Arc::clone(&inbox));
+        let admission = Admission::new(door, peers, own);
         let machine = machine::size();
-        let start = Start { config, service, guard: status, machine, key, seed, planted };
+        let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
+        let watch = Watch::start(config.clone(), surroundings).map_err(system("a thread"))?;
+        let start = Start { config, service, guard: status, machine, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
-        let surroundings = (Arc::clone(&records), Arc::clone(&inbox), Arc::clone(&alerts));
-        let board = Board::new(cluster.view(now), surroundings, priority.to_string(), random());
+        let sources = Sources {
+            records: Arc::clone(&records),
+            audit: Arc::clone(&audit),
+            inbox: Arc::clone(&inbox),
+            alerts: Arc::clone(&alerts),
+        };
+        let board = Board::new(cluster.view(now), sources, priority.to_string(), random());
         let mut service = Self {
             cluster,
             datagrams,
@@ -136,20 +154,25 @@ impl Service {
             guard,
             monitors,
             records,
+            audit,
+            remote,
             inbox,
             answers: Vec::new(),
             is_news: true,
             board: Arc::new(board),
             alerts,
+            admission,
             wakers: Wakers::new().map_err(system("a timer"))?,
             early,
             api_path: paths.api(),
+            pki: paths.pki(),
             pace: Pace::default(),
             turning,
             node,
             known_troubles: BTreeSet::new(),
             lacks_since: None,
             serving: Serving::new(),
+            _watch: watch,
         };
         service.watch().map_err(system("waiting"))?;
         service.open_api(signals)?;
@@ -160,7 +183,7 @@ impl Service {
     fn watch(&self) -> io::Result<()> {
         self.wakers.add(&self.guard, Waker::Guard)?;
         self.wakers.add(&*self.inbox, Waker::Inbox)?;
-        for (index, socket) in self.datagrams.sockets().enumerate() {
+        for (index, socket) in self.datagrams.sockets() {
             self.wakers.add(socket, Waker::Network(index))?;
         }
         Ok(())
@@ -173,9 +196,13 @@ impl Service {
             stead_api::bind(&self.api_path)?
         };
         let (board, stop) = (Arc::clone(&self.board), Arc::clone(&self.inbox));
+        let door = Door::new(Arc::new(Callers::of_askers(Arc::clone(&self.records))));
+        let remote = Arc::clone(&self.remote).run(Arc::clone(&self.board) as _);
         let serve = async move {
+            let identify = |stream: &_| door.identify(stream);
             tokio::select! {
-                () = stead_api::serve(listener, board) => {}
+                () = stead_api::serve(listener, board, identify) => {}
+                () = remote => {}
                 () = threads::told_to_stop(signals) => {
                     stop.push(Item::Stop);
                     std::future::pending().await
@@ -187,23 +214,31 @@ impl Service {
     }
 }
 
+fn logs(paths: &Paths, node: NodeId, inbox: &Arc<Inbox>) -> io::Result<(Arc<Records>, Arc<Audit>)> {
+    let records = Records::open(node, &paths.records(), Arc::clone(inbox))?;
+    let audit = Audit::open(node, &paths.audit(), Arc::clone(inbox))?;
+    Ok((Arc::new(records), Arc::new(audit)))
+}
+
 fn disks(paths: &Paths, config: &NodeConfig, inbox: &Arc<Inbox>) -> Result<Disks, StartError> {
     let locked = bootstrap::open_log(paths, config)?;
     let device = BlockDev::open(&paths.node_log(), Caching::Own)?;
+    let folder = paths.var().to_owned();
     let quorum = config.quorum.disk.as_ref().map(|disk| QuorumPlace {
         path: disk.path.clone(),
-        lock: paths.quorum_lock(&disk.path, config.node),
+        lock: paths.quorum_lock(disk, config.node),
     });
-    Disks::start(OwnLog { device, locked }, quorum, Arc::clone(inbox)).map_err(system("a thread"))
+    Disks::start(OwnLog { folder, device, locked }, quorum, Arc::clone(inbox))
+        .map_err(system("a thread"))
 }
 
 fn transport(
     config: &NodeConfig,
-    (service, key, tls): (Incarnation, &[u8; 32], Tls),
+    (service, keys, tls): (Incarnation, &Keys, Tls),
     (records, inbox): (Arc<Records>, Arc<Inbox>),
 ) -> Result<(Datagrams, Streams), StartError> {
     let peers = Peers::new(config, service);
-    for own in peers.networks.iter().filter(|n| !is_here(n.local)) {
+    for (_, own) in peers.ends().filter(|(_, own)| !is_here(own.local)) {
         let text = format!(
             "address {} of network `{}` is not on this node: its links stay down until it is",
             own.local.ip(),
@@ -215,7 +250,7 @@ fn transport(
     let timing = config.profile.timing();
     let peers = Arc::new(peers);
     let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
-    let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach), key)
+    let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach), keys)
         .map_err(system("a socket for heartbeats"))?;
     let around = Surroundings { peers, reach, records, timing, tls };
     let streams = Streams::start(around, inbox).map_err(system("a thread"))?;
@@ -226,10 +261,13 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { what, source }
 }
 
-fn note_start(records: &Records, config: &NodeConfig, priority: &Priority) {
-    let needed = config.profile == Profile::Fast;
-    let level = if needed && !priority.is_full() { Level::Warning } else { Level::Info };
-    let text = format!("node service of {} started: {priority}", config.node);
+/// `is_own`: the process is the service's alone.
+fn note_start(records: &Records, config: &NodeConfig, (priority, is_own): (&Priority, bool)) {
+    let standing = Standing::own();
+    let is_slow = config.profile == Profile::Fast && !priority.is_full();
+    let is_strong = is_own && !standing.is_held();
+    let level = if is_slow || is_strong { Level::Warning } else { Level::Info };
+    let text = format!("node service of {} started: {priority}; {standing}", config.node);
     records.note(level, "service-started", &text);
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     Dirty,
     /// Records are not written.
     Records,
+    /// The audit log is not written.
+    Audit,
     /// No majority answers.
     Majority,
 }
@@ -32,8 +34,15 @@ pub(crate) enum Trouble {
 const ON_ITS_WAY_BEATS: u64 = 2;
 
 impl Trouble {
-    const ALL: [Self; 6] =
-        [Self::Guard, Self::Monitor, Self::Unsteady, Self::Dirty, Self::Records, Self::Majority];
+    const ALL: [Self; 7] = [
+        Self::Guard,
+        Self::Monitor,
+        Self::Unsteady,
+        Self::Dirty,
+        Self::Records,
+        Self::Audit,
+        Self::Majority,
+    ];
 
     /// Code and level of the record when it begins.
     const fn begins(self) -> (Level, &'static str) {
@@ -43,6 +52,7 @@ impl Trouble {
             Self::Unsteady => (Level::Warning, "monitor-unsteady"),
             Self::Dirty => (Level::Error, "node-dirty"),
             Self::Records => (Level::Warning, "records-not-written"),
+            Self::Audit => (Level::Warning, "audit-not-written"),
             Self::Majority => (Level::Warning, "majority-silent"),
         }
     }
@@ -55,6 +65,7 @@ impl Trouble {
             Self::Unsteady => ("monitor-steady", "no resource monitor ended often of late"),
             Self::Dirty => ("node-clean", "no mount of a cluster disk is left on this node"),
             Self::Records => ("records-written", "records are written to the disk again"),
+            Self::Audit => ("audit-written", "the audit log is written to the disk again"),
             Self::Majority => ("majority-answers", "a majority answers again"),
         }
     }
@@ -131,6 +142,9 @@ impl Service {
             Trouble::Dirty => self.guard.dirty().map(|why| format!("{node}: {why}")),
             Trouble::Records => self.records.trouble().map(|why| {
                 format!("{node} {why}; readers still see the last ones, free space there")
+            }),
+            Trouble::Audit => self.audit.trouble().map(|why| {
+                format!("{node} {why}; readers still see the last lines, free space there")
             }),
             Trouble::Majority => {
                 let beats = view.profile.timing().heartbeat * ON_ITS_WAY_BEATS;

@@ -197,6 +197,10 @@ pub enum Outside {
     Recover(Recovery),
     /// All faults end.
     Heal,
+    /// All but one node are lost.
+    Disaster,
+    /// Whoever forces quorum looks how far that is.
+    Force,
     /// A node leaves in order, or an absence is announced.
     Visit,
     /// A node that leaves has had its time.

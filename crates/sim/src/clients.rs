@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use stead_core::Event;
+use stead_model::forced;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::request::{Answer, Envelope, Request};
-use stead_model::{GroupId, NodeId, RequestId, ResourceId};
+use stead_model::view::NodeState;
+use stead_model::{GroupId, NodeId, RequestId, ResourceId, VoterId};
 
 use crate::agenda::{Happening, Outside};
 use crate::checkers::ack::Kept;
@@ -18,6 +20,9 @@ use crate::world::{Phase, World};
 
 /// Tries before a request is given up; the set-up is never given up.
 const TRIES_MAX: u32 = 6;
+
+/// The administrator who forces quorum: it asks one node, and is in no hurry.
+const FORCER: u64 = u64::MAX;
 
 /// All administrators.
 #[derive(Debug)]
@@ -91,7 +96,12 @@ pub(crate) fn forced(request: Request) -> Request {
 #[must_use]
 pub fn joins(plan: &Plan, node: NodeId) -> Request {
     let entry = crate::machine::entry(plan, node);
-    Request::AddNode { number: Some(node), name: entry.name, addresses: entry.addresses }
+    Request::AddNode {
+        number: Some(node),
+        name: entry.name,
+        addresses: entry.addresses,
+        token: None,
+    }
 }
 
 /// Name of resource `at` of group `index`.
@@ -246,6 +256,16 @@ impl Clients {
     }
 }
 
+/// An answer in a line.
+fn told(answer: &Answer) -> String {
+    match answer {
+        Answer::Done { index } => format!("done at {index}"),
+        Answer::Noted { notices, .. } => notices.join("; "),
+        Answer::Refused(reason) => format!("refused: {reason}"),
+        Answer::Foreseen(_) => "what would be".to_owned(),
+    }
+}
+
 /// What is remembered of an acknowledged request.
 fn kept(request: &Request) -> Option<Kept> {
     match request {
@@ -263,6 +283,22 @@ impl World {
             let at = self.now + self.rng.below(self.timing.heartbeat.0 * 3);
             self.client_turn(client, at);
         }
+    }
+
+    /// An administrator stands before a node and says that all that are silent there are off, the
+    /// quorum disk too or not.
+    pub fn force_quorum(&mut self, node: NodeId, disk_too: bool) {
+        let local = self.local(node);
+        let Some(service) = self.node(node).service.as_ref() else { return };
+        let view = service.cluster.view_without_groups(local);
+        let up = |n: NodeId| view.nodes.iter().any(|v| v.node == n && v.state == NodeState::Up);
+        let silent = |v: &VoterId| v.node().map_or(disk_too, |node| !up(node));
+        let lost: BTreeSet<VoterId> = view.quorum.voters.iter().copied().filter(silent).collect();
+        self.trace
+            .milestone(self.now, || format!("{node} shall go on without {}", forced::names(&lost)));
+        let id = RequestId { client: FORCER, number: self.now };
+        let (who, request) = ("somebody".to_owned(), Request::ForceQuorum { node, lost });
+        self.tell(node, Event::Request(Envelope { id, who, request }));
     }
 
     /// The first client looks at what it has to do, unless it waits for an answer.
@@ -337,6 +373,10 @@ impl World {
 
     /// An answer reaches the client that asked.
     pub fn client_is_answered(&mut self, id: RequestId, answer: Answer) {
+        if id.client == FORCER {
+            self.trace.milestone(self.now, || format!("whoever forces is told: {}", told(&answer)));
+            return;
+        }
         let client = id.client as usize - 1;
         let Some(open) = self.clients.clients.get(client).and_then(|c| c.open.as_ref()) else {
             return;

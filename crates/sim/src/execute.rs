@@ -12,6 +12,7 @@ use crate::agenda::{Happening, MonitorStep, Outside};
 use crate::checkers::Promise;
 use crate::checkers::why::Why;
 use crate::clock::Instant;
+use crate::keys;
 use crate::net::Datagram;
 use crate::node::{Timer, in_order};
 use crate::telling;
@@ -40,7 +41,9 @@ impl World {
                     self.trace.recorded(self.now, &record);
                 }
                 // The simulated networks reach every machine from the start.
-                Effect::Met(_) => {}
+                Effect::Met(_) | Effect::Parted(_) => {}
+                Effect::Networks(networks) => self.net.obey(node, &networks),
+                Effect::Keys(order) => self.order_keys(node, order),
                 Effect::Left => {
                     self.has_left(node);
                     return;
@@ -91,10 +94,10 @@ impl World {
 
     fn send_datagram(&mut self, (from, to): (NodeId, NodeId), message: PeerMessage, at: Instant) {
         let Some(service) = &self.node(from).service else { return };
-        let incarnation = service.incarnation;
+        let (incarnation, sealed) = (service.incarnation, self.node(from).keys.own.print);
         let sequence = self.net.sequence(from, to);
         for network in 0..self.net.networks() {
-            let arrivals = self.net.arrivals(network, at, &mut self.rng);
+            let arrivals = self.net.arrivals((network, from), at, &mut self.rng);
             if !self.net.passes(network, from, to) {
                 continue;
             }
@@ -104,6 +107,7 @@ impl World {
                     network: NetworkId(network as u8 + 1),
                     incarnation,
                     sequence,
+                    sealed,
                     message: message.clone(),
                 });
                 self.agenda.put(at, Happening::Datagram { to, datagram });
@@ -113,8 +117,10 @@ impl World {
 
     /// A datagram arrives; a cut that came while it was under way swallows it.
     pub fn datagram_arrives(&mut self, to: NodeId, datagram: Datagram) {
-        let Datagram { from, network, incarnation, sequence, message } = datagram;
-        if !self.net.passes(usize::from(network.0) - 1, from, to) {
+        let Datagram { from, network, incarnation, sequence, sealed, message } = datagram;
+        let way = usize::from(network.0) - 1;
+        let believed = keys::believes(&self.node(to).keys, sealed);
+        if !believed || !self.net.passes(way, from, to) || !self.net.uses(way, to) {
             return;
         }
         let arrival = Arrival::Datagram { network, incarnation, sequence };

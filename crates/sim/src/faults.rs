@@ -438,10 +438,11 @@ impl World {
 
     /// All faults end, also the small ones of every day; what follows must converge.
     pub fn heal(&mut self) {
-        if self.phase != Phase::Faults {
+        if !matches!(self.phase, Phase::Faults | Phase::Disaster) {
             return;
         }
         self.trace.milestone(self.now, || "heal".into());
+        self.undo_disaster();
         self.phase = Phase::Heal;
         self.ambush = None;
         for recovery in std::mem::take(&mut self.recoveries) {
@@ -457,6 +458,17 @@ impl World {
         self.end_slow_flights();
         self.leave_one_away();
         self.begin_judging();
+    }
+
+    fn undo_disaster(&mut self) {
+        if self.phase != Phase::Disaster {
+            return;
+        }
+        self.recover(Recovery::Mend);
+        for node in self.node_ids() {
+            self.recover(Recovery::PathBack(node));
+            self.power_on(node);
+        }
     }
 
     /// What slow and hanging disks still have to do ends with the faults.

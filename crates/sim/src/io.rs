@@ -6,7 +6,7 @@ use stead_model::NodeId;
 use crate::agenda::Happening;
 use crate::clock::Instant;
 use crate::disks::{Body, Fate, Flight, Path};
-use crate::world::World;
+use crate::world::{Phase, World};
 
 impl World {
     /// A core reads or writes.
@@ -74,12 +74,14 @@ impl World {
         let node = self.node(flight.node);
         let (path, log_failing) = (node.path, node.log_failing);
         let habits = &self.plan.disks;
+        // A disk that fails again and again is not held for as long as forcing waits.
+        let failing = if self.phase == Phase::Disaster { 0 } else { habits.failing };
         match flight.device {
             Device::NodeLog if self.rng.chance(log_failing) => (Fate::Failed, latency),
-            Device::NodeLog => (Fate::Done, latency),
+            Device::NodeLog | Device::Aside(_) => (Fate::Done, latency),
             Device::QuorumDisk => match path {
                 Path::Broken => (Fate::Failed, latency),
-                Path::Up | Path::Hung if !self.rng.chance(habits.failing) => (Fate::Done, latency),
+                Path::Up | Path::Hung if !self.rng.chance(failing) => (Fate::Done, latency),
                 Path::Up | Path::Hung if self.rng.chance(habits.late) => {
                     let late = self.rng.wild(latency, self.timing.heartbeat.0 * 40);
                     self.tally.late_writes += 1;
@@ -114,6 +116,7 @@ impl World {
         let media = match flight.device {
             Device::NodeLog => &mut self.nodes[index].log,
             Device::QuorumDisk => &mut self.shared,
+            Device::Aside(_) => &mut self.nodes[index].aside,
         };
         let result = match (&flight.body, flight.fate) {
             (Body::Read { .. }, Fate::Done) => IoResult::Read(flight.sample(media, &mut self.rng)),
@@ -130,6 +133,10 @@ impl World {
         if matches!(result, IoResult::Failed(_)) {
             self.tally.io_failed += 1;
             self.nodes[index].log_failed |= flight.device == Device::NodeLog;
+        }
+        if let (Device::Aside(_), Body::Write { data }) = (flight.device, &flight.body) {
+            let kept = String::from_utf8_lossy(data).trim_end().replace('\n', " | ");
+            self.trace.milestone(self.now, || format!("{} keeps: {kept}", flight.node));
         }
         self.ambush_ends(&flight);
         self.release_held(flight.node);
@@ -179,6 +186,7 @@ impl World {
             let media = match flight.device {
                 Device::NodeLog => &mut self.nodes[usize::from(node.0) - 1].log,
                 Device::QuorumDisk => &mut self.shared,
+                Device::Aside(_) => &mut self.nodes[usize::from(node.0) - 1].aside,
             };
             self.tally.torn_writes += u64::from(media.tear(flight.offset, data, &mut self.rng));
         }

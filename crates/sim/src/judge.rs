@@ -32,6 +32,8 @@ impl Checkers {
             | Event::Deadline
             | Event::WallClock(_)
             | Event::Received { .. }
+            | Event::Interfaces(_)
+            | Event::Keys(_)
             | Event::Request(_) => {}
         }
         Ok(())
@@ -45,12 +47,15 @@ impl World {
         let Some(service) = machine.service.as_mut() else { return };
         service.applied_before = service.seen.applied;
         let leading = service.cluster.leading();
+        let history = service.cluster.history();
         for (voter, term) in &leading {
-            if let Err(violation) = self.checkers.election.leads(*term, *voter) {
+            let term = (history.id, *term);
+            if let Err(violation) = self.checkers.election.leads(term, *voter) {
                 self.violation.get_or_insert(violation);
             }
         }
         let seen = Seen {
+            history,
             applied: service.cluster.applied(),
             leading,
             hosts: service.cluster.hosts_disk(),
@@ -60,19 +65,34 @@ impl World {
         }
         let before = std::mem::replace(&mut service.seen, seen.clone());
         self.story_of(node, &before, &seen);
-        if before.applied == seen.applied {
+        if (before.history, before.applied) == (seen.history, seen.applied) {
             return;
         }
         self.trace.mix(seen.applied.0);
         let machine = &self.nodes[usize::from(node.0) - 1];
         let Some(cluster) = machine.service.as_ref().map(|s| &s.cluster) else { return };
-        let verdict = self.checkers.agree.applied(node, seen.applied, cluster.digest());
+        let at = (history.id, seen.applied);
+        let verdict = self.checkers.agree.applied(node, at, cluster.digest());
         let Some(db) = cluster.db() else { return };
+        if before.history != history {
+            let had = (before.applied, seen.applied);
+            let lost = self
+                .checkers
+                .ack
+                .goes_on((node, history.id), had, |key| db.keys().get(key).cloned());
+            self.tally.forced += 1;
+            self.tally.forced_away += lost;
+        }
+        let counts = self.checkers.reaches(history.generation);
         let verdict = verdict
             .and_then(|()| {
-                self.checkers.ack.applied(node, seen.applied, |key| db.keys().get(key).cloned())
+                if !counts {
+                    return Ok(());
+                }
+                let value = |key: &str| db.keys().get(key).cloned();
+                self.checkers.ack.applied(node, seen.applied, value)?;
+                self.checkers.dep.applied(db)
             })
-            .and_then(|()| self.checkers.dep.applied(db))
             .and_then(|()| self.checkers.why.all_owned(db.groups()));
         self.verdict(verdict);
     }
@@ -159,7 +179,7 @@ impl World {
 
     /// Where every group is, by the newest database and by what truly acts.
     fn places(&self) -> BTreeMap<GroupId, Place> {
-        let newest = self.node_ids().filter_map(|n| self.db(n)).max_by_key(|db| db.applied());
+        let newest = self.newest_db();
         let mut places = BTreeMap::new();
         let Some(db) = newest else {
             places.insert("cluster".into(), Place::NotYet("no database is read".into()));
@@ -179,6 +199,13 @@ impl World {
         places
     }
 
+    /// The database that counts.
+    #[must_use]
+    pub fn newest_db(&self) -> Option<&Db> {
+        let all = self.node_ids().filter_map(|n| self.db(n));
+        all.max_by_key(|db| (db.history().generation, db.applied()))
+    }
+
     /// A node that still lacks what was acknowledged some heartbeats ago. Once all was well this
     /// is not judged any more: clients go on writing.
     fn lag(&self) -> Option<Place> {
@@ -186,7 +213,10 @@ impl World {
             return None;
         }
         let due = self.checkers.converge.acknowledged_before();
-        let late = |n: &NodeId| self.db(*n).is_none_or(|d| d.applied() < due);
+        let history = self.newest_db().map(Db::history);
+        let late = |n: &NodeId| {
+            self.db(*n).is_none_or(|d| d.applied() < due || Some(d.history()) != history)
+        };
         let late = self.node_ids().find(late).filter(|_| !self.checkers.converge.is_settled())?;
         Some(Place::NotYet(format!("{late} lacks changes up to {due}")))
     }

@@ -16,6 +16,7 @@ use stead_model::{Incarnation, LogIndex, NetworkId, NodeId, UtcMillis, VoterId};
 use crate::agenda::Happening;
 use crate::clock::Clock;
 use crate::disks::Media;
+use crate::keys;
 use crate::monitor::Readiness;
 use crate::node::{Node, Power, Seen, Service, Timer};
 use crate::rng::Rng;
@@ -34,10 +35,9 @@ const EPOCH_MS: u64 = 1_800_000_000_000;
 pub fn configs(plan: &Plan, rng: &Rng) -> Vec<NodeConfig> {
     let mut rng = rng.fork(3);
     let networks: Vec<NetworkEntry> = (plan.clients_only.iter().zip(1..))
-        .map(|(clients_only, number)| NetworkEntry {
-            id: NetworkId(number),
-            name: format!("net{number}"),
-            role: if *clients_only { NetworkRole::Public } else { NetworkRole::Mixed },
+        .map(|(clients_only, number)| {
+            let role = if *clients_only { NetworkRole::Public } else { NetworkRole::Mixed };
+            NetworkEntry::new(NetworkId(number), format!("net{number}"), role)
         })
         .collect();
     let founders = plan.nodes - plan.joiners;
@@ -110,11 +110,11 @@ pub fn geometry(plan: &Plan) -> Geometry {
 /// # Panics
 /// The sizes of the plan are impossible: a mistake in the simulator.
 #[must_use]
-pub fn node(plan: &Plan, config: NodeConfig) -> Node {
+pub fn node(plan: &Plan, config: NodeConfig, key: [u8; 32]) -> Node {
     let sizes = LogSizes { ring_bytes: plan.disks.ring_bytes, snapshot_bytes: SNAPSHOT_BYTES };
     let disk = [config.node.0 as u8; 16];
     let pieces = format::node_log(&config, disk, sizes).expect("the log can be formatted");
-    Node::new(config, Media::formatted(&pieces))
+    Node::new(config, Media::formatted(&pieces), keys::first(key))
 }
 
 impl World {
@@ -236,20 +236,21 @@ impl World {
         if !self.is_boot(node, boot) || self.node(node).service.is_some() {
             return;
         }
-        let (local, planted, key) = (self.local(node), self.planted_set(), self.key);
+        let (local, planted) = (self.local(node), self.planted_set());
         let (incarnation, seed) = (Incarnation(self.rng.any()), self.rng.any());
         let machine = self.node_mut(node);
         let Some(keeper) = &mut machine.keeper else { return };
         let guard = keeper.guard.begin_service();
         let within_lease = guard.lease.is_some();
         let running: Vec<_> = guard.admitted.iter().map(|a| a.resource.clone()).collect();
-        let config = machine.config.clone();
+        let (config, keys) = (machine.config.clone(), machine.keys.clone());
         let ready = keeper.monitor.as_ref().is_some_and(|m| m.readiness != Readiness::Starting);
         machine.service_last += 1;
         let life = machine.service_last;
         machine.log_failed = false;
+        self.net.obey(node, &config.networks);
         let start =
-            Start { config, service: incarnation, guard, machine: MACHINE, key, seed, planted };
+            Start { config, service: incarnation, guard, machine: MACHINE, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, local);
         self.node_mut(node).service = Some(Service {
             cluster: Box::new(cluster),
@@ -268,16 +269,25 @@ impl World {
         self.look_into(node);
         self.execute(node, effects);
         self.set_timer(node);
-        self.tell(node, Event::WallClock(self.wall_clock()));
+        self.tell(node, Event::WallClock(self.wall_clock(node)));
+        self.tell_interfaces(node);
         if ready {
             self.tell(node, Event::Guard(GuardReport::MonitorReady));
         }
     }
 
-    /// Wall clock of every node: policy only, so one for all.
+    /// Wall clock of a node: policy only, so one for all, unless a script sets it wrong.
     #[must_use]
-    pub const fn wall_clock(&self) -> UtcMillis {
-        UtcMillis(EPOCH_MS + self.now / 1_000_000)
+    pub fn wall_clock(&self, node: NodeId) -> UtcMillis {
+        let wrong = self.wall_wrong_ms.get(&node).copied().unwrap_or_default();
+        UtcMillis((EPOCH_MS + self.now / 1_000_000).saturating_add_signed(wrong))
+    }
+
+    /// Somebody sets the wall clock of a node, and its service notices.
+    pub fn set_clock(&mut self, node: NodeId, by_ms: i64) {
+        *self.wall_wrong_ms.entry(node).or_default() += by_ms;
+        self.trace.milestone(self.now, || format!("{node} wall clock set by {} s", by_ms / 1_000));
+        self.tell(node, Event::WallClock(self.wall_clock(node)));
     }
 
     /// Something inside a node reaches its service a moment later.
@@ -292,6 +302,8 @@ impl World {
             | Event::WallClock(_)
             | Event::Received { .. }
             | Event::Io { .. }
+            | Event::Interfaces(_)
+            | Event::Keys(_)
             | Event::Request(_) => machine.service.as_mut().map(|s| &mut s.lanes[1]),
         };
         let at = lane.map_or(at, |lane| crate::node::in_order(lane, at));

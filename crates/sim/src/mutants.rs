@@ -61,6 +61,7 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
         Fault::DependenciesIgnored
         | Fault::OneDependencyCounts
         | Fault::StoppedBeforeDependents => &[Dep],
+        Fault::ForcedWithoutWait | Fault::ForcedWithoutDisk => &[Own, StopStart],
         Fault::MonitorActsAfterHardStop => &[Own, Quorum, StopStart],
     }
 }

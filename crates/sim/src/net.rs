@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use stead_model::config::NetworkEntry;
+use stead_model::keys::Print;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{Incarnation, NetworkId, NodeId};
 
@@ -58,8 +60,10 @@ pub struct Net {
     networks: usize,
     /// Cut, by network, sender, addressee.
     cut: Vec<bool>,
-    /// Networks that carry no cluster traffic.
-    clients_only: Vec<bool>,
+    /// Networks that carry no cluster traffic as a node knows them, by network, node.
+    unused: Vec<bool>,
+    /// Where only small packets pass, by network, node.
+    narrow: Vec<bool>,
     streams: Vec<Stream>,
     sequence: Vec<u64>,
     /// How it behaves now.
@@ -77,6 +81,8 @@ pub struct Datagram {
     pub incarnation: Incarnation,
     /// Sequence number.
     pub sequence: u64,
+    /// What it is sealed with.
+    pub sealed: Print,
     /// The message.
     pub message: PeerMessage,
 }
@@ -90,11 +96,13 @@ impl Net {
     #[must_use]
     pub fn new(nodes: usize, clients_only: Vec<bool>, weather: Weather) -> Self {
         let networks = clients_only.len();
+        let unused = clients_only.iter().flat_map(|unused| vec![*unused; nodes]);
         Self {
             nodes,
             networks,
             cut: vec![false; networks * nodes * nodes],
-            clients_only,
+            unused: unused.collect(),
+            narrow: vec![false; networks * nodes],
             streams: vec![Stream::default(); nodes * nodes],
             sequence: vec![0; nodes * nodes],
             weather,
@@ -114,8 +122,24 @@ impl Net {
     /// Whether the stream has a network that passes both ways.
     #[must_use]
     pub fn connected(&self, from: NodeId, to: NodeId) -> bool {
-        (0..self.networks)
-            .any(|n| !self.clients_only[n] && self.passes(n, from, to) && self.passes(n, to, from))
+        let wide = |n: usize, node: NodeId| !self.narrow[n * self.nodes + index(node)];
+        let takes = |n: usize, node: NodeId| self.uses(n, node) && wide(n, node);
+        let used = |n: &usize| takes(*n, from) && takes(*n, to);
+        let mut used = (0..self.networks).filter(used);
+        used.any(|n| self.passes(n, from, to) && self.passes(n, to, from))
+    }
+
+    /// Whether a node speaks and listens to others on a network.
+    #[must_use]
+    pub fn uses(&self, network: usize, node: NodeId) -> bool {
+        !self.unused[network * self.nodes + index(node)]
+    }
+
+    /// A node knows what may use the networks.
+    pub fn obey(&mut self, node: NodeId, networks: &[NetworkEntry]) {
+        for (network, entry) in networks.iter().enumerate() {
+            self.unused[network * self.nodes + index(node)] = !entry.role.carries_cluster();
+        }
     }
 
     /// Cuts (or mends) one direction of a network.
@@ -124,9 +148,15 @@ impl Net {
         self.cut[at] = cut;
     }
 
+    /// From now on only small packets pass on a network of a node.
+    pub fn narrow(&mut self, network: usize, node: NodeId) {
+        self.narrow[network * self.nodes + index(node)] = true;
+    }
+
     /// Mends everything.
     pub fn mend(&mut self) {
         self.cut.fill(false);
+        self.narrow.fill(false);
     }
 
     /// How many networks there are.
@@ -142,9 +172,14 @@ impl Net {
         self.sequence[at]
     }
 
-    /// When copies of a datagram that is sent at `now` arrive over one network.
-    pub fn arrivals(&self, network: usize, now: Instant, rng: &mut Rng) -> [Option<Instant>; 2] {
-        if self.clients_only[network] || rng.chance(self.weather.loss) {
+    /// When copies of a datagram that a node sends at `now` arrive over one network.
+    pub fn arrivals(
+        &self,
+        (network, from): (usize, NodeId),
+        now: Instant,
+        rng: &mut Rng,
+    ) -> [Option<Instant>; 2] {
+        if !self.uses(network, from) || rng.chance(self.weather.loss) {
             return [None; 2];
         }
         let copy = rng.chance(self.weather.duplicates).then(|| now + self.delay(rng));

@@ -3,6 +3,8 @@
 use stead_core::Cluster;
 use stead_guard::admission::Guard;
 use stead_model::config::NodeConfig;
+use stead_model::forced::History;
+use stead_model::keys::Keys;
 use stead_model::wire::guard::MonitorId;
 use stead_model::{Incarnation, LogIndex, NodeId, Term, Time, VoterId};
 
@@ -32,6 +34,8 @@ pub struct Node {
     pub service_last: u64,
     /// What it has on its own log disk.
     pub log: Media,
+    /// What it put aside when it gave its log up.
+    pub aside: Media,
     /// Per mille of operations on its own log that fail now.
     pub log_failing: u64,
     /// How many times slower its disks are now.
@@ -42,6 +46,8 @@ pub struct Node {
     pub parked: Vec<Happening>,
     /// Whether an operation on its log failed in the life of this service.
     pub log_failed: bool,
+    /// Its keys of the cluster.
+    pub keys: Keys,
 }
 
 /// Whether the machine works.
@@ -120,6 +126,8 @@ pub struct Service {
 /// What the checkers last saw of a core.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Seen {
+    /// The history of its log.
+    pub history: History,
     /// How far it has applied.
     pub applied: LogIndex,
     /// Which of its replicas lead, in which term.
@@ -131,7 +139,7 @@ pub struct Seen {
 impl Node {
     /// A machine without power, with a formatted log disk.
     #[must_use]
-    pub fn new(config: NodeConfig, log: Media) -> Self {
+    pub fn new(config: NodeConfig, log: Media, keys: Keys) -> Self {
         Self {
             id: config.node,
             config,
@@ -142,11 +150,13 @@ impl Node {
             service: None,
             service_last: 0,
             log,
+            aside: Media::default(),
             log_failing: 0,
             disk_slow: 1,
             path: Path::Up,
             parked: Vec::new(),
             log_failed: false,
+            keys,
         }
     }
 

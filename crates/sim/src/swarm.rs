@@ -10,6 +10,7 @@ use stead_model::profile::{CLOCK_RATE_PPM, Profile, Timing};
 
 use crate::clock::Instant;
 use crate::faults::Kind;
+use crate::forcing::Forces;
 use crate::net::Weather;
 use crate::rng::Rng;
 use crate::rules::RuleHabits;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub weather: Weather,
     /// Roles: for each network whether it carries clients only.
     pub clients_only: Vec<bool>,
+    /// Whether the nodes say how their interfaces are.
+    pub interfaces: Told,
     /// The disks.
     pub disks: DiskHabits,
     /// Processes on the nodes.
@@ -46,6 +49,17 @@ pub struct Plan {
     pub away: Away,
     /// Whether nodes leave in order and announce absences.
     pub visits: Option<Visits>,
+    /// Whether the faults end with a disaster, after which quorum is forced.
+    pub forces: Option<Forces>,
+}
+
+/// Whether the nodes of a world say something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// They do.
+    Yes,
+    /// They do not.
+    No,
 }
 
 /// A node that never comes back: the others must do without it (R4, H17).
@@ -178,6 +192,7 @@ impl Plan {
             rates_ppm: (0..nodes).map(|_| rate(&mut rng)).collect(),
             weather: weather(&timing, quick, &mut rng),
             clients_only: vec![false, rng.chance(200)],
+            interfaces: Told::No,
             disks: disks(&timing, (nodes, quick), &mut rng),
             processes: processes(&timing, &mut rng),
             clients: clients(&timing, &mut rng),
@@ -185,6 +200,7 @@ impl Plan {
             heal_at: timing.heartbeat.0 * beats,
             away: Away::None,
             visits: None,
+            forces: None,
         }
         .with_away(&mut rng)
         .with_crowded_logs(&mut rng)
@@ -195,6 +211,31 @@ impl Plan {
         .with_trees(&mut Rng::new(seed).fork(8))
         .with_rules(&mut Rng::new(seed).fork(9))
         .with_late_questions(&mut Rng::new(seed).fork(42))
+        .with_forces(&mut Rng::new(seed).fork(61))
+    }
+
+    /// In one world of sixteen quorum is forced. Votes stay what they are there, so that what is
+    /// said to be no majority is none. Drawn apart like visits.
+    fn with_forces(mut self, rng: &mut Rng) -> Self {
+        let possible = self.nodes > 1 && self.joiners == 0 && self.mode != QuorumMode::DiskOnly;
+        if possible && rng.chance(60) {
+            self.away = Away::None;
+            self.visits = self.visits.map(|visits| Visits { leaves: false, ..visits });
+            self.clients.weights[4] = 0;
+            let disk_too = self.has_disk() && rng.chance(400);
+            self.faults.weights[Kind::SlotDamaged as usize] = 0;
+            // Nodes that are cut off contend for a slow disk for ever.
+            self.disks.slow.fill(1);
+            // Two nodes and a disk: one and the disk are a majority.
+            let disk_too = disk_too || (self.has_disk() && self.nodes == 2);
+            self.forces = Some(Forces {
+                disk_too,
+                regroup: !disk_too && self.has_disk() && rng.chance(500),
+                dead: rng.below(1000),
+                trouble: rng.below(20),
+            });
+        }
+        self
     }
 
     /// In one world of ten nodes join a cluster that was formed by fewer. Drawn apart like visits.
@@ -339,6 +380,7 @@ impl Plan {
                 stall_max_ns: timing.lease.0,
             },
             clients_only: vec![false, false],
+            interfaces: Told::No,
             disks: DiskHabits {
                 latency_min_ns: 300_000,
                 latency_max_ns: 600_000,
@@ -379,6 +421,7 @@ impl Plan {
             heal_at: Instant::MAX,
             away: Away::None,
             visits: None,
+            forces: None,
         }
     }
 

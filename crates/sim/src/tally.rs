@@ -51,6 +51,10 @@ pub struct Tally {
     pub monitors_replaced: u64,
     /// How often each of the six dependency rules was judged.
     pub dependency_rules: Judged,
+    /// Quorums that were forced, and nodes that gave their log up for that.
+    pub forced: u64,
+    /// Acknowledged changes that nobody had who went on by force.
+    pub forced_away: u64,
     /// Times a frozen owner woke and acted beside another (stated hole).
     pub holes_frozen: u64,
     /// Times a stopped clock let two owners act (stated hole, H14).
@@ -94,13 +98,15 @@ impl Tally {
         for (rule, judged) in self.dependency_rules.iter_mut().zip(other.dependency_rules) {
             *rule += judged;
         }
+        self.forced += other.forced;
+        self.forced_away += other.forced_away;
         self.holes_frozen += other.holes_frozen;
         self.holes_clock += other.holes_clock;
     }
 
     /// What the soak must have visited, by name.
     #[must_use]
-    pub fn required(&self) -> [(&'static str, u64); 23] {
+    pub fn required(&self) -> [(&'static str, u64); 24] {
         let Self { cores, dependency_rules: rules, .. } = self;
         [
             ("takeovers", cores.takeovers),
@@ -120,6 +126,7 @@ impl Tally {
             ("nodes that left in order", self.left),
             ("absences asked for", self.absences),
             ("silent monitors replaced", self.monitors_replaced),
+            ("logs that begin by force", self.forced),
             ("trees kept in one group", rules[0]),
             ("starts on several dependencies", rules[1]),
             ("starts beside the rest of the tree", rules[2]),
@@ -156,6 +163,7 @@ impl fmt::Display for Tally {
             ("starts refused by guards", self.refusals),
             ("leases gained", self.cores.leases),
             ("incarnations of D dropped", self.cores.disk_drops),
+            ("changes lost by force", self.forced_away),
             ("holes: frozen owner woke", self.holes_frozen),
             ("holes: clock stood still", self.holes_clock),
         ];

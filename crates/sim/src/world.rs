@@ -24,6 +24,7 @@ use crate::clients::Clients;
 use crate::clock::Instant;
 use crate::disks::{Flight, Media};
 use crate::faults::Recovery;
+use crate::forcing::Disaster;
 use crate::monitor::Readiness;
 use crate::net::Net;
 use crate::node::{Node, Power};
@@ -94,6 +95,10 @@ pub struct World {
     pub hangs_next: BTreeSet<ResourceId>,
     /// Nodes that lack what a resource needs, as their monitors say when they are asked.
     pub unfit: BTreeSet<(NodeId, ResourceId)>,
+    /// Interfaces of nodes on networks that do not work.
+    pub dead_interfaces: BTreeSet<(NodeId, u8)>,
+    /// By how much wall clocks of nodes are wrong, in milliseconds.
+    pub wall_wrong_ms: BTreeMap<NodeId, i64>,
     /// Where and when a guard last killed something of a resource.
     pub killed_last: BTreeMap<ResourceId, (NodeId, Instant)>,
     /// Whether the quorum disk lost something for good.
@@ -102,6 +107,8 @@ pub struct World {
     pub away: Option<NodeId>,
     /// Nodes that leave in order.
     pub leaving: BTreeSet<NodeId>,
+    /// All but this node are lost.
+    pub disaster: Option<Disaster>,
     /// Whether the second phase began.
     pub phase: Phase,
     /// The planted fault.
@@ -117,6 +124,8 @@ pub struct World {
 pub enum Phase {
     /// Faults strike.
     Faults,
+    /// All but one node are lost, and nothing else happens.
+    Disaster,
     /// Everything is healed and must converge.
     Heal,
     /// The run is over.
@@ -132,7 +141,7 @@ impl World {
         let key = [0x5a; 32];
         let configs = crate::machine::configs(&plan, &rng);
         let shared = crate::machine::quorum_disk(&plan, &configs[0], key);
-        let nodes = configs.into_iter().map(|c| crate::machine::node(&plan, c)).collect();
+        let nodes = configs.into_iter().map(|c| crate::machine::node(&plan, c, key)).collect();
         let mut world = Self {
             now: 0,
             timing: plan.timing(),
@@ -156,7 +165,10 @@ impl World {
             disk_damaged: false,
             hangs_next: BTreeSet::new(),
             unfit: BTreeSet::new(),
+            dead_interfaces: BTreeSet::new(),
+            wall_wrong_ms: BTreeMap::new(),
             killed_last: BTreeMap::new(),
+            disaster: None,
             phase: Phase::Faults,
             planted,
             key,
@@ -180,7 +192,8 @@ impl World {
         if self.plan.faults.pause_ns > 0 {
             self.agenda.put(self.timing.heartbeat.0, Happening::World(Outside::Fault));
         }
-        self.agenda.put(self.plan.heal_at, Happening::World(Outside::Heal));
+        let end = if self.plan.forces.is_some() { Outside::Disaster } else { Outside::Heal };
+        self.agenda.put(self.plan.heal_at, Happening::World(end));
         if let Some(visits) = self.plan.visits {
             self.agenda.put(visits.pause_ns, Happening::World(Outside::Visit));
         }
@@ -294,7 +307,11 @@ impl World {
             Outside::Client(client) => self.client_acts(client),
             Outside::Answered(id, answer) => self.client_is_answered(id, *answer),
             Outside::Fault => self.fault_strikes(),
+            // What is lost then stays lost.
+            Outside::Recover(_) if self.phase == Phase::Disaster => {}
             Outside::Recover(recovery) => self.recover(recovery),
+            Outside::Disaster => self.disaster(),
+            Outside::Force => self.force_goes_on(),
             Outside::Heal => self.heal(),
             Outside::Visit => self.visit(),
             Outside::LeaveEnds(node) => self.leave_ends(node),

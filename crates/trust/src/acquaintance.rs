@@ -123,7 +123,7 @@ impl Acquaintance {
         if life.is_some_and(|life| life.has_seen(&header, here.network)) {
             return Err(Refusal::Replayed);
         }
-        let known = life.filter(|life| life.key_id == header.key);
+        let known = life.filter(|life| life.key_id == header.key && here.keys.has(header.key));
         let derived = match known {
             Some(_) => None,
             None => {
@@ -378,6 +378,12 @@ mod tests {
         one.sealer = Sealer::new(&keys(2), one.own.node, one.own.incarnation);
         assert_eq!(two.hear(&one.say(b"new key")).unwrap(), "new key");
         assert_eq!(two.hear(&old), Err(Refusal::Replayed));
+        // The key that went before has ended: what it was known by counts no more either.
+        one.sealer = Sealer::new(&keys(1), one.own.node, one.own.incarnation);
+        assert_eq!(two.hear(&one.say(b"old key")).unwrap(), "old key");
+        two.keys = keys(2);
+        assert_eq!(two.hear(&one.say(b"ended")), Err(Refusal::OtherKey));
+        two.keys = Keyring::new(CLUSTER, &[[1; 32], [2; 32]]);
         let secrets = format!("{:?} {:?}", two.keys, one.sealer);
         assert!(!secrets.contains("[1, 1") && secrets.contains("2 keys"), "{secrets}");
     }

@@ -11,11 +11,12 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use stead_model::NodeId;
+use stead_model::role::Role;
+use stead_model::{AdminId, NodeId};
 use webpki::EndEntityCert;
 
 use crate::identity::{cluster_of, cluster_uri};
-use crate::{Fingerprint, Identity, TrustError, unusable};
+use crate::{AdminIdentity, Fingerprint, Identity, TrustError, unusable};
 
 /// Certificates say that they began on the first day of this year, long before any of them was
 /// made: a clock that is behind refuses none.
@@ -57,6 +58,17 @@ pub struct Issued {
     pub certificate: String,
     /// Its key.
     pub key: Secret,
+}
+
+impl Issued {
+    /// What the certificate is named by.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn fingerprint(&self) -> Result<Fingerprint, TrustError> {
+        let der = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        Ok(Fingerprint::of(&der.map_err(unusable)?))
+    }
 }
 
 /// The authority of one cluster.
@@ -133,13 +145,39 @@ impl Authority {
     /// The system gives no random numbers.
     pub fn issue(&self, node: NodeId, now: SystemTime) -> Result<Issued, TrustError> {
         let identity = Identity { cluster_id: self.cluster_id, node };
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign((&format!("stead node {}", node.0), identity.uri()), usages, now)
+    }
+
+    /// A new certificate, with a new key, for somebody who asks nodes from another machine. It
+    /// counts as soon as the cluster names it, and as long.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn issue_admin(
+        &self,
+        role: Role,
+        admin: &AdminId,
+        now: SystemTime,
+    ) -> Result<Issued, TrustError> {
+        let (cluster_id, admin) = (self.cluster_id, admin.clone());
+        let common = format!("stead {role} {admin}");
+        let identity = AdminIdentity { cluster_id, role, admin };
+        self.sign((&common, identity.uri()), vec![ExtendedKeyUsagePurpose::ClientAuth], now)
+    }
+
+    fn sign(
+        &self,
+        (common, uri): (&str, String),
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        now: SystemTime,
+    ) -> Result<Issued, TrustError> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(&format!("stead node {}", node.0));
-        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(identity.uri())?)];
+        params.distinguished_name = name(common);
+        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri)?)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(BEGINS, 1, 1);
         params.not_after = date_time_ymd(year(now) + YEARS_OF_NODE, 1, 1);

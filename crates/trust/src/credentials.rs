@@ -19,6 +19,8 @@ use crate::{Fingerprint, Identity, Secret, TrustError, unusable};
 pub const NODE_PROTOCOL: &[u8] = b"stead-node/1";
 /// What a node that joins speaks with one that is a member.
 pub const JOIN_PROTOCOL: &[u8] = b"stead-join/1";
+/// What somebody who asks from another machine speaks with a node: that of every HTTP client.
+pub const ADMIN_PROTOCOL: &[u8] = b"http/1.1";
 /// Authorities that count at once: the present one, and one that follows it or went before.
 const AUTHORITIES_MAX: usize = 2;
 
@@ -78,13 +80,26 @@ impl Credentials {
     /// # Errors
     /// Certificate and key do not fit.
     pub fn server(&self) -> Result<Arc<ServerConfig>, TrustError> {
+        self.server_for(NODE_PROTOCOL)
+    }
+
+    /// For whoever asks from another machine: it must show a certificate of the cluster, and then
+    /// be found to be one that the cluster names.
+    ///
+    /// # Errors
+    /// Certificate and key do not fit.
+    pub fn admin_server(&self) -> Result<Arc<ServerConfig>, TrustError> {
+        self.server_for(ADMIN_PROTOCOL)
+    }
+
+    fn server_for(&self, protocol: &[u8]) -> Result<Arc<ServerConfig>, TrustError> {
         let provider = provider();
         let roots = Arc::clone(&self.authorities);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
         let verifier = verifier.build().map_err(unusable)?;
         let begun = server_of(provider)?.with_client_cert_verifier(verifier);
         let made = begun.with_single_cert(self.chain.clone(), self.key.clone_key());
-        Ok(Arc::new(served(made.map_err(unusable)?, NODE_PROTOCOL)))
+        Ok(Arc::new(served(made.map_err(unusable)?, protocol)))
     }
 
     /// For a node that joins: it has a token and no certificate, and is told who this node is.
@@ -142,7 +157,7 @@ pub fn pinned_client(authority: Fingerprint) -> Result<Arc<ClientConfig>, TrustE
     Ok(Arc::new(called(begun.with_no_client_auth(), JOIN_PROTOCOL)))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
@@ -153,7 +168,7 @@ fn server_of(
     begun.with_protocol_versions(&[&TLS13]).map_err(unusable)
 }
 
-fn client_of(
+pub(crate) fn client_of(
     provider: Arc<CryptoProvider>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TrustError> {
     let begun = ClientConfig::builder_with_details(provider, Arc::new(FixedDay));
@@ -168,14 +183,14 @@ fn served(mut config: ServerConfig, protocol: &[u8]) -> ServerConfig {
     config
 }
 
-fn called(mut config: ClientConfig, protocol: &[u8]) -> ClientConfig {
+pub(crate) fn called(mut config: ClientConfig, protocol: &[u8]) -> ClientConfig {
     config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     config
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let all = all.map_err(|error| unusable(format_args!("it holds no certificate: {error}")))?;
     if all.is_empty() { Err(unusable("it holds no certificate")) } else { Ok(all) }

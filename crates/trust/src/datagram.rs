@@ -110,16 +110,18 @@ impl Keyring {
     /// More are left out.
     #[must_use]
     pub fn new(cluster_id: u64, keys: &[[u8; 32]]) -> Self {
-        let keys = keys.iter().take(KEYS_MAX).map(|key| {
-            let key = Salt::new(HKDF_SHA256, b"stead datagram v1").extract(key);
-            (number_of(&key), key)
-        });
+        let keys = keys.iter().take(KEYS_MAX).map(numbered);
         Self { cluster_id, keys: keys.collect() }
     }
 
     pub(crate) fn key(&self, id: u16, from: NodeId, life: Incarnation) -> Option<LessSafeKey> {
         let (_, key) = self.keys.iter().find(|(known, _)| *known == id)?;
         Some(self.derived(key, from, life))
+    }
+
+    /// Whether a key of that number still counts.
+    pub(crate) fn has(&self, id: u16) -> bool {
+        self.keys.iter().any(|(known, _)| *known == id)
     }
 
     fn derived(&self, key: &Prk, from: NodeId, life: Incarnation) -> LessSafeKey {
@@ -129,6 +131,16 @@ impl Keyring {
         let okm = key.expand(&info, &CHACHA20_POLY1305).expect("32 bytes are a valid length");
         LessSafeKey::new(UnboundKey::from(okm))
     }
+}
+
+fn numbered(key: &[u8; 32]) -> (u16, Prk) {
+    let key = Salt::new(HKDF_SHA256, b"stead datagram v1").extract(key);
+    (number_of(&key), key)
+}
+
+/// Whether datagrams tell two cluster keys apart.
+pub(crate) fn differ(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    numbered(one).0 != numbered(other).0
 }
 
 /// What tells the keys of a cluster apart; it says nothing about them.

@@ -10,8 +10,8 @@ use crate::{Authority, Credentials, Issued, Secret, TrustError, unusable};
 /// Larger than any of the files.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Who may read a file.
-const PUBLIC: u32 = 0o644;
-const SECRET: u32 = 0o600;
+pub(crate) const PUBLIC: u32 = 0o644;
+pub(crate) const SECRET: u32 = 0o600;
 
 /// The folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,28 +58,53 @@ impl Pki {
         let folder = &self.folder;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(failed("make", folder))?;
-        put(&self.authority_key_file(), authority.key_pem().reveal(), SECRET)?;
-        put(&self.authority_file(), authority.certificate_pem(), PUBLIC)?;
-        put(&self.node_key_file(), node.key.reveal(), SECRET)?;
-        put(&self.node_file(), &node.certificate, PUBLIC)?;
+        let (key, certificate) = (authority.key_pem(), authority.certificate_pem());
+        put(&self.authority_key_file(), key.reveal().as_bytes(), SECRET)?;
+        put(&self.authority_file(), certificate.as_bytes(), PUBLIC)?;
+        put(&self.node_key_file(), node.key.reveal().as_bytes(), SECRET)?;
+        put(&self.node_file(), node.certificate.as_bytes(), PUBLIC)?;
         File::open(folder).and_then(|f| f.sync_all()).map_err(failed("sync", folder))
     }
 
-    /// The authority of the cluster, to admit a node.
+    /// The authority that signs, to admit a node.
     ///
     /// # Errors
     /// A file is missing, may be read by others, or holds something else.
     pub fn authority(&self) -> Result<Authority, TrustError> {
+        if let Some(new) = self.signs_with_following()? {
+            let made = Authority::from_pem(&new.authority, &Secret::new(new.authority_key));
+            return made.map_err(|error| error.found_in(&self.following_file()));
+        }
         let path = self.authority_file();
         let (certificate, key) = (read(&path)?, read_secret(&self.authority_key_file())?);
         Authority::from_pem(&certificate, &key).map_err(|error| error.found_in(&path))
     }
 
-    /// What the node proves itself with.
+    /// Certificate of the authority that signs.
     ///
     /// # Errors
-    /// A file is missing, may be read by others, or holds something else.
-    pub fn credentials(&self) -> Result<Credentials, TrustError> {
+    /// The file is missing.
+    pub fn authorities(&self) -> Result<String, TrustError> {
+        match self.signs_with_following()? {
+            Some(new) => Ok(new.authority),
+            None => self.written_authorities(),
+        }
+    }
+
+    pub(crate) fn written_authorities(&self) -> Result<String, TrustError> {
+        read(&self.authority_file())
+    }
+
+    pub(crate) fn within(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.with_file_name(name)
+    }
+
+    /// What the files of the node say, whatever follows them.
+    pub(crate) fn written(&self) -> Result<Credentials, TrustError> {
         let path = self.node_file();
         let (authorities, certificate) = (read(&self.authority_file())?, read(&path)?);
         let key = read_secret(&self.node_key_file())?;
@@ -88,15 +113,18 @@ impl Pki {
     }
 }
 
-fn read_secret(path: &Path) -> Result<Secret, TrustError> {
-    let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(TrustError::Mode { path: path.to_owned(), mode });
-    }
+pub(crate) fn read_secret(path: &Path) -> Result<Secret, TrustError> {
+    check_mode(path)?;
     Ok(Secret::new(read(path)?))
 }
 
-fn read(path: &Path) -> Result<String, TrustError> {
+/// Refuses a secret that others may read.
+pub(crate) fn check_mode(path: &Path) -> Result<(), TrustError> {
+    let mode = fs::metadata(path).map_err(failed("read", path))?.mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(TrustError::Mode { path: path.to_owned(), mode }) }
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, TrustError> {
     let mut text = String::new();
     let file = File::open(path).map_err(failed("read", path))?;
     file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed("read", path))?;
@@ -107,7 +135,7 @@ fn read(path: &Path) -> Result<String, TrustError> {
 }
 
 /// Writes beside the place and moves: who reads finds the old text or the new one.
-fn put(path: &Path, text: &str, mode: u32) -> Result<(), TrustError> {
+pub(crate) fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TrustError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -119,12 +147,18 @@ fn put(path: &Path, text: &str, mode: u32) -> Result<(), TrustError> {
     }
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new);
     let mut file = opened.map_err(failed("make", &new))?;
-    file.write_all(text.as_bytes()).map_err(failed("write", &new))?;
+    file.write_all(bytes).map_err(failed("write", &new))?;
     file.sync_all().map_err(failed("sync", &new))?;
     fs::rename(&new, path).map_err(failed("make", path))
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrustError {
+/// Makes durable what happened to a name in its folder.
+pub(crate) fn sync(path: &Path) -> Result<(), TrustError> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    File::open(folder).and_then(|f| f.sync_all()).map_err(failed("sync", folder))
+}
+
+pub(crate) fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TrustError {
     move |source| TrustError::Io { verb, path: path.to_owned(), source }
 }
 

@@ -9,7 +9,7 @@ use webpki::EndEntityCert;
 
 use crate::{TrustError, unusable};
 
-const SCHEME: &str = "stead://";
+pub(crate) const SCHEME: &str = "stead://";
 
 /// The holder of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,13 +58,13 @@ pub(crate) fn cluster_of(certificate: &CertificateDer<'_>) -> Result<u64, TrustE
     found.ok_or_else(|| unusable("it is no certificate of the authority of a cluster"))
 }
 
-fn uris<'a>(certificate: &'a CertificateDer<'_>) -> Result<Vec<&'a str>, TrustError> {
+pub(crate) fn uris<'a>(certificate: &'a CertificateDer<'_>) -> Result<Vec<&'a str>, TrustError> {
     let parsed = EndEntityCert::try_from(certificate)
         .map_err(|error| unusable(format_args!("it is no certificate: {error}")))?;
     Ok(parsed.valid_uri_names().collect())
 }
 
-fn read_hex(text: &str) -> Option<u64> {
+pub(crate) fn read_hex(text: &str) -> Option<u64> {
     let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
     digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
@@ -100,17 +100,20 @@ impl FromStr for Fingerprint {
 
     fn from_str(text: &str) -> Result<Self, TrustError> {
         let wrong = || unusable("a fingerprint has 64 digits of 0-9 and a-f");
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            let digits = &text[2 * at..2 * at + 2];
-            let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
-            *byte = u8::from_str_radix(digits, 16).ok().filter(|_| plain).ok_or_else(wrong)?;
-        }
-        Ok(Self(bytes))
+        read_bytes(text).map(Self).ok_or_else(wrong)
     }
+}
+
+/// Exactly so many bytes, two digits of 0-9 and a-f each.
+pub(crate) fn read_bytes<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    if text.len() != 2 * BYTES || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; BYTES];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

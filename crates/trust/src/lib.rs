@@ -19,23 +19,29 @@
 //! Secrets are in no `Debug` and no message. Not here: who may join (node service), sockets (node).
 
 mod acquaintance;
+mod admin;
 mod authority;
 mod credentials;
 mod datagram;
 mod files;
 mod identity;
+mod rotation;
+mod token;
 mod verify;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use acquaintance::{Acquaintance, Here, Opened, Refusal};
+pub use admin::{AdminCredentials, AdminIdentity};
 pub use authority::{Authority, Issued, Secret};
-pub use credentials::{Credentials, JOIN_PROTOCOL, NODE_PROTOCOL, pinned_client};
+pub use credentials::{ADMIN_PROTOCOL, Credentials, JOIN_PROTOCOL, NODE_PROTOCOL, pinned_client};
 pub use datagram::{Addressee, Keyring, SEALED_HEADER_BYTES, Sealer, TAG_BYTES};
 pub use files::Pki;
 pub use identity::{Fingerprint, Identity};
+pub use rotation::Loaded;
 use thiserror::Error;
+pub use token::JoinToken;
 
 /// Why a certificate, a key or a file of them cannot be used or made.
 #[derive(Debug, Error)]

@@ -9,8 +9,12 @@ use std::time::SystemTime;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, Error, ServerConfig, ServerConnection};
-use stead_model::NodeId;
-use stead_trust::{Authority, Credentials, Fingerprint, Identity, NODE_PROTOCOL, pinned_client};
+use stead_model::role::Role;
+use stead_model::{AdminId, NodeId};
+use stead_trust::{
+    ADMIN_PROTOCOL, AdminCredentials, AdminIdentity, Authority, Credentials, Fingerprint, Identity,
+    NODE_PROTOCOL, pinned_client,
+};
 
 fn authority(cluster: u64) -> Authority {
     Authority::create(cluster, SystemTime::now()).unwrap()
@@ -134,4 +138,42 @@ fn no_clock_ends_a_cluster() {
         };
         shake(issued(1).client().unwrap(), issued(2).server().unwrap()).unwrap();
     }
+}
+
+/// A file of somebody who asks from another machine, as the client of `server` it makes.
+fn admin(issued: &stead_trust::Issued, authority: &Authority) -> AdminCredentials {
+    let file = AdminCredentials::file(issued, authority.certificate_pem());
+    AdminCredentials::from_file(&file).unwrap()
+}
+
+#[test]
+fn admins_and_nodes_cannot_stand_in_for_each_other() {
+    let cluster = authority(7);
+    let one = node(&cluster, 1);
+    let ops = AdminId::from("ops");
+    let issued = cluster.issue_admin(Role::Operator, &ops, SystemTime::now()).unwrap();
+    let asks = admin(&issued, &cluster);
+    assert_eq!(asks.identity().role, Role::Operator);
+
+    let (client, server) = shake(asks.client(), one.admin_server().unwrap()).unwrap();
+    assert_eq!(Identity::of(client.peer_certificates()).unwrap(), one.identity());
+    let (found, certificate) = AdminIdentity::of(server.peer_certificates()).unwrap();
+    assert_eq!(&found, asks.identity());
+    assert_eq!(certificate, issued.fingerprint().unwrap());
+    assert!(Identity::of(server.peer_certificates()).is_err(), "it is no node");
+
+    let mut sly = (*one.client().unwrap()).clone();
+    sly.alpn_protocols = vec![ADMIN_PROTOCOL.to_vec()];
+    let (_, server) = shake(Arc::new(sly), one.admin_server().unwrap()).unwrap();
+    assert!(AdminIdentity::of(server.peer_certificates()).is_err(), "a node is no admin");
+    assert!(shake(asks.client(), one.server().unwrap()).is_err(), "it speaks no protocol of nodes");
+
+    let as_node =
+        Credentials::from_pem(cluster.certificate_pem(), &issued.certificate, &issued.key);
+    assert!(as_node.is_err(), "nor can it be installed as one");
+    let forged = authority(7);
+    let alien = admin(&forged.issue_admin(Role::Admin, &ops, SystemTime::now()).unwrap(), &cluster);
+    assert!(shake(alien.client(), one.admin_server().unwrap()).is_err());
+    let fooled = admin(&issued, &forged);
+    assert!(shake(fooled.client(), one.admin_server().unwrap()).is_err(), "it knows no such node");
 }

@@ -33,8 +33,7 @@ fn add(world: &World) {
     let hook = format!("http://{hook}");
     let codes = ["--code", "group-granted", "--group", "web"];
     must(world, &[&["alert", "add", "ops", "--webhook", &hook], &codes[..]].concat());
-    let script =
-        "cat >> /var/lib/stead-witness/told; ls -l /proc/self/fd > /var/lib/stead-witness/fds";
+    let script = "cat >> /var/lib/stead/told; ls -l /proc/self/fd > /var/lib/stead/fds";
     let command = format!("/bin/sh -c '{script}'");
     let codes = ["--code", "suspected", "--code", "group-*"];
     must(world, &[&["alert", "add", "file", "--command", &command], &codes[..]].concat());
@@ -42,7 +41,7 @@ fn add(world: &World) {
 
 /// The lines that the command wrote on a node.
 fn told(world: &World, node: NodeId) -> Vec<Value> {
-    let text = fs::read_to_string(world.lab().witness_dir(node).join("told")).unwrap_or_default();
+    let text = fs::read_to_string(world.lab().state_dir(node).join("told")).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
@@ -94,7 +93,7 @@ fn alerts_tell_of_a_failover() {
             if found { Ok(()) } else { Err(format!("{told:?}")) }
         });
     }
-    let fds = fs::read_to_string(world.lab().witness_dir(stays).join("fds")).unwrap();
+    let fds = fs::read_to_string(world.lab().state_dir(stays).join("fds")).unwrap();
     for ours in ["socket:", "anon_inode:", "node.log", "events.jsonl"] {
         assert!(!fds.contains(ours), "something of the node service is open there: {fds}");
     }

@@ -2,12 +2,10 @@
 //! running group, removed, purged (A-200, I-OWN).
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use e2e::processes::{self, Role};
-use e2e::{Machine, program, tell, until, wait};
+use e2e::{Machine, packages, tell, until, wait};
 use serde_json::Value;
 
 /// What stands in the way of no other group: a long number of seconds.
@@ -35,54 +33,21 @@ fn a_package_is_installed_upgraded_under_a_running_group_and_leaves_nothing() {
     }
     let begun = Instant::now();
     let mut machine = Machine::new();
-    fs::create_dir_all(machine.path("var/packages")).unwrap();
-    let files = make(&machine.path("var/packages"));
-    tell(&format!("packages made after {:?}", begun.elapsed()));
     machine.boot();
     install(&machine);
     ordered(&machine);
     let pid = serve(&machine);
+    held(&machine);
     upgrade(&machine, pid);
+    held(&machine);
     stop_and_start(&machine, pid);
-    remove(&machine, &files);
+    remove(&machine, &packages().files);
     tell(&format!("all of it after {:?}", begun.elapsed()));
-}
-
-/// Makes the package as revision 1, and the same as revision 2; gives the files in it.
-fn make(folder: &Path) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut xtask = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    xtask.args(["xtask", "deb", "--program"]).arg(program::path()).arg("--out").arg(folder);
-    assert!(xtask.current_dir(root).status().unwrap().success());
-    let first = only_file(folder);
-    let shell = "dpkg-deb -R \"$1\" \"$2/new\" && sed -i '/^Version:/s/-1$/-2/' \
-        \"$2/new/DEBIAN/control\" && dpkg-deb -Zgzip -z1 -b \"$2/new\" \"$2/2.deb\" >/dev/null && \
-        rm -r \"$2/new\" && mv \"$1\" \"$2/1.deb\"";
-    let made = Command::new("sh").args(["-c", shell, "sh"]).arg(&first).arg(folder).status();
-    assert!(made.unwrap().success());
-    let listed = Command::new("dpkg-deb").arg("-c").arg(folder.join("1.deb")).output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let files = listed.lines().filter(|line| line.starts_with('-'));
-    files.map(|line| line.rsplit_once(" ./").unwrap().1.to_owned()).collect()
-}
-
-fn only_file(folder: &Path) -> PathBuf {
-    let mut all = fs::read_dir(folder).unwrap();
-    let first = all.next().unwrap().unwrap().path();
-    assert!(all.next().is_none(), "more than one package");
-    first
-}
-
-/// What cannot work here are triggers: programs of other packages.
-fn dpkg(machine: &Machine, words: &[&str]) {
-    machine.must(&[&["dpkg", "--no-triggers"], words].concat());
 }
 
 /// A node without a cluster is enabled and not started, and nothing is wrong.
 fn install(machine: &Machine) {
-    // It names users of this host, which the machine does not have.
-    machine.must(&["truncate", "--size", "0", "/var/lib/dpkg/statoverride"]);
-    dpkg(machine, &["-i", "/var/packages/1.deb"]);
+    packages().install(machine, 1);
     let version = machine.must(&["stead", "--version"]);
     let packed = machine.must(&["dpkg-query", "-W", "-f", "${Version}", "stead"]);
     assert_eq!(format!("stead {}\n", packed.strip_suffix("-1").unwrap()), version);
@@ -96,6 +61,8 @@ fn install(machine: &Machine) {
 
 /// The order is systemd's, as it read it: what is started before is stopped after.
 fn ordered(machine: &Machine) {
+    // An application that runs out of memory does not end the node (systemd's default would).
+    assert_eq!(machine.property("stead", "OOMPolicy"), "continue");
     let after = machine.property("stead", "After");
     let after: Vec<&str> = after.split_whitespace().collect();
     for unit in BEFORE {
@@ -133,6 +100,26 @@ fn serve(machine: &Machine) -> u32 {
     machine.find(Role::Application(APP))
 }
 
+/// The node service has a user of its own and no privileges; it has them from the start.
+fn held(machine: &Machine) {
+    let user = machine.must(&["id", "-u", "stead"]);
+    let pid = machine.find(Role::Service);
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in [&format!("Uid:\t{0}\t{0}\t{0}\t{0}", user.trim()), "NoNewPrivs:\t1", "Seccomp:\t2"]
+    {
+        assert!(status.contains(line), "no {line:?} in {status}");
+    }
+    let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+    // SYS_NICE and IPC_LOCK, where systemd may lift no limits.
+    assert_eq!(u64::from_str_radix(bounds, 16).unwrap() & !(1 << 23 | 1 << 14), 0, "{status}");
+    let records = machine.must(&["stead", "event", "list", "--last", "500"]);
+    let started = format!("uid {}, no needless privileges", user.trim());
+    for told in ["real-time priority 5, memory locked", "node-service-confined", &started] {
+        assert!(records.contains(told), "no {told:?} in {records}");
+    }
+    assert!(!records.contains("node-service-unconfined"), "{records}");
+}
+
 fn has_quorum(machine: &Machine) {
     wait("the cluster has quorum", || {
         let said = machine.run(&["stead", "quorum", "show"]);
@@ -147,7 +134,7 @@ fn has_address(machine: &Machine) -> bool {
 /// The guard goes on as the new program; what runs does not notice (D20).
 fn upgrade(machine: &Machine, pid: u32) {
     let guard = machine.property("stead", "MainPID");
-    dpkg(machine, &["-i", "/var/packages/2.deb"]);
+    packages().install(machine, 2);
     wait("the guard was upgraded", || {
         let said = machine.run(&["stead", "event", "list", "--last", "500"]);
         if said.out.contains("the guard was upgraded") { Ok(()) } else { Err(said.out + &said.err) }
@@ -181,7 +168,7 @@ fn stop_and_start(machine: &Machine, pid: u32) {
 /// Removed: all that acts is gone, what the node is stays. Purged: that is gone, too.
 fn remove(machine: &Machine, files: &[String]) {
     let pid = machine.find(Role::Application(APP));
-    dpkg(machine, &["-r", "stead"]);
+    machine.must(&["dpkg", "-r", "stead"]);
     assert!(!processes::lives(pid) && !has_address(machine));
     let gone =
         |path: &str| assert_ne!(machine.run(&["test", "-e", path]).code, 0, "{path} is left");
@@ -190,21 +177,19 @@ fn remove(machine: &Machine, files: &[String]) {
     }
     let mounts = machine.must(&["cat", "/proc/self/mounts"]);
     assert!(!mounts.contains("stead"), "{mounts}");
-    if machine.run(&["sh", "-c", "command -v nft"]).code == 0 {
-        assert_eq!(machine.must(&["nft", "list", "ruleset"]), "", "rules are left");
-    } else {
-        tell("SKIPPED: rules that are left: no `nft` here");
-    }
+    assert_eq!(machine.must(&["nft", "list", "ruleset"]), "", "rules are left");
     for kept in ["/etc/stead/cluster.json", "/etc/stead/cluster.key", "/var/lib/stead/node.log"] {
         machine.must(&["test", "-f", kept]);
     }
-    dpkg(machine, &["-P", "stead"]);
+    machine.must(&["dpkg", "-P", "stead"]);
     for file in files {
         gone(&format!("/{file}"));
     }
     gone("/etc/stead/cluster.key");
     gone("/etc/stead");
     gone("/var/lib/stead");
+    let accounts = machine.must(&["cat", "/etc/passwd", "/etc/group"]);
+    assert!(!accounts.contains("stead"), "{accounts}");
     let left = "find /etc /var/lib/systemd /usr/share/doc/stead -name '*stead*' 2>/dev/null; true";
     assert_eq!(machine.must(&["sh", "-c", left]), "", "files are left");
     assert_ne!(machine.run(&["dpkg-query", "-W", "stead"]).code, 0);

@@ -3,6 +3,7 @@
 //! is there, not at a time.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 
 use e2e::processes::{self, Role};
@@ -10,6 +11,7 @@ use e2e::{Roles, World, Writer, evidence, other, program, tell, until, wait};
 use rustix::process::Signal;
 use stead_lab::{CutSpec, Network, Station, boot_ns};
 use stead_model::group::Desired;
+use stead_model::network::InterfaceState;
 use stead_model::record::Record;
 use stead_model::request::Request;
 use stead_model::view::{GroupView, NodeState};
@@ -30,6 +32,12 @@ fn parity_of_simulator_and_lab() {
         "node/service-restart",
     ];
     all.into_iter().for_each(tells_the_same);
+}
+
+/// the cable of an interface is pulled, and the kernel says so.
+#[test]
+fn parity_of_a_dead_interface() {
+    tells_the_same("network/interface-down");
 }
 
 /// the configurations of `examples/configurations`.
@@ -150,6 +158,7 @@ fn is_fault(verb: &Verb) -> bool {
         verb,
         Verb::Crash(_)
             | Verb::CutNetwork(..)
+            | Verb::Interface(..)
             | Verb::ServiceDies(_)
             | Verb::MonitorDies(_)
             | Verb::Fail(_)
@@ -216,6 +225,15 @@ impl Play {
                 let station = Station::Node(self.who(who));
                 let cut = CutSpec::Station { station, network: Some(network) };
                 world.lab().cut(cut).unwrap();
+            }
+            Verb::Interface(number, who, state) => {
+                let network = if *number == 1 { Network::Private } else { Network::Public };
+                let is_up = *state == InterfaceState::Up;
+                let words =
+                    ["ip", "link", "set", network.interface(), if is_up { "up" } else { "down" }];
+                let words = words.map(OsString::from);
+                let code = world.lab().exec(Station::Node(self.who(who)), &words).unwrap();
+                assert_eq!(code, 0, "{words:?}");
             }
             Verb::Heal => world.heal(),
             Verb::ServiceDies(who) => self.kill(who, Role::Service),

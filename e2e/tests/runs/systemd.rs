@@ -127,11 +127,7 @@ fn install(machine: &Machine) {
             addresses: vec![NodeAddress { network: NetworkId(1), address: [127, 0, 0, 1].into() }],
         }],
         founders: None,
-        networks: vec![NetworkEntry {
-            id: NetworkId(1),
-            name: "private".into(),
-            role: NetworkRole::Mixed,
-        }],
+        networks: vec![NetworkEntry::new(NetworkId(1), "private", NetworkRole::Mixed)],
         quorum: QuorumConfig { mode: QuorumMode::NodeMajority, disk: None },
         profile: Profile::Standard,
         watchdog: None,

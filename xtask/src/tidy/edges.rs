@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "stead-journal",
             "stead-api",
             "stead-guard",
+            "stead-netlink",
             "stead-advise",
             "stead-trust",
         ],

@@ -3,11 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use stead_model::request::Request;
+use stead_model::role::Role;
 use stead_model::view::AlertView;
 use utoipa::OpenApi;
 
 use super::Shared;
 use super::asked::{Asker, Body, alert_id};
+use super::audit::done;
 use super::read::{Read, missing};
 use super::write::{Written, ask};
 use crate::contract::{Done, NewAlert, Problem, Tested};
@@ -70,5 +72,7 @@ pub(super) async fn test_alert(
     asker: Asker,
 ) -> Read<Tested> {
     let alert = alert_id(&alert)?;
-    Ok(Json(backend.test_alert(&asker.who, &alert).await?))
+    let what = format!("test alert `{alert}`");
+    let work = backend.test_alert(&asker.caller.who, &alert);
+    Ok(Json(done(&backend, &asker, (Role::Operator, what), work).await?))
 }

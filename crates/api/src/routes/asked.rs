@@ -2,8 +2,6 @@
 //!
 //! Everything malformed is a [`Reason`], never a bare text.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -12,25 +10,26 @@ use stead_model::reason::{Code, Reason};
 use stead_model::{AlertId, GroupId, NodeId, RequestId, ResourceId};
 
 use super::Shared;
+use crate::caller::Caller;
 use crate::contract::REQUEST_ID_HEADER;
 use crate::status::Refusal;
-
-/// Who is at the other end of a connection, for the records.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller(pub(crate) Arc<str>);
 
 /// Who asks and under which identity.
 #[derive(Debug)]
 pub(super) struct Asker {
     pub(super) id: RequestId,
-    pub(super) who: String,
+    pub(super) caller: Caller,
 }
 
 impl FromRequestParts<Shared> for Asker {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, backend: &Shared) -> Result<Self, Refusal> {
-        let who = parts.extensions.get::<Caller>().map_or("nobody known", |c| &c.0).to_owned();
+        let caller = parts
+            .extensions
+            .get::<Caller>()
+            .cloned()
+            .ok_or_else(|| Refusal(Reason::new(Code::Bug, "nobody said who asks")))?;
         let id = match parts.headers.get(REQUEST_ID_HEADER) {
             None => backend.next_request_id(),
             Some(text) => text.to_str().ok().and_then(parse_request_id).ok_or_else(|| {
@@ -38,7 +37,7 @@ impl FromRequestParts<Shared> for Asker {
                     .hint("it is `client.number`: hexadecimal, dot, decimal, as in `5ca1ab1e.7`")
             })?,
         };
-        Ok(Self { id, who })
+        Ok(Self { id, caller })
     }
 }
 

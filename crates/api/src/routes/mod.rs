@@ -2,6 +2,8 @@
 
 mod alerts;
 mod asked;
+mod audit;
+mod cluster_ip;
 mod read;
 mod write;
 
@@ -15,11 +17,13 @@ use axum::routing::{get, post, put};
 use stead_model::reason::{Code, Reason};
 
 use crate::backend::Backend;
+use crate::caller::known;
 use crate::server::ANSWER_TIMEOUT;
 use crate::status::Refusal;
 
 pub(crate) use alerts::paths as alert_paths;
-pub(crate) use asked::Caller;
+pub(crate) use audit::paths as audit_paths;
+pub(crate) use cluster_ip::paths as cluster_ip_paths;
 pub(crate) use read::paths as read_paths;
 pub(crate) use write::paths as write_paths;
 
@@ -38,6 +42,7 @@ pub fn router(backend: Arc<dyn Backend>) -> Router {
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(contain))
+        .layer(middleware::from_fn(known))
         .with_state(backend)
 }
 
@@ -45,10 +50,13 @@ fn reads() -> Router<Shared> {
     Router::new()
         .route("/v1/status", get(read::status))
         .route("/v1/quorum", get(read::quorum))
+        .route("/v1/networks", get(read::networks))
+        .route("/v1/links", get(read::links))
         .route("/v1/resource-types", get(read::resource_types))
         .route("/v1/resource-types/{type}", get(read::resource_type))
         .route("/v1/resources/{resource}/logs", get(read::logs))
         .route("/v1/events", get(read::events))
+        .route("/v1/audit", get(audit::audit))
         .route("/v1/explain/groups/{group}", get(read::explain_group))
         .route("/v1/explain/timeouts", get(read::explain_timeouts))
         .route("/v1/attention", get(read::attention))
@@ -62,7 +70,14 @@ fn writes() -> Router<Shared> {
     let resource = get(read::resource).patch(write::set_resource).delete(write::delete_resource);
     Router::new()
         .route("/v1/nodes", get(read::nodes).post(write::add_node))
-        .route("/v1/nodes/{node}", get(read::node).patch(write::change_node))
+        .route("/v1/tokens", post(write::make_token))
+        .route("/v1/keys/rotation", post(write::rotate_keys).delete(write::abandon_keys))
+        .route(
+            "/v1/nodes/{node}",
+            get(read::node).patch(write::change_node).delete(write::evict_node),
+        )
+        .route("/v1/networks/{network}", get(read::network).patch(write::set_network))
+        .route("/v1/quorum/force", post(write::force_quorum))
         .route("/v1/groups", get(read::groups).post(write::create_group))
         .route("/v1/groups/{group}", group)
         .route("/v1/groups/{group}/online", post(write::group_online))
@@ -79,6 +94,10 @@ fn writes() -> Router<Shared> {
         .route("/v1/alerts", get(alerts::alerts).post(alerts::add_alert))
         .route("/v1/alerts/{alert}", get(alerts::alert).delete(alerts::remove_alert))
         .route("/v1/alerts/{alert}/test", post(alerts::test_alert))
+        .route(
+            "/v1/cluster-ip",
+            put(cluster_ip::set_cluster_ip).delete(cluster_ip::remove_cluster_ip),
+        )
         .route("/v1/apply", post(write::apply))
         .route("/v1/upkeep", post(write::upkeep))
         .route("/v1/plan", post(write::plan))

@@ -10,14 +10,15 @@ use serde::Deserialize;
 use stead_model::declaration::Declaration;
 use stead_model::ocf;
 use stead_model::reason::{Code, Reason};
+use stead_model::record::Record;
 use stead_model::resource_type::{BUILTIN, builtin};
-use stead_model::view::{GroupView, NodeView, QuorumView, View};
+use stead_model::view::{GroupView, NetworkView, NodeView, QuorumView, View};
 use utoipa::OpenApi;
 
 use super::Shared;
 use super::asked::{Options, group_id, node_id, resource_id};
 use crate::contract::{
-    Attention, Events, Explanation, KnownType, Logs, Problem, ResourceEntry, Timeouts,
+    Attention, Events, Explanation, KnownType, LinkEntry, Logs, Problem, ResourceEntry, Timeouts,
 };
 use crate::status::Refusal;
 use crate::stream;
@@ -31,6 +32,9 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         status,
         nodes,
         node,
+        networks,
+        network,
+        links,
         groups,
         group,
         resources,
@@ -73,6 +77,30 @@ pub(super) async fn node(
     let view = backend.view();
     let found = view.nodes.iter().find(|n| n.node == id).cloned();
     found.map(Json).ok_or_else(|| missing("node", &node))
+}
+
+/// All networks, with the interface of every node on them.
+#[utoipa::path(get, path = "/v1/networks", responses((status = 200, body = Vec<NetworkView>)))]
+pub(super) async fn networks(State(backend): State<Shared>) -> Json<Vec<NetworkView>> {
+    Json(backend.view().networks.clone())
+}
+
+/// One network, by name.
+#[utoipa::path(get, path = "/v1/networks/{network}", params(("network" = String, Path)),
+    responses((status = 200, body = NetworkView), (status = "default", body = Problem)))]
+pub(super) async fn network(
+    State(backend): State<Shared>,
+    Path(network): Path<String>,
+) -> Read<NetworkView> {
+    let view = backend.view();
+    let found = view.networks.iter().find(|n| n.name == network).cloned();
+    found.map(Json).ok_or_else(|| missing("network", &network))
+}
+
+/// The links of the asked node to all others, with their figures.
+#[utoipa::path(get, path = "/v1/links", responses((status = 200, body = Vec<LinkEntry>)))]
+pub(super) async fn links(State(backend): State<Shared>) -> Json<Vec<LinkEntry>> {
+    Json(LinkEntry::of(&backend.view()))
 }
 
 /// All groups.
@@ -189,7 +217,17 @@ pub(super) struct EventOptions {
     limit: Option<usize>,
     /// `true`: the answer does not end; every line is one record as JSON, an empty line every
     /// 15 s shows that the node still answers.
-    follow: Option<bool>,
+    pub(super) follow: Option<bool>,
+}
+
+impl EventOptions {
+    pub(super) fn since(&self) -> u64 {
+        self.since.unwrap_or(0)
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(stream::BATCH_MAX).min(stream::BATCH_MAX)
+    }
 }
 
 /// Records of this node's event log.
@@ -207,12 +245,10 @@ pub(super) async fn events(
     State(backend): State<Shared>,
     Options(options): Options<EventOptions>,
 ) -> Response {
-    let since = options.since.unwrap_or(0);
     if options.follow == Some(true) {
-        return stream::follow(backend, since);
+        return stream::follow::<Record>(backend, options.since());
     }
-    let limit = options.limit.unwrap_or(stream::BATCH_MAX).min(stream::BATCH_MAX);
-    Json(backend.events(since, limit)).into_response()
+    Json(backend.events(options.since(), options.limit())).into_response()
 }
 
 /// Why a group is where it is and why not elsewhere, with the chain of causes.

@@ -7,16 +7,19 @@ use stead_model::amounts::Amounts;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
-use stead_model::request::{Answer, Envelope, Request};
-use stead_model::rules::MEASURED;
+use stead_model::request::{Answer, Request};
+use stead_model::resource_type::Form;
+use stead_model::role::Role;
+use stead_model::rules::{MEASURED, Priority};
 use stead_model::upkeep::Upkeep;
 use utoipa::OpenApi;
 
 use super::Shared;
 use super::asked::{Asker, Body, Options, group_id, node_id, resource_id};
+use super::audit::{decided, done};
 use crate::contract::{
-    Control, Controlled, Dependencies, Done, KeyValue, LocalService, MoveTo, NewGroup, NewNode,
-    NewResource, NodeChange, Problem, PropertyChanges,
+    Control, Controlled, Dependencies, Done, ForceQuorum, KeyValue, LocalService, MoveTo,
+    NetworkChange, NewGroup, NewNode, NewResource, NewToken, NodeChange, Problem, PropertyChanges,
 };
 use crate::status::Refusal;
 
@@ -44,7 +47,13 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         set_key,
         delete_key,
         add_node,
+        make_token,
+        evict_node,
+        force_quorum,
+        rotate_keys,
+        abandon_keys,
         change_node,
+        set_network,
         apply,
         plan,
         upkeep
@@ -54,8 +63,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
 }
 
 pub(super) async fn ask(backend: &Shared, asker: Asker, request: Request) -> Written {
-    let envelope = Envelope { id: asker.id, who: asker.who, request };
-    match backend.request(envelope).await {
+    match decided(backend, asker, request).await {
         Answer::Done { index } => Ok(Json(Done { index, notices: Vec::new() })),
         Answer::Noted { index, notices } => Ok(Json(Done { index, notices })),
         Answer::Refused(reason) => Err(Refusal(reason)),
@@ -63,16 +71,17 @@ pub(super) async fn ask(backend: &Shared, asker: Asker, request: Request) -> Wri
     }
 }
 
-/// How a change of resources is asked for.
+/// How a change is asked for that may be refused for what it would do.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Insisted {
-    /// Do it although a possible owner lacks something that a resource needs: nobody is asked.
+    /// Do it although a possible owner lacks something that a resource needs (nobody is asked), or
+    /// although what the node runs can run nowhere else.
     force: bool,
 }
 
 impl Insisted {
-    fn on(&self, request: Request) -> Request {
+    pub(super) fn on(&self, request: Request) -> Request {
         match self.force {
             true => Request::Force { request: Box::new(request) },
             false => request,
@@ -121,8 +130,7 @@ pub(super) async fn plan(
     Body(wanted): Body<Declaration>,
 ) -> Result<Json<Foreseen>, Refusal> {
     let request = insisted.on(Request::Foresee { wanted });
-    let envelope = Envelope { id: asker.id, who: asker.who, request };
-    match backend.request(envelope).await {
+    match decided(&backend, asker, request).await {
         Answer::Foreseen(foreseen) => Ok(Json(foreseen)),
         Answer::Refused(reason) => Err(Refusal(reason)),
         Answer::Done { .. } | Answer::Noted { .. } => Err(misfit()),
@@ -311,7 +319,9 @@ pub(super) async fn control_resource(
     Body(control): Body<Control>,
 ) -> Result<Json<Controlled>, Refusal> {
     let resource = resource_id(&resource)?;
-    Ok(Json(backend.control(&asker.who, &resource, control).await?))
+    let what = format!("ask `{}` of resource `{resource}`", control.code.escape_debug());
+    let work = backend.control(&asker.caller.who, &resource, control);
+    Ok(Json(done(&backend, &asker, (Role::Admin, what), work).await?))
 }
 
 /// Replaces the dependencies of a resource.
@@ -361,9 +371,65 @@ pub(super) async fn delete_key(
 pub(super) async fn add_node(
     State(backend): State<Shared>,
     asker: Asker,
-    Body(NewNode { node: number, name, addresses }): Body<NewNode>,
+    Body(NewNode { node: number, name, addresses, token }): Body<NewNode>,
 ) -> Written {
-    ask(&backend, asker, Request::AddNode { number, name, addresses }).await
+    ask(&backend, asker, Request::AddNode { number, name, addresses, token }).await
+}
+
+/// Makes a token that lets one host become a node: `stead cluster join`.
+#[utoipa::path(post, path = "/v1/tokens", request_body = NewToken,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn make_token(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(NewToken { token, minutes }): Body<NewToken>,
+) -> Written {
+    ask(&backend, asker, Request::MakeToken { token, minutes }).await
+}
+
+/// Makes a node no member any more: its groups go elsewhere, then its vote is taken. It is gone
+/// when `/v1/nodes` does not list it.
+#[utoipa::path(delete, path = "/v1/nodes/{node}",
+    params(("node" = String, Path), ("force" = Option<bool>, Query,
+        description = "take what can run nowhere else offline")),
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn evict_node(
+    State(backend): State<Shared>,
+    Path(node): Path<String>,
+    asker: Asker,
+    Options(insisted): Options<Insisted>,
+) -> Written {
+    let node = node_id(&backend, &node)?;
+    ask(&backend, asker, insisted.on(Request::Evict { node })).await
+}
+
+/// Has the node that is asked go on without voters that are lost: nothing that they alone had is
+/// kept, and they must stay off until it has quorum. Answered at once, with how long it waits;
+/// `/v1/quorum` shows how far it is.
+#[utoipa::path(post, path = "/v1/quorum/force", request_body = ForceQuorum,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn force_quorum(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(force): Body<ForceQuorum>,
+) -> Written {
+    let ForceQuorum { node, lost } = force;
+    ask(&backend, asker, Request::ForceQuorum { node, lost }).await
+}
+
+/// Has new keys follow those of the cluster. How far that is, and which nodes are waited for, shows
+/// `rotation` in `/v1/status`.
+#[utoipa::path(post, path = "/v1/keys/rotation",
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn rotate_keys(State(backend): State<Shared>, asker: Asker) -> Written {
+    ask(&backend, asker, Request::RotateKeys).await
+}
+
+/// Goes back to the keys of before, while nobody uses the new ones.
+#[utoipa::path(delete, path = "/v1/keys/rotation",
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn abandon_keys(State(backend): State<Shared>, asker: Asker) -> Written {
+    ask(&backend, asker, Request::AbandonKeys).await
 }
 
 /// Changes what a node is in the cluster.
@@ -393,4 +459,26 @@ pub(super) async fn change_node(
         }
     };
     ask(&backend, asker, request).await
+}
+
+/// Changes what a network is called, what may use it and how much streams prefer it.
+#[utoipa::path(patch, path = "/v1/networks/{network}", params(("network" = String, Path)),
+    request_body = NetworkChange,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn set_network(
+    State(backend): State<Shared>,
+    Path(network): Path<String>,
+    asker: Asker,
+    Body(NetworkChange { name, role, priority }): Body<NetworkChange>,
+) -> Written {
+    let priority = priority.as_deref().map(network_priority).transpose()?;
+    ask(&backend, asker, Request::SetNetwork { network, name, role, priority }).await
+}
+
+fn network_priority(text: &str) -> Result<Priority, Refusal> {
+    Priority::parse(text).ok_or_else(|| {
+        let wrong = format!("`{}` is no priority of a network", text.escape_debug());
+        let known = format!("a priority is {}", Form::Priority.words());
+        Refusal(Reason::new(Code::Invalid, wrong).because(known))
+    })
 }

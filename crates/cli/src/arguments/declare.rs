@@ -9,6 +9,13 @@ use clap::Args;
 pub(crate) struct ApplyArguments {
     /// The file, with `[group]` and `[[resource]]`; `-` reads it from the standard input
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// How a declaration is carried out.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Manner {
     /// Only shows what would change, and what would be started, stopped and moved
     #[arg(long)]
     pub(crate) plan: bool,

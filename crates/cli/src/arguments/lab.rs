@@ -201,6 +201,12 @@ pub(crate) struct CutArguments {
     /// The first no longer reaches the second; the second still reaches the first
     #[arg(long, requires = "other")]
     pub(crate) one_way: bool,
+    /// Only so many of a hundred frames, by chance
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
+    pub(crate) loss: Option<u8>,
+    /// Only packets with more bytes than this, as on a path with a smaller MTU
+    #[arg(long, value_name = "BYTES", conflicts_with = "loss")]
+    pub(crate) above: Option<u16>,
 }
 
 /// A node of a lab: `n2`, `2` or `node2`.

@@ -1,24 +1,29 @@
 //! What may be typed: one enum per noun, the source of parsing and help alike.
 
+mod admin;
 mod alert;
 mod assignment;
 mod cluster;
 mod declare;
 mod group;
 mod lab;
+mod network;
 mod node;
 mod resource;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use stead_model::resource_type::parse_time_ms;
 
+pub(crate) use admin::AdminCommand;
 pub(crate) use alert::AlertCommand;
 pub(crate) use assignment::Assignment;
-pub(crate) use cluster::LifeCommand;
-pub(crate) use declare::{ApplyArguments, ExportArguments};
+pub(crate) use cluster::{IpArguments, LifeCommand, RestoreArguments, RotateArguments};
+pub(crate) use declare::{ApplyArguments, ExportArguments, Manner};
 pub(crate) use group::{GroupCommand, TermArguments, TreeFormat};
 pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
+pub(crate) use network::NetworkCommand;
 pub(crate) use node::{NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 pub(crate) use resource::ResourceCommand;
 
@@ -34,6 +39,12 @@ pub(crate) struct Arguments {
     /// The node that is asked (`n2`, `2` or its host name); without it one with quorum
     #[arg(long = "node", id = "asked", global = true, value_name = "N", display_order = 101)]
     pub(crate) node: Option<String>,
+    /// A node that is asked from another machine, with its port if that is not 7411
+    #[arg(long, global = true, value_name = "ADDRESS", display_order = 103)]
+    pub(crate) host: Option<String>,
+    /// The file that `stead admin add` wrote, which goes with `--host`
+    #[arg(long, global = true, value_name = "FILE", display_order = 104)]
+    pub(crate) identity: Option<PathBuf>,
     /// Data as JSON, in the types of the API
     #[arg(long, global = true, display_order = 102)]
     pub(crate) json: bool,
@@ -55,6 +66,21 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Cluster(ClusterCommand),
+}
+
+impl Command {
+    /// Whether it does something to the machine where it is typed, whichever node is asked.
+    pub(crate) const fn is_of_this_machine(&self) -> bool {
+        match self {
+            Self::Lab(_)
+            | Self::Completions { .. }
+            | Self::Cluster(ClusterCommand::SupportBundle { .. }) => true,
+            Self::Cluster(ClusterCommand::Cluster(command)) => {
+                !matches!(command, LifeCommand::Ip(_))
+            }
+            Self::Cluster(_) => false,
+        }
+    }
 }
 
 /// A shell that completes what is typed.
@@ -102,12 +128,20 @@ pub(crate) enum ClusterCommand {
     /// Nodes and their links
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Networks: interfaces and links
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Quorum: who votes, who leads
     #[command(subcommand)]
     Quorum(QuorumCommand),
     /// The event log of a node
     #[command(subcommand)]
     Event(EventCommand),
+    /// Who may ask nodes from other machines
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Who asked a node for which changes, and how they ended
+    Audit(AuditArguments),
     /// Alerts: who outside the cluster is told of which records
     #[command(subcommand)]
     Alert(AlertCommand),
@@ -139,6 +173,20 @@ pub(crate) enum EventCommand {
         #[arg(long)]
         follow: bool,
     },
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    /// At most this many, the latest
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) last: usize,
+    /// Only what was asked within this time, as in `90s`, `15min`, `2h`
+    #[arg(long, value_name = "TIME", value_parser = parse_time_ms)]
+    pub(crate) since: Option<u64>,
+    /// Goes on with new ones as they come, until interrupted
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 /// What can be stated.

@@ -35,6 +35,25 @@ pub(crate) enum NodeCommand {
         #[arg(long, value_name = "N")]
         number: Option<u16>,
     },
+    /// Makes a node no member any more: its groups go elsewhere, then its vote is taken
+    Evict {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        name: String,
+        /// Takes groups that can run nowhere else offline
+        #[arg(long)]
+        force_offline: bool,
+    },
+    /// Has the node that is asked go on alone when a majority is lost for good
+    ForceQuorum {
+        /// The name of the cluster: it says that all that are silent are off, or cut off, and stay
+        /// so. Without it nothing is done, and it is shown what there is to lose
+        #[arg(value_name = "CLUSTER")]
+        cluster: Option<String>,
+        /// The quorum disk is lost, too
+        #[arg(long)]
+        without_disk: bool,
+    },
     /// Pauses a node: it keeps its groups and is given no others, also at a failover
     Pause {
         /// The node: `n2`, `2` or its host name

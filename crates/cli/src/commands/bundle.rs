@@ -83,7 +83,7 @@ pub(super) async fn run(asked: &Asked, out: Option<PathBuf>) -> Result<Exit, Fai
     Ok(Exit::Ok)
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from)
 }
 

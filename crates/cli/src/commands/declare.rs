@@ -6,15 +6,15 @@ use std::path::Path;
 use serde::Serialize;
 use stead_api::file;
 use stead_model::LogIndex;
-use stead_model::declaration::{Declaration, Foreseen};
+use stead_model::declaration::{Declaration, Foreseen, NODE_LISTS};
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::view::View;
 
-use super::write::{NODE_LISTS, insisted, noted, numbered};
+use super::write::{insisted, noted, numbered};
 use super::{Asked, trees};
-use crate::arguments::{ApplyArguments, ExportArguments};
+use crate::arguments::{ApplyArguments, ExportArguments, Manner};
 use crate::failure::{Exit, Failure};
 use crate::reach::Reached;
 use crate::waiting::{self, Goal};
@@ -30,8 +30,8 @@ struct Applied<'a> {
 }
 
 pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Exit, Failure> {
-    let ApplyArguments { file: path, plan, wait, force } = arguments;
-    let doing = match plan {
+    let ApplyArguments { file: path, manner } = arguments;
+    let doing = match manner.plan {
         true => format!("plan `{}`", path.display()),
         false => format!("apply `{}`", path.display()),
     };
@@ -39,10 +39,20 @@ pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Ex
     let wanted = read.map_err(|reason| Failure::refused(&doing, reason))?;
     let reached = asked.reach().await?;
     let wanted = with_numbers(&reached.view, wanted);
+    carry_out(asked, reached, (&doing, wanted), manner).await
+}
+
+/// Shows what a declaration changes and causes, and makes it so.
+pub(super) async fn carry_out(
+    asked: &Asked,
+    reached: Reached,
+    (doing, wanted): (&str, Declaration),
+    Manner { plan, wait, force }: Manner,
+) -> Result<Exit, Failure> {
     let insist = |request| insisted(force, request);
     let foresee = insist(Request::Foresee { wanted: wanted.clone() });
     let foreseen = reached.client.foresee(&foresee).await;
-    let foreseen = foreseen.map_err(|error| Failure::of_client(&doing, error))?;
+    let foreseen = foreseen.map_err(|error| Failure::of_client(doing, error))?;
     trees::tell_forks(asked, &wanted, &foreseen);
     if plan {
         asked.show(&foreseen, render::foreseen);
@@ -57,7 +67,7 @@ pub(super) async fn apply(asked: &Asked, arguments: ApplyArguments) -> Result<Ex
     }
     let nothing = foreseen.differences.is_empty();
     let apply = insist(Request::Apply { wanted: wanted.clone() });
-    let index = if nothing { None } else { Some(commit(&doing, &reached, &apply).await?) };
+    let index = if nothing { None } else { Some(commit(doing, &reached, &apply).await?) };
     if asked.json {
         screen::json(&Applied { index, foreseen: &foreseen });
     } else if let Some(index) = index {
@@ -93,7 +103,7 @@ async fn follow(
 }
 
 /// The text of a file.
-fn text(path: &Path) -> Result<String, Reason> {
+pub(super) fn text(path: &Path) -> Result<String, Reason> {
     let mut text = String::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().lock().read_to_string(&mut text).map(drop)

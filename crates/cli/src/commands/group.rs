@@ -98,7 +98,7 @@ fn policy(view: &View, properties: BTreeMap<String, String>) -> Result<GroupPoli
 
 async fn bring(asked: &Asked, name: &str, desired: Desired, wait: bool) -> Result<Exit, Failure> {
     let verb = write::bring(desired);
-    let doing = format!("{verb} group `{name}` {}", write::wanted(desired));
+    let doing = format!("{verb} group `{name}` {}", desired.word());
     let group = write::group_id(&doing, name)?;
     let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
     let goal = wait.then(|| Goal::Group { group: group.clone(), desired });

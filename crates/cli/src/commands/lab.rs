@@ -9,8 +9,8 @@ use stead_lab::demo::{DemoError, DemoOptions};
 use stead_lab::disks::Condition;
 use stead_lab::example::{self, Example};
 use stead_lab::{
-    ControlError, CutSpec, Direction, DownError, ExecError, Home, Lab, NodeError, OpenPort,
-    Station, UpError, UpOptions,
+    ControlError, CutSpec, Direction, DownError, ExecError, Fault, Home, Lab, NodeError, OpenPort,
+    Station, Swallows, UpError, UpOptions,
 };
 use stead_model::NodeId;
 
@@ -246,7 +246,7 @@ fn switch(
 }
 
 fn cut(asked: &Asked, arguments: &CutArguments) -> Result<ExitCode, Failure> {
-    let CutArguments { machine, other, network, one_way } = *arguments;
+    let CutArguments { machine, other, network, one_way, loss, above } = *arguments;
     let cut = match other {
         None => CutSpec::Station { station: machine, network },
         Some(other) => CutSpec::Pair {
@@ -256,9 +256,15 @@ fn cut(asked: &Asked, arguments: &CutArguments) -> Result<ExitCode, Failure> {
             network,
         },
     };
-    let begun = open(asked)?.cut(cut);
-    let begun = begun.map_err(|error| of_control(&format!("cut {cut}"), &error))?;
-    Ok(said(asked, begun, &format!("cut: {cut}")))
+    let swallows = match (loss, above) {
+        (Some(percent), _) => Swallows::Percent(percent),
+        (None, Some(bytes)) => Swallows::Above(bytes),
+        (None, None) => Swallows::All,
+    };
+    let fault = Fault { cut, swallows };
+    let begun = open(asked)?.fault(fault);
+    let begun = begun.map_err(|error| of_control(&format!("cut {fault}"), &error))?;
+    Ok(said(asked, begun, &format!("cut: {fault}")))
 }
 
 /// A fault of a path, or its end.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Asked;
+use super::forced;
 use super::upkeep::pause;
-use super::write::{Write, carry_out, missing};
+use super::write::{Write, carry_out, insisted, missing};
 use crate::arguments::{Assignment, NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::find_node;
@@ -28,6 +29,12 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
         }
         NodeCommand::Add { name, addresses, number } => {
             return add(asked, name, addresses, number).await;
+        }
+        NodeCommand::Evict { name, force_offline } => {
+            return evict(asked, &name, force_offline).await;
+        }
+        NodeCommand::ForceQuorum { cluster, without_disk } => {
+            return forced::force(asked, cluster.as_deref(), without_disk).await;
         }
         NodeCommand::Capacity { name, measured: true, .. } => {
             return measured(asked, &name).await;
@@ -62,6 +69,34 @@ async fn change(
     carry_out(asked, reached, Write { doing, request: request(node), goal: None }).await
 }
 
+/// Asks for it and waits until the node is gone.
+async fn evict(asked: &Asked, name: &str, force_offline: bool) -> Result<Exit, Failure> {
+    let doing = format!("evict node `{name}`");
+    let reached = asked.reach().await?;
+    let found = find_node(&reached.view, name).map(|found| found.node);
+    let node = found.ok_or_else(|| missing(&doing, "node", name))?;
+    let request = insisted(force_offline, Request::Evict { node });
+    let answer = reached.client.request(&request).await;
+    let done = answer.map_err(|error| Failure::of_client(&doing, error))?;
+    let asked_at = tokio::time::Instant::now();
+    while asked_at.elapsed() < GONE_WITHIN {
+        let view = asked.view().await?;
+        if view.nodes.iter().all(|known| known.node != node) {
+            let gone = format!("{node} is no member any more\n");
+            asked.show(&done, |_| gone);
+            return Ok(Exit::Ok);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err(Failure::new(Exit::Refused, format!("cannot see {node} go"))
+        .because("its groups are still there, or those that stay are no majority without it")
+        .hint("it goes on by itself: `stead node list` and `stead group list` show how far it is"))
+}
+
+/// A group that is moved takes as long as its resources do.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
 async fn add(
     asked: &Asked,
     name: String,
@@ -81,7 +116,7 @@ async fn add(
         };
         addresses.push(NodeAddress { network: found.id, address });
     }
-    let request = Request::AddNode { number: number.map(NodeId), name, addresses };
+    let request = Request::AddNode { number: number.map(NodeId), name, addresses, token: None };
     carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 
@@ -132,6 +167,8 @@ async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
         | NodeCommand::Drain { .. }
         | NodeCommand::Capacity { .. }
         | NodeCommand::Local { .. }
+        | NodeCommand::Evict { .. }
+        | NodeCommand::ForceQuorum { .. }
         | NodeCommand::Resume { .. } => {}
         NodeCommand::List => asked.show(&view.nodes, |_| render::nodes(&view)),
         NodeCommand::Show { name } => {

@@ -1,13 +1,19 @@
 //! What the commands do: one file per noun, each asks a node and shows the answer.
 
+mod admin;
 mod alert;
+mod backup;
 mod bundle;
 mod cluster;
+mod cluster_ip;
 mod declare;
+mod forced;
 mod group;
+mod keys;
 pub(crate) mod lab;
 mod life;
 mod members;
+mod network;
 mod record;
 mod redact;
 mod resource;
@@ -15,11 +21,16 @@ mod trees;
 mod upkeep;
 mod write;
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
 use stead_model::view::View;
 
 use crate::arguments::ClusterCommand;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Place};
+use crate::place::{self, Place, Remote};
 use crate::reach::{Reached, reach};
 use crate::screen;
 
@@ -28,12 +39,16 @@ use crate::screen;
 pub(crate) struct Asked {
     pub(crate) lab: Option<String>,
     pub(crate) node: Option<String>,
+    pub(crate) remote: Option<Remote>,
     pub(crate) json: bool,
 }
 
 impl Asked {
     fn place(&self) -> Result<Place, Failure> {
-        place::find(self.lab.as_deref())
+        match &self.remote {
+            Some(remote) => place::elsewhere(remote),
+            None => place::find(self.lab.as_deref()),
+        }
     }
 
     async fn reach(&self) -> Result<Reached, Failure> {
@@ -79,10 +94,24 @@ pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Ex
         ClusterCommand::ResourceType(command) => members::resource_type(asked, command).await,
         ClusterCommand::Cluster(command) => life::run(asked, command).await,
         ClusterCommand::Node(command) => members::node(asked, command).await,
+        ClusterCommand::Network(command) => network::run(asked, command).await,
         ClusterCommand::Quorum(command) => members::quorum(asked, command).await,
         ClusterCommand::Event(command) => record::event(asked, command).await,
+        ClusterCommand::Admin(command) => admin::run(asked, command).await,
+        ClusterCommand::Audit(arguments) => record::audit(asked, arguments).await,
         ClusterCommand::Alert(command) => alert::run(asked, command).await,
         ClusterCommand::Explain(command) => record::explain(asked, command).await,
         ClusterCommand::Report(command) => cluster::report(asked, command).await,
     }
+}
+
+/// A file for the eyes of whoever asked, where none is yet.
+fn put_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a file is none; that it cannot be removed matters less than why it is half.
+        let _ = fs::remove_file(path);
+    }
+    written
 }

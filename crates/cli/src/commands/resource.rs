@@ -102,7 +102,7 @@ fn entries(view: &View) -> Vec<ResourceEntry> {
 
 async fn bring(asked: &Asked, name: &str, desired: Desired, wait: bool) -> Result<Exit, Failure> {
     let verb = write::bring(desired);
-    let doing = format!("{verb} resource `{name}` {}", write::wanted(desired));
+    let doing = format!("{verb} resource `{name}` {}", desired.word());
     let resource = write::resource_id(&doing, name)?;
     let reached = reach(&asked.place()?, asked.node.as_deref()).await?;
     let goal = wait.then(|| Goal::Resource { resource: resource.clone(), desired });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use stead_model::declaration::NODE_LISTS;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::view::{GroupView, ResourceView, View};
@@ -11,8 +12,8 @@ use super::Asked;
 use crate::arguments::Assignment;
 use crate::failure::{Exit, Failure};
 use crate::reach::{Reached, find_node, reach};
+use crate::screen;
 use crate::waiting::{self, Goal};
-use crate::{render, screen};
 
 /// One change to ask for.
 pub(super) struct Write {
@@ -152,7 +153,3 @@ pub(super) const fn bring(desired: stead_model::group::Desired) -> &'static str 
         stead_model::group::Desired::Offline => "take",
     }
 }
-
-pub(super) use render::wanted;
-
-pub(super) const NODE_LISTS: [&str; 2] = ["preferred-owners", "possible-owners"];

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use stead_api::contract::ResourceEntry;
 use stead_model::NodeId;
-use stead_model::group::Desired;
 use stead_model::group_policy::written_time;
 use stead_model::resource::Health;
 use stead_model::server::VirtualServer;
@@ -23,7 +22,7 @@ pub(crate) fn groups(groups: &[GroupView]) -> String {
             group.group.to_string(),
             listed(&names.collect::<Vec<_>>()),
             group.state.word().into(),
-            wanted(group.desired).into(),
+            group.desired.word().into(),
             node(group.owner),
             group.epoch.to_string(),
             format!("{:?}", group.safety),
@@ -37,7 +36,7 @@ pub(crate) fn groups(groups: &[GroupView]) -> String {
 pub(crate) fn group(group: &GroupView) -> String {
     let mut lines = vec![
         ("group", group.group.to_string()),
-        ("state", format!("{}, wanted {}", group.state.word(), wanted(group.desired))),
+        ("state", format!("{}, wanted {}", group.state.word(), group.desired.word())),
         ("owner", node(group.owner)),
         ("epoch", group.epoch.to_string()),
         ("why", group.why.clone()),
@@ -102,7 +101,7 @@ pub(crate) fn resources(view: &View) -> String {
                 group.group.to_string(),
                 resource.kind.clone(),
                 resource.state.word().into(),
-                wanted(resource.desired).into(),
+                resource.desired.word().into(),
                 node(group.owner),
                 health(resource.health).into(),
                 resource.detail.clone().unwrap_or_default(),
@@ -121,7 +120,7 @@ pub(crate) fn resource(entry: &ResourceEntry) -> String {
         ("resource", resource.resource.to_string()),
         ("group", entry.group.to_string()),
         ("type", resource.kind.clone()),
-        ("state", format!("{}, wanted {}", resource.state.word(), wanted(resource.desired))),
+        ("state", format!("{}, wanted {}", resource.state.word(), resource.desired.word())),
         ("owner", node(entry.owner)),
         ("health", health(resource.health).into()),
         ("restarts", format!("{} in {}", resource.restarts, written_time(policy.restart_period_s))),
@@ -158,13 +157,6 @@ fn properties(resource: &ResourceView) -> String {
         table.row(vec![name.into(), value]);
     }
     table.text()
-}
-
-pub(crate) const fn wanted(desired: Desired) -> &'static str {
-    match desired {
-        Desired::Online => "online",
-        Desired::Offline => "offline",
-    }
 }
 
 const fn health(health: Health) -> &'static str {

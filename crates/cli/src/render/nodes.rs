@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use stead_model::VoterId;
 use stead_model::amounts::written;
 use stead_model::config::QuorumMode;
-use stead_model::view::{LinkView, NodeState, NodeView, QuorumView, View};
+use stead_model::forced::names;
+use stead_model::upkeep::{Drain, Upkeep};
+use stead_model::view::{NodeState, NodeView, QuorumView, View};
 
+use super::networks::up;
 use super::{Table, facts, moment, yes_no};
 use crate::reach::name_of;
 
@@ -16,7 +19,7 @@ pub(crate) fn nodes(view: &View) -> String {
     for node in &view.nodes {
         table.row(vec![
             name_of(view, node.node),
-            state(node).into(),
+            state(view, node),
             yes_no(node.votes).into(),
             lease(node).into(),
             links(view, node),
@@ -29,7 +32,7 @@ pub(crate) fn nodes(view: &View) -> String {
 pub(crate) fn node(view: &View, node: &NodeView) -> String {
     let mut lines = vec![
         ("node", name_of(view, node.node)),
-        ("state", state(node).into()),
+        ("state", state(view, node)),
         ("votes", yes_no(node.votes).into()),
         ("lease", lease(node).into()),
     ];
@@ -50,7 +53,7 @@ pub(crate) fn node(view: &View, node: &NodeView) -> String {
     for link in &node.links {
         table.row(vec![
             link.name.clone(),
-            role(link).into(),
+            link.role.word().into(),
             up(link).into(),
             link.received.to_string(),
             link.lost.to_string(),
@@ -88,12 +91,52 @@ pub(crate) fn quorum(quorum: &QuorumView) -> String {
         ("leader", quorum.leader.map_or_else(nobody, voter_name)),
         ("term", quorum.term.to_string()),
     ];
+    if let Some(forced) = &quorum.forced {
+        let (node, who, at) = (forced.node, &forced.who, moment::to_second(forced.at));
+        let missing = names(&forced.missing);
+        lines.push(("forced", format!("on {node} by {who}, {at}; not back: {missing}")));
+    }
+    if let Some(forcing) = &quorum.forcing {
+        let lost = names(&forcing.lost);
+        let when = forcing.until.map_or_else(
+            || "when the quorum disk is claimed".to_owned(),
+            |until| format!("at {}", moment::to_second(until)),
+        );
+        lines.push(("being forced", format!("without {lost}, {when}")));
+    }
     if quorum.mode != Some(QuorumMode::NodeMajority) {
         lines.push(("disk host", quorum.disk_host.map_or_else(nobody, |node| node.to_string())));
         lines.push(("disk", quorum.disk_state.clone().unwrap_or_else(nobody)));
         lines.push(("database limit", format!("{} bytes", quorum.database_limit_bytes)));
     }
     facts(&lines)
+}
+
+/// Who is there, who is not, and what would be lost if the node went on without them.
+pub(crate) fn forced_loss(view: &View, lost: &BTreeSet<VoterId>) -> String {
+    let mut table = Table::new(&["VOTER", "STATE", "HEARD LAST"]);
+    for &voter in &view.quorum.voters {
+        let node = voter.node().and_then(|id| view.nodes.iter().find(|n| n.node == id));
+        let heard = node.and_then(|node| node.heard_at);
+        let heard = heard.map_or_else(|| "not since the node started".into(), moment::to_second);
+        let (state, heard) = match node {
+            Some(node) if node.node == view.node => ("asked".to_owned(), String::new()),
+            Some(node) => (state(view, node), heard),
+            None => {
+                let known = view.quorum.disk_state.clone();
+                (known.unwrap_or_else(|| "unknown".to_owned()), String::new())
+            }
+        };
+        let state = if lost.contains(&voter) { format!("{state}, given up") } else { state };
+        table.row(vec![voter_name(voter), state, heard]);
+    }
+    let mut text = table.text_or("no voters");
+    text.push_str(&format!(
+        "\n{} goes on with what its log has, up to entry {}. Whatever the others agreed on without \
+         it is lost.\n",
+        view.node, view.applied
+    ));
+    text
 }
 
 /// The same in one line.
@@ -132,14 +175,26 @@ const fn words(mode: QuorumMode) -> &'static str {
     }
 }
 
-const fn state(node: &NodeView) -> &'static str {
-    match node.state {
+/// How it is, and why it is given no groups although it may be up.
+fn state(view: &View, node: &NodeView) -> String {
+    let mut text = match node.state {
         NodeState::Up if node.left => "leaves",
         NodeState::Up => "up",
         NodeState::Suspected | NodeState::Down if node.left => "left",
         NodeState::Suspected => "suspected",
         NodeState::Down => "down",
     }
+    .to_owned();
+    for upkeep in &view.upkeep {
+        let word = match upkeep {
+            Upkeep::Pause { node: it, drain: Drain::No } if *it == node.node => ", paused",
+            Upkeep::Pause { node: it, .. } if *it == node.node => ", drained",
+            Upkeep::Quarantine { node: it, .. } if *it == node.node => ", in quarantine",
+            _ => continue,
+        };
+        text.push_str(word);
+    }
+    text
 }
 
 const fn lease(node: &NodeView) -> &'static str {
@@ -158,17 +213,4 @@ fn links(view: &View, node: &NodeView) -> String {
     }
     let links: Vec<_> = node.links.iter().map(|l| format!("{} {}", l.name, up(l))).collect();
     links.join(", ")
-}
-
-const fn up(link: &LinkView) -> &'static str {
-    if link.up { "up" } else { "silent" }
-}
-
-const fn role(link: &LinkView) -> &'static str {
-    use stead_model::config::NetworkRole;
-    match link.role {
-        NetworkRole::Private => "private",
-        NetworkRole::Public => "public",
-        NetworkRole::Mixed => "mixed",
-    }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use stead_api::contract::{
-    Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement, Tested, Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement,
+    Tested, Timeouts,
 };
-use stead_api::{Backend, Later, explain};
+use stead_api::{Backend, Caller, Later, explain};
 use stead_model::declaration::{Consequence, DeclaredResource, Deed, Difference, Foreseen, Turn};
 use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{Desired, GroupState};
@@ -19,6 +20,7 @@ use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::resource::ResourceState;
 use stead_model::resource_type::Form;
+use stead_model::role::Role;
 use stead_model::view::View;
 use stead_model::{
     AlertId, CauseId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis,
@@ -33,6 +35,7 @@ pub(crate) struct FakeNode {
     views: Mutex<VecDeque<View>>,
     records: Mutex<Vec<Record>>,
     written: watch::Sender<u64>,
+    audited: Mutex<Vec<Audited>>,
     placement: Placement,
     /// What it was asked, as it arrived.
     pub(crate) asked: Mutex<Vec<Request>>,
@@ -44,6 +47,7 @@ impl FakeNode {
             views: Mutex::new(VecDeque::from([view])),
             records: Mutex::default(),
             written: watch::Sender::new(0),
+            audited: Mutex::default(),
             placement: placement(),
             asked: Mutex::default(),
         })
@@ -95,6 +99,11 @@ impl FakeNode {
                 step(&view);
                 set(&mut view, GroupState::Offline, ResourceState::Offline);
             }
+            Request::RemoveClusterIp => {
+                set(&mut view, GroupState::Pending, ResourceState::OfflinePending);
+                step(&view);
+                view.groups.remove(0);
+            }
             Request::SetResourceDesired { .. } => {
                 set(&mut view, GroupState::Failed, ResourceState::Failed);
                 view.groups[0].resources[1].detail = Some("`httpd` ended with exit code 1".into());
@@ -115,6 +124,8 @@ fn foreseen(request: &Request) -> Foreseen {
         group: Some("web".into()),
         resource: Some("httpd".into()),
         alert: None,
+        node: None,
+        admin: None,
         turn: Turn::Changed,
         property: Some("stop-timeout".into()),
         from: Some("10s".into()),
@@ -158,6 +169,21 @@ fn refusal(request: &Request) -> Option<Reason> {
                 .because("n3 is not a possible owner of resource `httpd`")
                 .hint("choose n2"),
         ),
+        Request::SetGroupDesired { group, desired: Desired::Offline }
+            if group.as_str() == "cluster" =>
+        {
+            Some(
+                Reason::new(Code::Conflict, "cannot take group `cluster` offline")
+                    .because(
+                        "group `cluster` is the cluster's own: the cluster is administered \
+                         through it",
+                    )
+                    .hint(
+                        "`stead group move cluster` has another node take it; `stead cluster ip \
+                         --remove` ends it",
+                    ),
+            )
+        }
         Request::DeleteGroup { group } if group.as_str() == "lost" => Some(
             Reason::new(Code::NoQuorum, "the change was not made")
                 .because("n1 has no quorum")
@@ -206,6 +232,26 @@ impl Backend for FakeNode {
         let records: Vec<Record> = later.take(limit).cloned().collect();
         let next = records.last().map_or(since, |record| record.number + 1);
         Events { records, next }
+    }
+
+    fn audit(&self, mut entry: Audited) {
+        let mut audited = self.audited.lock().unwrap();
+        entry.number = audited.len() as u64 + 1;
+        entry.at = UtcMillis(1_795_173_741_000 + entry.number);
+        entry.request = None;
+        audited.push(entry);
+    }
+
+    fn audited(&self, since: u64, limit: usize) -> AuditLog {
+        let audited = self.audited.lock().unwrap();
+        let later = audited.iter().filter(|entry| entry.number >= since);
+        let entries: Vec<Audited> = later.take(limit).cloned().collect();
+        let next = entries.last().map_or(since, |entry| entry.number + 1);
+        AuditLog { entries, next }
+    }
+
+    fn audited_after(&self, _: u64) -> Later<'_, ()> {
+        Box::pin(std::future::pending())
     }
 
     fn events_after(&self, next: u64) -> Later<'_, ()> {
@@ -325,7 +371,9 @@ impl Served {
             runtime.block_on(async {
                 for (path, node) in doors {
                     let listener = stead_api::bind(&path).unwrap();
-                    tokio::spawn(stead_api::serve(listener, node));
+                    let caller = Caller { who: "somebody".into(), role: Some(Role::Admin) };
+                    let identify = move |_: &_| Some(caller.clone());
+                    tokio::spawn(stead_api::serve(listener, node, identify));
                 }
                 ready.send(()).unwrap();
                 let _ = stopped.await;

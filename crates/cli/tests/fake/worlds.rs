@@ -10,11 +10,16 @@ use stead_model::alert::Track;
 use stead_model::amounts::Amounts;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
+use stead_model::network::{InterfaceState, Subnet};
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
 use stead_model::room::Room;
+use stead_model::rules::Priority;
 use stead_model::server::VirtualServer;
 use stead_model::upkeep::{Drain, Upkeep};
-use stead_model::view::{AlertView, LinkView, NodeState, NodeView, QuorumView, ResourceView, View};
+use stead_model::view::{
+    AlertView, InterfaceView, LinkView, NetworkView, NodeState, NodeView, QuorumView, ResourceView,
+    View,
+};
 use stead_model::{Epoch, GroupId, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
 use tempfile::TempDir;
 
@@ -47,6 +52,7 @@ impl World {
             "trouble" => world.serve(&[(1, trouble())]),
             "set-aside" => world.serve(&[(1, set_aside())]),
             "virtual-server" => world.serve(&[(1, virtual_server())]),
+            "administered" => world.serve(&[(1, administered())]),
             "alerting" => world.serve(&[(1, alerting())]),
             "ruled" => world.serve(&[(1, ruled())]),
             "empty" => world.serve(&[(1, without_groups())]),
@@ -129,6 +135,11 @@ fn link(network: u8, name: &str, role: NetworkRole, up: bool) -> LinkView {
         up,
         received: 2_095,
         lost: u64::from(!up) * 7,
+        loss_permille: if up { 4 } else { 1_000 },
+        round_trip_us: Some(312),
+        jitter_us: Some(48),
+        sent: 2_110,
+        unsent: u64::from(!up) * 15,
     }
 }
 
@@ -141,14 +152,35 @@ fn node(number: u16, state: NodeState, seen_from: u16) -> NodeView {
     NodeView {
         node: NodeId(number),
         name: format!("node{number}"),
+        addresses: Vec::new(),
         state,
         votes: true,
+        heard_at: None,
         lease_longer: state == NodeState::Down,
         absent: false,
         left: false,
         links: if number == seen_from { Vec::new() } else { links },
         room: Room::default(),
         needed: Amounts::default(),
+    }
+}
+
+/// A network with an interface of each of three nodes; the third one told nothing yet.
+fn network(id: u8, name: &str, role: NetworkRole) -> NetworkView {
+    let states = [Some(InterfaceState::Up), Some(InterfaceState::Up), None];
+    let interface = |(number, state): (u16, Option<InterfaceState>)| InterfaceView {
+        node: NodeId(number),
+        address: [10, 77, id, number as u8].into(),
+        name: state.map(|_| format!("eth{id}")),
+        state,
+    };
+    NetworkView {
+        id: NetworkId(id),
+        name: name.into(),
+        role,
+        priority: Priority::default(),
+        subnets: vec![Subnet::of([10, 77, id, 0].into(), 24)],
+        interfaces: (1..).zip(states).map(interface).collect(),
     }
 }
 
@@ -197,8 +229,14 @@ fn healthy(seen_from: u16) -> View {
             disk_host: Some(NodeId(2)),
             disk_state: Some("serving".into()),
             database_limit_bytes: 16 << 20,
+            forced: None,
+            forcing: None,
         },
         nodes: (1..=3).map(|number| node(number, NodeState::Up, seen_from)).collect(),
+        networks: vec![
+            network(1, "private", NetworkRole::Private),
+            network(2, "public", NetworkRole::Mixed),
+        ],
         groups: vec![web],
         applied: LogIndex(13),
         ..View::default()
@@ -223,6 +261,25 @@ fn virtual_server() -> View {
     view
 }
 
+/// A cluster with an IP address and a name of its own.
+fn administered() -> View {
+    let mut view = healthy(1);
+    let mut own = stead_api::document::example_group("cluster");
+    own.owner = Some(NodeId(2));
+    let address = resource("cluster-ip", "ip-address", &[("address", "10.77.2.10/24")]);
+    let given = [("host-name", "demo"), ("zone", "example.org"), ("dns-servers", "10.77.2.53")];
+    let mut name = resource("cluster-name", "network-name", &given);
+    name.depends_on = vec!["cluster-ip".into()];
+    own.resources = vec![address, name];
+    own.servers = vec![VirtualServer {
+        name: Some("demo".into()),
+        domain: Some("example.org".into()),
+        addresses: vec!["10.77.2.10".parse().unwrap()],
+    }];
+    view.groups.insert(0, own);
+    view
+}
+
 /// A group whose resources need each other criss-cross, and all kinds of upkeep.
 fn set_aside() -> View {
     let mut view = healthy(1);
@@ -230,6 +287,7 @@ fn set_aside() -> View {
     let until = UtcMillis(NOON.0 + 7_200_000);
     view.upkeep = vec![
         Upkeep::Pause { node: NodeId(3), drain: Drain::Yes },
+        Upkeep::Quarantine { node: NodeId(2), until },
         Upkeep::Pin { group: group(), node: NodeId(1), until },
         Upkeep::Maintain { group: group(), resource: Some("ip".into()), until },
     ];
@@ -328,6 +386,8 @@ fn trouble() -> View {
     let mut view = healthy(1);
     view.nodes[1] = node(2, NodeState::Down, 1);
     view.nodes[2].links[0].up = false;
+    let cable = &mut view.networks[1].interfaces[2];
+    (cable.name, cable.state) = (Some("eth2".into()), Some(InterfaceState::NoCarrier));
     view.quorum.disk_host = None;
     view.quorum.disk_state = Some("`disk` is empty: it is not formatted".into());
     view.troubles = vec!["the guard of n1 does not answer".into()];

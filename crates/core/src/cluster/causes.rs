@@ -8,10 +8,15 @@ use stead_model::{CauseId, GroupId};
 /// The last records that can be causes.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
-    /// The last event of a node: silence, a lost lease, an administrator's change.
+    /// The last event of a node: silence, leaving, a lost lease, an administrator's change.
     trigger: Option<CauseId>,
     /// The last decision about each group.
     groups: BTreeMap<GroupId, CauseId>,
+    /// The last failure in each group that its restart in place has not ended.
+    failed: BTreeMap<GroupId, CauseId>,
+    /// What the next decision about a group follows from: a failure beyond restarts, or what it
+    /// was released for.
+    next: BTreeMap<GroupId, CauseId>,
 }
 
 impl Causes {
@@ -28,11 +33,30 @@ impl Causes {
                 Some(group),
             ) => {
                 self.groups.insert(group.clone(), id);
-                self.trigger
+                let cause = self.next.remove(group).or(self.trigger);
+                if let Some(cause) = cause.filter(|_| code == "group-released") {
+                    self.next.insert(group.clone(), cause);
+                }
+                cause
             }
-            ("changed" | "suspected" | "lease-lost" | "hard-stop" | "monitor-died", _) => {
+            (
+                "changed" | "suspected" | "lease-lost" | "hard-stop" | "monitor-died"
+                | "node-leaves" | "node-returns" | "node-goes" | "interface-down",
+                _,
+            ) => {
                 self.trigger = Some(id);
                 None
+            }
+            ("resource-failed", Some(group)) => {
+                self.failed.insert(group.clone(), id);
+                None
+            }
+            ("resource-gave-up", Some(group)) => {
+                self.next.insert(group.clone(), id);
+                self.failed.remove(group)
+            }
+            ("resource-online", Some(group)) => {
+                self.failed.remove(group).or_else(|| self.groups.get(group).copied())
             }
             ("elected" | "lease-length" | "hard-stop-done" | "disk-claimed", None) => self.trigger,
             (_, Some(group)) => self.groups.get(group).copied(),
@@ -54,5 +78,21 @@ mod tests {
         assert_eq!(causes.chain("group-granted", Some(&web), CauseId(3)), Some(CauseId(2)));
         assert_eq!(causes.chain("resource-online", Some(&web), CauseId(4)), Some(CauseId(3)));
         assert_eq!(causes.chain("group-online", Some(&web), CauseId(5)), Some(CauseId(3)));
+    }
+
+    #[test]
+    fn a_failure_explains_its_restart_and_what_is_decided_after_the_last_one() {
+        let mut causes = Causes::default();
+        let web = GroupId::from("web");
+        assert_eq!(causes.chain("changed", None, CauseId(1)), None);
+        assert_eq!(causes.chain("group-granted", Some(&web), CauseId(2)), Some(CauseId(1)));
+        assert_eq!(causes.chain("resource-failed", Some(&web), CauseId(3)), None);
+        assert_eq!(causes.chain("resource-online", Some(&web), CauseId(4)), Some(CauseId(3)));
+        assert_eq!(causes.chain("resource-failed", Some(&web), CauseId(5)), None);
+        assert_eq!(causes.chain("resource-gave-up", Some(&web), CauseId(6)), Some(CauseId(5)));
+        assert_eq!(causes.chain("group-released", Some(&web), CauseId(7)), Some(CauseId(6)));
+        assert_eq!(causes.chain("suspected", None, CauseId(8)), None);
+        assert_eq!(causes.chain("group-granted", Some(&web), CauseId(9)), Some(CauseId(6)));
+        assert_eq!(causes.chain("group-granted", Some(&web), CauseId(10)), Some(CauseId(8)));
     }
 }

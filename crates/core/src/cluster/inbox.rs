@@ -3,14 +3,14 @@
 use stead_model::order::GuardReport;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Level;
-use stead_model::request::{Answer, Envelope};
-use stead_model::wire::peer::{LeaseQuestion, PeerMessage, RaftMessage};
+use stead_model::request::{Answer, Envelope, Request};
+use stead_model::wire::peer::{Heartbeat, LeaseQuestion, PeerMessage, RaftMessage};
 use stead_model::{NodeId, RequestId, Span, Time, VoterId};
 
 use super::{Asked, Cluster, Own};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
-use crate::event::{Event, IoResult};
+use crate::event::{Arrival, Event, IoResult};
 use crate::leading::{Leading, Mail};
 use crate::membership::Heard;
 use crate::quorum::Turn;
@@ -25,6 +25,11 @@ impl Cluster {
             Event::Received { from, arrival, message } => {
                 let mut heard = Vec::new();
                 let new = self.links.arrived(now, from, arrival, &mut heard);
+                if let (Arrival::Datagram { network, .. }, Some(heartbeat)) =
+                    (arrival, heartbeat(&message))
+                {
+                    self.links.measure(now, (from, network), heartbeat);
+                }
                 // A copy over another network says no more than that its link works.
                 let tells = new || !heard.is_empty();
                 self.note_heard(now, heard);
@@ -40,6 +45,8 @@ impl Cluster {
             Event::Guard(report) => self.guard(now, report),
             Event::Resource(report) => self.with_holdings(|h| h.reported(now, report)),
             Event::Request(envelope) => self.requested(now, envelope),
+            Event::Interfaces(interfaces) => self.interfaces_are(now, interfaces),
+            Event::Keys(report) => self.keys_are(now, report),
         }
         true
     }
@@ -56,16 +63,29 @@ impl Cluster {
                     "link-down",
                     format!("nothing from {node} on {}", self.network(net)),
                 ),
+                Heard::LinkLossy(node, net, permille) => {
+                    let (net, percent) = (self.network(net), permille / 10);
+                    let text =
+                        format!("{percent} % of the last datagrams of {node} on {net} are missing");
+                    (Level::Warning, "link-lossy", text)
+                }
+                Heard::LinkSound(node, net) => {
+                    let text = format!("what {node} sends on {} arrives again", self.network(net));
+                    (Level::Info, "link-sound", text)
+                }
                 Heard::Answers(node) => (Level::Info, "answers", format!("{node} answers again")),
                 Heard::Suspected(node, silence) => {
                     (Level::Warning, "suspected", format!("{node} is silent since {silence}"))
                 }
             };
             self.record(now, level, code, text);
+            if let Heard::LinkDown(_, network) = heard {
+                self.note_silence(now, network);
+            }
         }
     }
 
-    fn network(&self, id: stead_model::NetworkId) -> String {
+    pub(super) fn network(&self, id: stead_model::NetworkId) -> String {
         let entry = self.config.networks.iter().find(|n| n.id == id);
         entry.map_or_else(|| id.to_string(), |n| n.name.clone())
     }
@@ -87,7 +107,9 @@ impl Cluster {
             }
             return;
         }
-        self.own_io(now, ticket, result);
+        if !self.put_aside(now, ticket, result) {
+            self.own_io(now, ticket, result);
+        }
     }
 
     fn guard(&mut self, now: Time, report: GuardReport) {
@@ -139,7 +161,20 @@ impl Cluster {
                     }
                 }
             }
+            PeerMessage::Within { history, message } => {
+                self.message_within(now, (from, history), *message);
+            }
+            message => self.message_within(now, (from, 0), message),
+        }
+    }
+
+    /// A message of a node that has the same history, or one that counts in all.
+    pub(super) fn count(&mut self, now: Time, from: NodeId, message: PeerMessage) {
+        match message {
             PeerMessage::Heartbeat(heartbeat) => {
+                self.histories.heard(from, &heartbeat);
+                self.await_history(now, from);
+                self.tell_history(now, from);
                 self.links.announced(now, from, heartbeat.disk);
                 self.tell_members(from, heartbeat.members);
             }
@@ -160,7 +195,7 @@ impl Cluster {
             PeerMessage::LeaseAnswer(answer) => self.asker.answer(now, answer),
             PeerMessage::Report(report) => {
                 if report.node == from {
-                    self.reported(now, report);
+                    self.reported(now, &report);
                 }
             }
             PeerMessage::ReportSeen { number } => {
@@ -187,8 +222,11 @@ impl Cluster {
                     leading.fitted(from, (id, answer), around);
                 });
             }
-            // Executors hand them from monitor to monitor.
-            PeerMessage::Note(_) => {}
+            PeerMessage::Forced(forced) => self.take_over_history(now, &forced),
+            PeerMessage::KeysWanted { print } => self.hand_keys_on(from, print),
+            PeerMessage::NewKeys(new) => self.take_keys(new),
+            // Executors hand notes from monitor to monitor; the others are looked into before.
+            PeerMessage::Note(_) | PeerMessage::Bundle(_) | PeerMessage::Within { .. } => {}
             PeerMessage::ProbeAnswer { id, taken } => {
                 self.with_leader(now, |leading, _, around| {
                     leading.probed(from, (id, taken), around);
@@ -255,6 +293,11 @@ impl Cluster {
     }
 
     pub(super) fn requested(&mut self, now: Time, envelope: Envelope) {
+        if let Request::ForceQuorum { node, lost } = &envelope.request {
+            let answer = self.force_quorum(now, &envelope.who, (*node, lost));
+            self.out.push(crate::effect::Effect::Reply { id: envelope.id, answer });
+            return;
+        }
         if self.requests.len() >= REQUESTS_MAX {
             let reason = Reason::new(Code::TooMuch, "too many requests are waiting")
                 .hint("try again when the cluster has answered some");
@@ -299,6 +342,13 @@ impl Cluster {
             .because("the cluster did not agree on it")
             .hint("repeat the request with the same id: it may have taken effect")
     }
+}
+
+/// The heartbeat in a datagram, if there is one.
+fn heartbeat(message: &PeerMessage) -> Option<&Heartbeat> {
+    let parts = if let PeerMessage::Bundle(parts) = message { &parts[..] } else { &[] };
+    let mut all = std::iter::once(message).chain(parts);
+    all.find_map(|part| if let PeerMessage::Heartbeat(h) = part { Some(h) } else { None })
 }
 
 /// Requests of clients that one node keeps waiting.

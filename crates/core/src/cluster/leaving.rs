@@ -40,16 +40,18 @@ impl Cluster {
     pub(super) fn is_leaving(&self) -> bool {
         let db = self.running().map(|own| &own.replica.db);
         let free = db.is_some_and(|db| db.left().contains(&self.node) && !db.owns_any(self.node));
-        self.stay.leaves_since.is_some() && free && self.has_heir()
+        let goes = db.is_some_and(|db| db.going().contains(&self.node));
+        (goes || self.stay.leaves_since.is_some()) && free && self.has_heir()
     }
 
     /// Takes leaving, or coming back, as far as it can go.
     pub(super) fn stay_or_leave(&mut self, now: Time) -> bool {
         let has_lease = self.asker.lease(now).is_some();
         let left = self.running().is_some_and(|o| o.replica.db.left().contains(&self.node));
+        let goes = self.running().is_some_and(|o| o.replica.db.going().contains(&self.node));
         let node = self.node;
         match self.stay.leaves_since {
-            None if left && has_lease => self.wish(now, Request::Return { node }),
+            None if left && !goes && has_lease => self.wish(now, Request::Return { node }),
             None => false,
             Some(since) => {
                 let late = now.since(since) >= PATIENCE;

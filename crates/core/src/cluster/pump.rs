@@ -5,6 +5,7 @@ use stead_model::record::Level;
 use stead_model::wire::peer::{Heartbeat, PeerMessage, RaftMessage};
 use stead_model::{Span, Time, VoterId};
 
+use super::reporting::Next;
 use super::{Cluster, Own};
 use crate::consensus::batch::{Applied, Batch, Elected, Post};
 use crate::consensus::replica::Replica;
@@ -19,12 +20,15 @@ impl Cluster {
         for _ in 0..ROUNDS_MAX {
             let worked = self.deliver(now)
                 | self.pump_own(now)
+                | self.force_on(now)
                 | self.meet(now)
+                | self.follow_networks(now)
                 | self.pump_seat(now)
                 | self.chase_requests(now)
                 | self.note_leader(now)
                 | self.pump_holdings(now)
                 | self.stay_or_leave(now)
+                | self.follow_keys(now)
                 | self.lead(now);
             if !worked || self.halted {
                 break;
@@ -39,11 +43,18 @@ impl Cluster {
         let mut heard = Vec::new();
         self.links.check(now, &mut heard);
         self.note_heard(now, heard);
-        if let Own::Running(own) = &mut self.own {
+        if self.interfaces.settle(now) {
+            self.reporting.next = Next::Now;
+        }
+        if let Own::Running(own) = &mut self.own
+            && own.remaking.is_none()
+        {
             own.replica.tick(now);
         }
         if now >= self.heartbeat_at {
-            if let Own::Running(own) = &mut self.own {
+            if let Own::Running(own) = &mut self.own
+                && own.remaking.is_none()
+            {
                 own.replica.beat();
             }
             if let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) {
@@ -60,8 +71,18 @@ impl Cluster {
             // Its answers to the leader's heartbeats take its own along, if they come in time.
             self.heartbeat_at += self.timing.patience();
         }
-        let message = self.heartbeat();
-        self.broadcast(Channel::Datagram, &message);
+        self.send_heartbeats(now);
+    }
+
+    /// Each node gets back what was heard of it.
+    fn send_heartbeats(&mut self, now: Time) {
+        let heartbeat = self.heartbeat(now);
+        let peers: Vec<_> = self.links.nodes().collect();
+        for to in peers {
+            let heartbeat = Heartbeat { echo: self.links.echo(now, to), ..heartbeat };
+            let message = PeerMessage::Heartbeat(heartbeat);
+            self.out.push(Effect::Send { to, channel: Channel::Datagram, message });
+        }
     }
 
     /// Something is being sent anyway: a heartbeat that is due soon goes with it, in the same
@@ -79,14 +100,16 @@ impl Cluster {
         }
     }
 
-    fn heartbeat(&self) -> PeerMessage {
+    fn heartbeat(&self, now: Time) -> Heartbeat {
         let disk = self.seat.as_ref().map(|s| s.hosting()).unwrap_or_default();
         let (leader, term) = match self.running() {
             Some(own) => (own.replica.leader(), own.replica.term()),
             None => Default::default(),
         };
-        let members = u16::try_from(self.config.nodes.len()).unwrap_or(u16::MAX);
-        PeerMessage::Heartbeat(Heartbeat { disk, leader, term, members })
+        let (members, forces) = (self.members_ever(), self.forcing.is_some());
+        let last = self.running().map(|own| own.replica.last()).unwrap_or_default();
+        let history = self.history();
+        Heartbeat { disk, leader, term, members, sent: now, echo: None, history, last, forces }
     }
 
     pub(super) fn ask_lease(&mut self, now: Time) {
@@ -106,7 +129,8 @@ impl Cluster {
         if leader.is_some() && self.running().is_none_or(|o| o.leading.is_none()) {
             return Some(self.node);
         }
-        self.host_of(now, self.running()?.replica.leader()?)
+        let own = self.running().filter(|own| own.remaking.is_none())?;
+        self.host_of(now, own.replica.leader()?)
     }
 
     /// The node that runs a voter.
@@ -127,12 +151,14 @@ impl Cluster {
         let mut worked = false;
         while let Some(message) = self.self_mail.pop_front() {
             worked = true;
-            self.message(now, self.node, message);
+            self.count(now, self.node, message);
         }
         while let Some(raft) = self.inbox.pop_front() {
             worked = true;
             if raft.to == VoterId::from(self.node) {
-                if let Own::Running(own) = &mut self.own {
+                if let Own::Running(own) = &mut self.own
+                    && own.remaking.is_none()
+                {
                     own.replica.step(now, &raft);
                 }
             } else if let Some(seat) = &mut self.seat
@@ -164,6 +190,9 @@ impl Cluster {
 
     /// The node's own replica: new batches go to the keeper, durable ones are released.
     fn pump_own(&mut self, now: Time) -> bool {
+        if self.running().is_some_and(|own| own.remaking.is_some()) {
+            return self.remake(now);
+        }
         let Own::Running(own) = &mut self.own else { return false };
         let mut worked = false;
         let mut early = Vec::new();
@@ -197,6 +226,10 @@ impl Cluster {
         own.replica.persisted(&batch);
         let committed = std::mem::take(&mut batch.committed);
         let applied = own.replica.apply(committed);
+        if let Some(unreadable) = own.replica.unreadable() {
+            let why = unreadable.to_string();
+            return self.fail_own(why);
+        }
         let elected = batch.elected.filter(|e| own.replica.is_leader_of(e.term));
         if let Some(elected) = elected {
             own.leading = Some(Leading::new(elected, self.planted));
@@ -216,6 +249,9 @@ impl Cluster {
     /// `along`: a sign of life is being sent now.
     fn drive_seat(&mut self, now: Time, along: bool) -> bool {
         if self.seat.is_none() || !matches!(self.own, Own::Running(_)) {
+            return false;
+        }
+        if !self.align_disk(now) {
             return false;
         }
         let around = Surroundings { along, ..self.surroundings(now) };
@@ -265,20 +301,26 @@ impl Cluster {
             leader_elsewhere: elsewhere && hears && heard > voters.len() / 2,
             host: self.links.disk_host(now, fresh),
             hears_leader: hears,
-            may_host: own.is_some_and(|o| {
-                o.replica.is_voter(voter) && o.replica.is_member(VoterId::from(self.node))
-            }),
-            leaves: self.is_leaving(),
+            may_host: !self.histories.disk_is_foreign()
+                && own.is_some_and(|o| {
+                    o.replica.is_member(voter) && o.replica.is_member(VoterId::from(self.node))
+                }),
+            forces: self.forces_disk(),
+            members: self.config.nodes.iter().fold(0, |all, n| all | 1 << (n.id.0 - 1)),
+            leaves: self.is_leaving() || self.is_evicted(self.node),
         }
     }
 
     /// D was adopted here: the replica with the better log campaigns at once if nobody leads.
     pub(super) fn disk_came_alive(&mut self, now: Time) {
         // Said at once, so that nobody else claims it meanwhile (R4).
-        let message = self.heartbeat();
-        self.broadcast(Channel::Datagram, &message);
+        self.send_heartbeats(now);
+        let aligned = self.disk_is_aligned();
         let Own::Running(own) = &mut self.own else { return };
         let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) else { return };
+        if !aligned || own.remaking.is_some() {
+            return;
+        }
         if own.replica.hears_leader(now, self.timing.election) {
             return;
         }
@@ -292,6 +334,10 @@ impl Cluster {
 
     /// Carries out what the guard of D let go (R3).
     pub(super) fn release_disk(&mut self, now: Time, released: Released) {
+        // What D said in an older history is not heard any more.
+        if !self.disk_is_aligned() {
+            return;
+        }
         let Released { batch, mail } = released;
         for mail in mail {
             self.mail(mail);
@@ -300,6 +346,10 @@ impl Cluster {
         let Some(live) = self.seat.as_mut().and_then(|s| s.live_mut()) else { return };
         live.replica.persisted(&batch);
         let applied = live.replica.apply(std::mem::take(&mut batch.committed));
+        if let Some(unreadable) = live.replica.unreadable() {
+            let why = unreadable.to_string();
+            return self.fail_own(why);
+        }
         let elected = batch.elected.filter(|e| live.replica.is_leader_of(e.term));
         if let Some(elected) = elected {
             live.leading = Some(Leading::new(elected, self.planted));
@@ -373,9 +423,10 @@ impl Cluster {
             }
         };
         let mut mail = Vec::new();
+        let seen = (now, self.disk_host(now));
         let led = match &mut own.leading {
             Some(leading) => {
-                self.around(now, &mut mail, |around| act(leading, &mut own.replica, around));
+                self.around(seen, &mut mail, |around| act(leading, &mut own.replica, around));
                 true
             }
             None => false,
@@ -398,7 +449,8 @@ impl Cluster {
         if let Some(live) = seat.live_mut()
             && let Some(leading) = &mut live.leading
         {
-            self.around(now, &mut mail, |around| act(leading, &mut live.replica, around));
+            let seen = (now, Some(self.node));
+            self.around(seen, &mut mail, |around| act(leading, &mut live.replica, around));
             live.outbox.append(&mut mail);
             led = true;
         }
@@ -406,7 +458,12 @@ impl Cluster {
         led
     }
 
-    fn around(&mut self, now: Time, mail: &mut Vec<Mail>, act: impl FnOnce(&mut Around<'_>)) {
+    fn around(
+        &mut self,
+        (now, disk_host): (Time, Option<NodeId>),
+        mail: &mut Vec<Mail>,
+        act: impl FnOnce(&mut Around<'_>),
+    ) {
         let nodes: Vec<_> = self.config.nodes.iter().map(|n| n.id).collect();
         let heard: Vec<_> =
             nodes.iter().copied().filter(|n| *n == self.node || self.links.is_heard(*n)).collect();
@@ -423,6 +480,10 @@ impl Cluster {
             host_names: &self.host_names,
             disk_nodes_max: self.disk_nodes_max,
             heard: &heard,
+            links: &self.links,
+            reports: &self.reporting.latest,
+            news: self.reporting.news,
+            disk_host,
             database_limit_bytes: self.database_limit_bytes,
             beats: &mut beats,
             counters: &mut self.counters,
@@ -456,9 +517,12 @@ impl Cluster {
         let mut times = Vec::with_capacity(16);
         times.push(self.heartbeat_at);
         times.extend(self.links.deadline());
+        times.extend(self.interfaces.deadline());
         times.extend(self.asker.end().filter(|end| *end > self.pumped_at));
         times.extend(self.requests.values().map(|a| a.retry_at).min());
         times.extend(self.reporting.deadline());
+        times.extend(self.forcing_deadline());
+        times.extend(self.keys.deadline());
         let now = self.pumped_at;
         if let Some(own) = self.running() {
             times.push(own.replica.deadline());

@@ -67,6 +67,22 @@ impl Reporting {
         }
         self.burst.1 += 1;
     }
+
+    /// Keeps what a node tells, unless its guard has told something later. Says whether views
+    /// show it, or nothing of what is older.
+    fn keep(&mut self, report: &Report) -> Option<bool> {
+        let was = self.latest.get(&report.node);
+        if was.is_some_and(|w| w.guard == report.guard && w.number > report.number) {
+            return None;
+        }
+        let is_shown =
+            was.is_none_or(|w| (&w.groups, &w.interfaces) != (&report.groups, &report.interfaces));
+        if was != Some(report) {
+            self.news += 1;
+            self.latest.insert(report.node, report.clone());
+        }
+        Some(is_shown)
+    }
 }
 
 impl Cluster {
@@ -83,8 +99,10 @@ impl Cluster {
             number: self.reporting.number,
             groups: self.running().map(|o| o.holdings.report(now)).unwrap_or_default(),
             machine: self.machine,
+            interfaces: self.interfaces.reports(),
+            seals: Box::new(self.seals()),
         };
-        self.reporting.latest.insert(self.node, report.clone());
+        self.reporting.keep(&report);
         if self.leader_node(now) == Some(self.node) {
             let message = PeerMessage::Report(report.clone());
             self.mail(Mail { to: self.node, channel: Channel::Stream, message });
@@ -94,11 +112,9 @@ impl Cluster {
     }
 
     /// Another node, or this one to its leader, tells everything.
-    pub(super) fn reported(&mut self, now: Time, report: Report) {
-        let was = self.reporting.latest.insert(report.node, report.clone());
-        if was.is_none_or(|was| was.groups != report.groups) {
-            self.sights += 1;
-        }
+    pub(super) fn reported(&mut self, now: Time, report: &Report) {
+        let Some(is_shown) = self.reporting.keep(report) else { return };
+        self.sights += u64::from(is_shown);
         self.with_leader(now, |leading, replica, around| leading.report(replica, report, around));
     }
 

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use stead_journal::{
-    ClusterKey, DATABASE_LIMIT_BYTES, DiskId, Identity, Medium, Opening, Plain, Recovered, Step,
+    DATABASE_LIMIT_BYTES, DiskId, Identity, Medium, Opening, Plain, Recovered, Step,
 };
 use stead_model::config::NodeConfig;
 use stead_model::record::Level;
-use stead_model::{OrderId, Span, Time, UtcMillis, VoterId};
+use stead_model::{LogIndex, OrderId, Span, Time, UtcMillis, VoterId};
 
 use super::causes::Causes;
+use super::history::Histories;
+use super::keys::{Ring, seat_keys};
 use super::leaving::Stay;
 use super::{Cluster, Own, OwnReplica, Reporting, Start};
 use crate::consensus::keeper::{IoDesk, Keeper};
@@ -19,7 +21,7 @@ use crate::counters::Counters;
 use crate::effect::{Device, Effect, Ticket};
 use crate::event::IoResult;
 use crate::lease::asker::Asker;
-use crate::membership::Links;
+use crate::membership::{Interfaces, Links};
 use crate::planted::Fault;
 use crate::quorum::{Seat, SeatConfig};
 use crate::resources::{Beginning, Holdings};
@@ -31,7 +33,10 @@ pub(super) struct Loading {
 }
 
 pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
-    let Start { config, service, guard, machine, key, seed, planted } = start;
+    let Start { config, service, guard, machine, keys, seed, planted } = start;
+    // Whatever becomes of them: a node that joins begins as they did.
+    let founders = Some(config.founders().collect());
+    let config = NodeConfig { founders, ..config };
     let timing = config.profile.timing();
     let node = config.node;
     let mut io = IoDesk::default();
@@ -41,7 +46,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
             node,
             voter: disk.voter,
             disk: DiskId(disk.disk_id),
-            key: ClusterKey::new(key),
+            keys: seat_keys(&keys),
             incarnation: service,
             seed: seed ^ 0x5ea7,
             planted,
@@ -59,6 +64,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         io,
         out: Vec::new(),
         links: Links::new(&config, now, silence_max(&timing)),
+        interfaces: Interfaces::new(silence_max(&timing)),
         own: Own::Loading(Box::new(Loading { ticket, opening: None })),
         database_limit_bytes: seat
             .as_ref()
@@ -86,8 +92,12 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         online_seen: BTreeSet::new(),
         sights: 0,
         leader_seen: None,
-        met: 0,
+        met: LogIndex(0),
+        obeyed: LogIndex(0),
         stay: Stay::new(service),
+        forcing: None,
+        histories: Histories::default(),
+        keys: Ring::new(keys),
         halted: false,
         host_names: host_names(&config),
         config,
@@ -188,8 +198,16 @@ impl Cluster {
         let log_end = replica.last().1;
         // The boot clock is above the one at which every earlier service of this boot began.
         let orders_above = OrderId(now.0);
-        let holdings = Holdings::new(Beginning { node, guard, log_end, orders_above, planted });
-        self.own = Own::Running(Box::new(OwnReplica { replica, keeper, leading: None, holdings }));
+        let begin = Beginning { node, guard, log_end, orders_above, planted };
+        let mut holdings = Holdings::new(begin);
+        holdings.interfaces_at_start(self.interfaces.seen());
+        self.own = Own::Running(Box::new(OwnReplica {
+            replica,
+            keeper,
+            leading: None,
+            holdings,
+            remaking: None,
+        }));
         self.record(now, Level::Info, "started", text);
         for event in std::mem::take(&mut self.deferred) {
             self.take(now, event);
@@ -209,4 +227,107 @@ fn journal_planted(planted: crate::Planted) -> stead_journal::Planted {
 #[cfg(not(feature = "planted"))]
 fn journal_planted(_planted: crate::Planted) -> stead_journal::Planted {
     stead_journal::Planted::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consensus::record::LogRecord;
+    use crate::consensus::replica::first_state;
+    use crate::db::Db;
+    use crate::effect::{Io, IoOp};
+    use crate::event::Event;
+    use crate::planted::Planted;
+    use stead_journal::{Contents, Fresh, Journal, Snapshot};
+    use stead_model::config::{NodeEntry, QuorumConfig, QuorumMode};
+    use stead_model::keys::{Key, Keys, Print};
+    use stead_model::order::GuardStatus;
+    use stead_model::profile::Profile;
+    use stead_model::usage::Usage;
+    use stead_model::{Incarnation, LeaseNumber, NodeId};
+
+    const BYTES: u64 = 16 * 4096;
+
+    /// The log of a sole voter in which an entry is committed that no version knows.
+    fn log() -> Vec<u8> {
+        let disk = DiskId([1; 16]);
+        let identity = Identity::node_log(disk, BYTES, BYTES).unwrap();
+        let Medium::NodeLog { area } = identity.medium else { panic!("no node log") };
+        let state = first_state(&[VoterId(1)], &[], &Db::default());
+        let hard = raft::eraftpb::HardState { term: 1, commit: 2, ..Default::default() };
+        let data = vec![0xff; 8];
+        let entry = raft::eraftpb::Entry { index: 2, term: 1, data, ..Default::default() };
+        let records = vec![(1, LogRecord { hard, entries: vec![entry] }.encode())];
+        let snapshot = Some(Snapshot { covers: 0, bytes: state.encode() });
+        let fresh = Fresh { area, seal: Plain { disk }.into(), life: 1 };
+        let (mut journal, mut writes) =
+            Journal::create(fresh, &Contents { snapshot, records }).unwrap();
+        let mut log = vec![0; area.end() as usize];
+        let mut put = |offset: u64, data: &[u8]| {
+            log[offset as usize..][..data.len()].copy_from_slice(data);
+        };
+        put(Identity::OFFSET, &identity.encode(None));
+        while let Some(write) = writes.pop() {
+            put(write.offset, &write.data);
+            writes.extend(journal.written(write.id).writes);
+        }
+        log
+    }
+
+    fn begin() -> (Cluster, Vec<Effect>) {
+        let entry = NodeEntry { id: NodeId(1), name: "one".into(), addresses: Vec::new() };
+        let config = NodeConfig {
+            cluster: "test".into(),
+            cluster_id: 1,
+            node: NodeId(1),
+            port: 1,
+            nodes: vec![entry],
+            founders: None,
+            networks: Vec::new(),
+            quorum: QuorumConfig { mode: QuorumMode::NodeMajority, disk: None },
+            profile: Profile::Standard,
+            watchdog: None,
+        };
+        let guard = GuardStatus {
+            incarnation: Incarnation(1),
+            lease: None,
+            lease_last: LeaseNumber(0),
+            stopping: false,
+            admitted: Vec::new(),
+            own_monitors: Vec::new(),
+        };
+        let (service, machine) = (Incarnation(1), Usage::default());
+        let (seed, planted) = (1, Planted::default());
+        let keys = Keys::only(Key { print: Print([0; 32]), bytes: [1; 32] });
+        Cluster::start(Start { config, service, guard, machine, keys, seed, planted }, Time(1))
+    }
+
+    #[test]
+    fn a_node_that_cannot_read_what_was_agreed_on_ends_with_what_to_do() {
+        let log = log();
+        let (mut cluster, mut effects) = begin();
+        for turn in 0..100 {
+            let mut next = Vec::new();
+            for effect in std::mem::take(&mut effects) {
+                if let Effect::Halt { why } = &effect {
+                    assert!(why.contains("cannot read the entry 2"), "{why}");
+                    assert!(why.contains("upgrade stead on this node"), "{why}");
+                    assert!(cluster.handle(Time(9), Event::Deadline).is_empty());
+                    return;
+                }
+                let Effect::Io(Io { ticket, op, .. }) = effect else { continue };
+                let result = match op {
+                    IoOp::Read { offset, length } => {
+                        let end = (offset + length).min(log.len() as u64);
+                        IoResult::Read(log[offset as usize..end as usize].to_vec())
+                    }
+                    IoOp::Write { .. } => IoResult::Written,
+                    IoOp::WriteThenRead { .. } => panic!("there is no quorum disk"),
+                };
+                next.extend(cluster.handle(Time(turn + 2), Event::Io { ticket, result }));
+            }
+            effects = next;
+        }
+        panic!("it went on with {} applied", cluster.applied());
+    }
 }

@@ -8,9 +8,10 @@ use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
 use stead_model::profile::LeaseLength;
 use stead_model::record::{Level, OfEntry};
+use stead_model::upkeep::Upkeep;
 use stead_model::view::{AlertView, GroupView, LinkView, NodeState, NodeView, QuorumView, View};
 use stead_model::wire::peer::PeerMessage;
-use stead_model::{AlertId, GroupId, LogIndex, Time, VoterId};
+use stead_model::{AlertId, GroupId, LogIndex, NodeId, Time, VoterId};
 
 use super::reporting::Next;
 use super::{Cluster, Own, OwnReplica};
@@ -36,6 +37,8 @@ impl Cluster {
             needed: needed.get(&n.id).cloned().unwrap_or_default(),
             ..self.node_view(now, n)
         };
+        // One that is no member any more keeps its own entry, and shows it to nobody.
+        let members = self.config.nodes.iter().filter(|n| !self.is_evicted(n.id));
         View {
             cluster: self.config.cluster.clone(),
             node: self.node,
@@ -43,13 +46,15 @@ impl Cluster {
             profile: self.config.profile,
             at: self.utc_now(now),
             quorum: self.quorum_view(now),
-            nodes: self.config.nodes.iter().map(node_view).collect(),
-            networks: self.config.networks.clone(),
+            nodes: members.map(node_view).collect(),
+            networks: self.network_views(),
             groups: Vec::new(),
             applied: self.applied(),
             troubles: Vec::new(),
             alerts: self.running().map(|o| alert_views(&o.replica.db)).unwrap_or_default(),
+            admins: self.running().map(|o| o.replica.db.admins()).unwrap_or_default(),
             upkeep: self.running().map(|o| o.replica.db.upkeep().list()).unwrap_or_default(),
+            rotation: self.rotation_view(),
         }
     }
 
@@ -63,9 +68,6 @@ impl Cluster {
     fn quorum_view(&self, now: Time) -> QuorumView {
         let own = self.running();
         let disk = self.seat.as_ref();
-        let hosted_here = self.hosts_disk();
-        let fresh = super::startup::silence_max(&self.timing);
-        let elsewhere = self.links.disk_host(now, fresh).map(|host| host.node);
         QuorumView {
             mode: Some(self.config.quorum.mode),
             has_quorum: self.asker.lease(now).is_some(),
@@ -74,15 +76,30 @@ impl Cluster {
             leader: own.and_then(|o| o.replica.leader()),
             term: own.map(|o| o.replica.term()).unwrap_or_default(),
             voters: own.map(|o| o.replica.voters()).unwrap_or_default(),
-            disk_host: if hosted_here { Some(self.node) } else { elsewhere },
+            disk_host: self.disk_host(now),
             disk_state: disk.map(|s| s.describe()),
             database_limit_bytes: disk.map_or(0, |s| s.database_limit_bytes()),
+            forced: self.forced_view(),
+            forcing: self.forcing_view(now),
         }
+    }
+
+    /// The node that hosts D, as far as it is heard.
+    pub(super) fn disk_host(&self, now: Time) -> Option<NodeId> {
+        if self.hosts_disk() {
+            return Some(self.node);
+        }
+        let fresh = super::startup::silence_max(&self.timing);
+        self.links.disk_host(now, fresh).map(|host| host.node)
     }
 
     /// What is missing for a majority, in one sentence; nothing while a majority answers.
     fn lacks(&self, now: Time) -> Option<String> {
-        let voters = self.running()?.replica.voters();
+        let replica = &self.running()?.replica;
+        if replica.db.evicted().contains(&self.node) {
+            return Some(format!("{} is no member of the cluster any more", self.node));
+        }
+        let voters = replica.voters();
         let missing: Vec<String> = voters.iter().filter_map(|v| self.misses(now, *v)).collect();
         let answering = voters.len() - missing.len();
         if answering > voters.len() / 2 {
@@ -127,13 +144,20 @@ impl Cluster {
                 up: l.up,
                 received: l.received,
                 lost: l.lost,
+                loss_permille: l.loss_permille,
+                round_trip_us: l.round_trips.mean_us(),
+                jitter_us: l.round_trips.jitter_us(),
+                sent: 0,
+                unsent: 0,
             })
         };
         NodeView {
             node: id,
             name: entry.name.clone(),
+            addresses: entry.addresses.clone(),
             state,
             votes: own.is_some_and(|o| o.replica.is_voter(VoterId::from(id))),
+            heard_at: self.links.heard_at(id).map(|at| self.utc_at(now, at)),
             lease_longer: own.is_some_and(|o| o.replica.db.lease_length(id) > LeaseLength::Short),
             absent: own.is_some_and(|o| o.replica.db.absent().contains_key(&id)),
             left: own.is_some_and(|o| o.replica.db.left().contains(&id)),
@@ -189,8 +213,16 @@ impl Cluster {
             (entry.id, NodeLive { eligible, stopped, report })
         });
         let (at, nodes) = (self.utc_now(now).max(db.at()), nodes.collect());
-        let (host_names, planted) = (&self.host_names, self.planted);
-        PlanInput { db, at, nodes, host_names, planted }
+        PlanInput {
+            db,
+            at,
+            nodes,
+            cluster: &self.config.cluster,
+            entries: &self.config.nodes,
+            host_names: &self.host_names,
+            networks: &self.config.networks,
+            planted: self.planted,
+        }
     }
 
     /// The owner's side: what the database and the lease mean for what runs here.
@@ -256,13 +288,22 @@ impl Cluster {
                 Change::SetKey { .. } => continue,
                 Change::Absence { .. } => "absence",
                 Change::NodeLeaves { .. } => "node-leaves",
+                Change::NodeGoes { .. } => "node-goes",
+                Change::NodeEvicted { .. } => "node-evicted",
+                Change::QuorumForced { .. } => "quorum-forced",
                 Change::NodeReturns { .. } => "node-returns",
                 Change::VoteLent { .. } => "vote-lent",
                 Change::VoteReturned { .. } => "vote-returned",
                 Change::NodeJoined { .. } => "node-joined",
+                Change::TokenMade { .. } => "token-made",
+                Change::TokenUsed { .. } => "token-used",
+                Change::Upkeep { upkeep: Upkeep::Quarantine { .. } } => "quarantine",
                 Change::Upkeep { .. } => "upkeep",
                 Change::SetRoom { .. } => "node-room",
                 Change::SetUsage { .. } => "group-usage",
+                Change::NodeLost { .. } => "node-lost",
+                Change::SetNetwork { .. } => "network-changed",
+                Change::Rotate { .. } | Change::RotationAbandoned { .. } => "keys-rotation",
                 Change::SetAlert { .. } | Change::RemoveAlert { .. } => "alert-changed",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }
@@ -275,8 +316,11 @@ impl Cluster {
                 | Change::SetDependencies { .. }
                 | Change::CountFailover { .. } => "changed",
             };
-            let failed = matches!(change, Change::FailGroup { .. });
-            let level = if failed { Level::Error } else { Level::Info };
+            let level = match code {
+                "group-failed" => Level::Error,
+                "quarantine" | "quorum-forced" => Level::Warning,
+                _ => Level::Info,
+            };
             let text = format!("{change} ({})", entry.why);
             let of = Some(OfEntry { index, change: number, at: entry.at });
             self.record_of(now, (level, code), text, (change.group().cloned(), None, of));

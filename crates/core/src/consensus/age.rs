@@ -23,6 +23,11 @@ impl Answered {
         self.0 = self.0.max(now);
     }
 
+    /// When it last did.
+    pub(crate) const fn last(self) -> Time {
+        self.0
+    }
+
     pub(crate) const fn age(self, now: Time) -> Span {
         now.since(self.0)
     }

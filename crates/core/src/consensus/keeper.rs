@@ -106,6 +106,11 @@ impl Keeper {
         self.journal.is_ready()
     }
 
+    /// Whether no batch waits in it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(crate) fn owns(&self, ticket: Ticket) -> bool {
         self.flights.contains_key(&ticket)
     }

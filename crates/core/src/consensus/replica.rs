@@ -15,7 +15,9 @@ use stead_model::{LogIndex, Span, Term, Time, VoterId};
 
 use super::age::{Answered, Ballot};
 use super::batch::{Applied, Batch, Elected, Post};
-use super::record::{LogRecord, RestoreError, SavedState, snapshot};
+use super::record::{
+    LogRecord, RestoreError, SavedState, Unreadable, decode_entry, decode_membership, snapshot,
+};
 use super::store::Store;
 use super::ticks::{self, Ticks};
 use crate::db::Db;
@@ -25,17 +27,18 @@ use crate::planted::{Fault, Planted};
 /// A voter or learner.
 pub(crate) struct Replica {
     id: VoterId,
-    raw: RawNode<Store>,
+    pub(super) setup: Setup,
+    pub(super) raw: RawNode<Store>,
     pub(crate) db: Db,
     applied: (u64, u64),
     /// Committed entries not applied yet: behind a membership change that must wait (R10).
     waiting: Vec<LogEntry>,
     durable: Durable,
-    answered: Answered,
+    pub(super) answered: Answered,
     /// What `answered` began with.
     unknown: Answered,
     ballot: Ballot,
-    ticks: Ticks,
+    pub(super) ticks: Ticks,
     was: (StateRole, Term),
     transferred_term: Option<u64>,
     /// Leadership was handed to it.
@@ -45,6 +48,8 @@ pub(crate) struct Replica {
     beats: bool,
     /// When the leader of the present term was heard last.
     leader_heard: Option<Time>,
+    /// What it could not read, and did not apply: it cannot go on.
+    unreadable: Option<Unreadable>,
     planted: Planted,
 }
 
@@ -84,6 +89,7 @@ impl Replica {
             .map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
         Ok(Self {
             id: setup.id,
+            setup,
             was: (raw.raft.state, Term(hard.term)),
             raw,
             db,
@@ -99,6 +105,7 @@ impl Replica {
             failed_transfer: false,
             beats: false,
             leader_heard: None,
+            unreadable: None,
             planted: setup.planted,
         })
     }
@@ -185,7 +192,9 @@ impl Replica {
         let offset = fresh.first().map_or(u64::MAX, |e| e.index);
         let stable = self.raw.store().tail(self.applied.0).iter();
         let stable = stable.filter(move |e| e.index < offset);
-        stable.chain(fresh).filter_map(|e| Some((LogIndex(e.index), decode(e)?)))
+        // What cannot be read ends the replica when it is committed: before an entry of its own
+        // term is, and so before it leads.
+        stable.chain(fresh).filter_map(|e| Some((LogIndex(e.index), decode_entry(e).ok()??)))
     }
 
     pub(crate) fn tail_index(&self) -> LogIndex {
@@ -561,17 +570,27 @@ impl Replica {
 
     fn installed(&mut self, state: &SavedState) {
         self.waiting.clear();
-        if state.index > self.applied.0
-            && let Ok(db) = Db::restore(&state.db)
-        {
-            self.db = db;
-            self.applied = (state.index, state.term);
-            self.raw.advance_apply_to(state.index);
+        if state.index <= self.applied.0 {
+            return;
+        }
+        match Db::restore(&state.db) {
+            Ok(db) => {
+                self.db = db;
+                self.applied = (state.index, state.term);
+                self.raw.advance_apply_to(state.index);
+            }
+            Err(why) => self.unreadable = Some(Unreadable::new("the snapshot", state.index, why)),
         }
     }
 
-    /// Applies what may be applied: committed entries of released batches, in order. A membership
-    /// change waits until a commit index that covers it is durable (R10).
+    /// What it could not read: to skip it would be to disagree with the others (I-AGREE).
+    pub(crate) const fn unreadable(&self) -> Option<&Unreadable> {
+        self.unreadable.as_ref()
+    }
+
+    /// Applies what may be applied: committed entries of released batches, in order, up to one that
+    /// it cannot read. A membership change waits until a commit index that covers it is durable
+    /// (R10).
     pub(crate) fn apply(&mut self, committed: Vec<LogEntry>) -> Vec<Applied> {
         self.waiting.extend(committed);
         let mut done = Vec::new();
@@ -583,36 +602,46 @@ impl Replica {
         let count = ready.count();
         let entries: Vec<_> = self.waiting.drain(..count).collect();
         for entry in entries {
-            if entry.index <= self.applied.0 {
+            if entry.index <= self.applied.0 || self.unreadable.is_some() {
                 continue;
             }
-            done.push(self.apply_one(&entry));
-            self.applied = (entry.index, entry.term);
+            match self.apply_one(&entry) {
+                Ok(applied) => {
+                    done.push(applied);
+                    self.applied = (entry.index, entry.term);
+                }
+                Err(why) => {
+                    self.unreadable = Some(Unreadable::new("the entry", entry.index, why));
+                }
+            }
         }
         if !done.is_empty() {
             self.raw.advance_apply_to(self.applied.0);
+        }
+        if done.iter().any(|applied| applied.membership) {
+            // A node that just joined takes no snapshot that was made before: it is not in it.
+            self.compact(&self.saved_state());
         }
         self.take_over();
         done
     }
 
-    fn apply_one(&mut self, entry: &LogEntry) -> Applied {
+    fn apply_one(&mut self, entry: &LogEntry) -> Result<Applied, postcard::Error> {
         let index = LogIndex(entry.index);
-        let membership = entry.get_entry_type() != EntryType::EntryNormal;
-        if membership
-            && let Some(change) = decode_membership(entry)
+        let (voters, decoded) = (decode_membership(entry)?, decode_entry(entry)?);
+        let membership = voters.is_some();
+        if let Some(change) = voters
             && let Ok(conf) = self.raw.apply_conf_change(&change)
         {
             self.raw.mut_store().set_conf(conf);
         }
-        let decoded = decode(entry);
         match &decoded {
             Some(entry) => {
                 self.db.apply(index, entry);
             }
             None => self.db.pass(index),
         }
-        Applied { index, entry: decoded, membership }
+        Ok(Applied { index, entry: decoded, membership })
     }
 
     /// The state a new log or a compacted one begins with.
@@ -651,26 +680,6 @@ fn restore_db(store: &Store) -> Result<(Db, (u64, u64)), RestoreError> {
 
 fn context(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
-}
-
-/// The membership change of an entry; an empty one leaves a joint configuration.
-fn decode_membership(entry: &LogEntry) -> Option<ConfChangeV2> {
-    if entry.get_data().is_empty() {
-        return Some(ConfChangeV2::default());
-    }
-    match entry.get_entry_type() {
-        EntryType::EntryNormal | EntryType::EntryConfChange => None,
-        EntryType::EntryConfChangeV2 => postcard::from_bytes(entry.get_data()).ok(),
-    }
-}
-
-/// The change an entry carries: in its data, or beside a membership change.
-fn decode(entry: &LogEntry) -> Option<Entry> {
-    let bytes = match entry.get_entry_type() {
-        EntryType::EntryNormal => entry.get_data(),
-        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => entry.get_context(),
-    };
-    if bytes.is_empty() { None } else { postcard::from_bytes(bytes).ok() }
 }
 
 /// The state every voter of a new cluster begins with.

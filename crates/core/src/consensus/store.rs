@@ -81,6 +81,11 @@ impl Store {
         self.entries.get(skip..).unwrap_or_default()
     }
 
+    /// Index and term of the entry before the first one held.
+    pub(crate) const fn base(&self) -> (u64, u64) {
+        self.base
+    }
+
     pub(crate) fn last(&self) -> (u64, u64) {
         self.entries.last().map_or(self.base, |e| (e.index, e.term))
     }

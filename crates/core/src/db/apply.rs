@@ -3,13 +3,13 @@
 //! What does not fit is skipped with the reason; leaders check before they propose, but entries
 //! proposed at the same time can overtake each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use stead_model::change::{Change, JoinedVote};
+use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
 use stead_model::group_policy;
 use stead_model::profile::LeaseLength;
-use stead_model::resource::ResourceConfig;
+use stead_model::resource::{ResourceConfig, ResourcePolicy};
 use stead_model::upkeep::Upkeep;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
 use thiserror::Error;
@@ -95,6 +95,9 @@ pub enum Skip {
     /// A dependency leaves the group or goes in a circle.
     #[error("the dependencies of `{0}` leave its group or go in a circle")]
     BadDependency(ResourceId),
+    /// The rotation is another one by now, or further.
+    #[error("rotation {0} of the keys is over, or further")]
+    Rotation(u64),
 }
 
 impl Db {
@@ -138,15 +141,7 @@ impl Db {
                 })
             }
             Change::SetResource { resource, properties, policy, possible_owners } => {
-                let new_in = self.next_start(resource);
-                self.resource_mut(resource).map(|r| {
-                    if r.properties != *properties {
-                        r.new_in = new_in;
-                    }
-                    r.properties.clone_from(properties);
-                    r.policy = policy.clone();
-                    r.possible_owners.clone_from(possible_owners);
-                })
+                self.set_resource(resource, (properties, policy), possible_owners.as_ref())
             }
             Change::SetDependencies { resource, depends_on } => {
                 self.set_dependencies(resource, depends_on)
@@ -174,21 +169,42 @@ impl Db {
             Change::Absence { node, absent: true } => done(self.absent.insert(*node, self.at)),
             Change::Absence { node, absent: false } => done(self.absent.remove(node)),
             Change::NodeLeaves { node } => done(self.left.insert(*node)),
+            Change::NodeGoes { node } => done(self.go(*node)),
+            Change::NodeEvicted { node } => done(self.evict(index, *node)),
+            Change::QuorumForced { forced } => done(self.force(forced)),
             Change::NodeReturns { node } => done(self.left.remove(node)),
             Change::VoteLent { node } => done(self.lent.insert(*node)),
             Change::VoteReturned { node } => done(self.lent.remove(node)),
-            Change::NodeJoined { entry, vote } => {
-                if *vote == JoinedVote::WhenComplete {
-                    self.lent.insert(entry.id);
-                }
-                done(self.joined.insert(entry.id, entry.clone()))
-            }
+            Change::NodeJoined { entry, vote } => done(self.join(index, entry, *vote)),
+            Change::TokenMade { token, until } => done(self.make_token(*token, *until)),
+            Change::TokenUsed { token, used } => done(self.use_token(token, *used)),
             Change::SetRoom { node, room } if room.is_empty() => done(self.rooms.remove(node)),
             Change::SetRoom { node, room } => done(self.rooms.insert(*node, room.clone())),
             Change::SetAlert { alert, to } => done(self.alerts.insert(alert.clone(), to.clone())),
             Change::RemoveAlert { alert } => done(self.alerts.remove(alert)),
+            Change::SetNetwork { network } => done(self.set_network(index, network)),
             Change::SetUsage { group, used } => self.group_mut(group).map(|g| g.used = Some(*used)),
+            Change::NodeLost { node } => done(self.upkeep.count_loss(*node, (index, self.at))),
+            Change::Rotate { to } => self.rotate(*to),
+            Change::RotationAbandoned { number } => self.abandon_rotation(*number),
         }
+    }
+
+    fn set_resource(
+        &mut self,
+        id: &ResourceId,
+        (properties, policy): (&BTreeMap<String, String>, &ResourcePolicy),
+        possible_owners: Option<&BTreeSet<NodeId>>,
+    ) -> Result<(), Skip> {
+        let new_in = self.next_start(id);
+        self.resource_mut(id).map(|r| {
+            if r.properties != *properties {
+                r.new_in = new_in;
+            }
+            r.properties.clone_from(properties);
+            r.policy = policy.clone();
+            r.possible_owners = possible_owners.cloned();
+        })
     }
 
     fn create_group(&mut self, id: &GroupId, policy: &GroupPolicy) -> Result<(), Skip> {
@@ -351,7 +367,7 @@ impl Db {
     }
 
     /// Gives the value that it had.
-    fn set_key(&mut self, key: &str, value: Option<&str>) -> Option<String> {
+    pub(super) fn set_key(&mut self, key: &str, value: Option<&str>) -> Option<String> {
         let new = value.map_or(0, |v| size::of_key(key, v));
         let old = match value {
             Some(value) => self.keys.insert(key.to_owned(), value.to_owned()),
@@ -418,13 +434,22 @@ impl Db {
             | Change::Absence { .. }
             | Change::NodeLeaves { .. }
             | Change::NodeReturns { .. }
+            | Change::NodeGoes { .. }
+            | Change::NodeEvicted { .. }
+            | Change::QuorumForced { .. }
             | Change::VoteLent { .. }
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
+            | Change::TokenMade { .. }
+            | Change::TokenUsed { .. }
             | Change::SetRoom { .. }
             | Change::SetUsage { .. }
             | Change::SetAlert { .. }
             | Change::RemoveAlert { .. }
+            | Change::NodeLost { .. }
+            | Change::SetNetwork { .. }
+            | Change::Rotate { .. }
+            | Change::RotationAbandoned { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
     }
@@ -503,13 +528,22 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::Absence { .. }
         | Change::NodeLeaves { .. }
         | Change::NodeReturns { .. }
+        | Change::NodeGoes { .. }
+        | Change::NodeEvicted { .. }
+        | Change::QuorumForced { .. }
         | Change::VoteLent { .. }
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
+        | Change::TokenMade { .. }
+        | Change::TokenUsed { .. }
         | Change::SetRoom { .. }
         | Change::SetUsage { .. }
         | Change::SetAlert { .. }
         | Change::RemoveAlert { .. }
+        | Change::NodeLost { .. }
+        | Change::SetNetwork { .. }
+        | Change::Rotate { .. }
+        | Change::RotationAbandoned { .. }
         | Change::SetKey { .. } => None,
     }
 }
@@ -539,13 +573,22 @@ fn is_administration(change: &Change) -> bool {
         | Change::Absence { .. }
         | Change::NodeLeaves { .. }
         | Change::NodeReturns { .. }
+        | Change::NodeGoes { .. }
+        | Change::NodeEvicted { .. }
+        | Change::QuorumForced { .. }
         | Change::VoteLent { .. }
         | Change::VoteReturned { .. }
         | Change::NodeJoined { .. }
+        | Change::TokenMade { .. }
+        | Change::TokenUsed { .. }
         | Change::SetRoom { .. }
         | Change::SetUsage { .. }
         | Change::SetAlert { .. }
         | Change::RemoveAlert { .. }
+        | Change::NodeLost { .. }
+        | Change::SetNetwork { .. }
+        | Change::Rotate { .. }
+        | Change::RotationAbandoned { .. }
         | Change::SetKey { .. } => false,
     }
 }
@@ -557,6 +600,9 @@ fn is_planned_by(change: &Change) -> bool {
         Change::Upkeep { .. }
             | Change::NodeLeaves { .. }
             | Change::NodeReturns { .. }
+            | Change::NodeGoes { .. }
+            | Change::NodeEvicted { .. }
+            | Change::QuorumForced { .. }
             | Change::SetRoom { .. }
     )
 }

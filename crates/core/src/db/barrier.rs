@@ -99,13 +99,22 @@ impl Touch {
             | Change::Absence { .. }
             | Change::NodeLeaves { .. }
             | Change::NodeReturns { .. }
+            | Change::NodeGoes { .. }
+            | Change::NodeEvicted { .. }
+            | Change::QuorumForced { .. }
             | Change::VoteLent { .. }
             | Change::VoteReturned { .. }
             | Change::NodeJoined { .. }
+            | Change::TokenMade { .. }
+            | Change::TokenUsed { .. }
             | Change::SetRoom { .. }
             | Change::SetUsage { .. }
             | Change::SetAlert { .. }
             | Change::RemoveAlert { .. }
+            | Change::NodeLost { .. }
+            | Change::SetNetwork { .. }
+            | Change::Rotate { .. }
+            | Change::RotationAbandoned { .. }
             | Change::SetKey { .. } => None,
         }
     }

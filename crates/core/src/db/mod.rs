@@ -7,7 +7,8 @@
 //!
 //! Reading order: `tree` (dependencies of a group), `apply` (one change), `answered` (repeated
 //! requests), `barrier` (R7), `size`, `snapshot`, `upkeep`, `properties`, `disks`, `units`,
-//! `servers`, `relations`, `alerts` and `validate` (what an administrator may ask for).
+//! `servers`, `networks`, `relations`, `alerts`, `tokens`, `members`, `forced`, `rotation` and
+//! `validate` (what an administrator may ask for).
 //!
 //! Invariants
 //! - I-AGREE: equal applied index means equal digest.
@@ -22,11 +23,16 @@ pub mod answered;
 pub mod apply;
 pub mod barrier;
 mod disks;
+mod forced;
+mod members;
+pub(crate) mod networks;
 pub mod properties;
 pub(crate) mod relations;
+pub mod rotation;
 pub(crate) mod servers;
 pub mod size;
 pub mod snapshot;
+pub(crate) mod tokens;
 pub mod tree;
 mod units;
 pub mod upkeep;
@@ -37,18 +43,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stead_model::alert::Alert;
 use stead_model::change::{Change, Entry};
-use stead_model::config::NodeEntry;
+use stead_model::config::{NetworkEntry, NodeEntry};
+use stead_model::forced::Forced;
 use stead_model::group::{Desired, Group};
+use stead_model::keys::Rotation;
 use stead_model::profile::LeaseLength;
+use stead_model::remote::{ADMIN_KEYS, RemoteAdmin};
 use stead_model::request::Answer;
 use stead_model::resource::ResourceConfig;
 use stead_model::room::Room;
-use stead_model::{AlertId, Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
+use stead_model::token::{Token, TokenHash};
+use stead_model::{
+    AlertId, Epoch, GroupId, LogIndex, NetworkId, NodeId, RequestId, ResourceId, UtcMillis,
+};
 
 pub use answered::Answered;
 use apply::By;
 pub use apply::{Applied, Skip};
 pub use barrier::Proposed;
+pub(crate) use forced::STEP;
+pub use networks::Networks;
 
 /// The replicated database of one node.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -73,6 +87,15 @@ pub struct Db {
     joined: BTreeMap<NodeId, NodeEntry>,
     rooms: BTreeMap<NodeId, Room>,
     alerts: BTreeMap<AlertId, Alert>,
+    tokens: BTreeMap<TokenHash, Token>,
+    going: BTreeSet<NodeId>,
+    evicted: BTreeSet<NodeId>,
+    members_changed: LogIndex,
+    networks: BTreeMap<NetworkId, NetworkEntry>,
+    networks_changed: LogIndex,
+    forced: Option<Forced>,
+    rotation: Option<Rotation>,
+    rotations: u64,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -202,6 +225,14 @@ impl Db {
         &self.keys
     }
 
+    /// Those that the registry lets ask from other machines.
+    #[must_use]
+    pub fn admins(&self) -> Vec<RemoteAdmin> {
+        let keys = self.keys.range(ADMIN_KEYS.to_owned()..);
+        let named = keys.take_while(|(key, _)| key.starts_with(ADMIN_KEYS));
+        named.filter_map(|(key, value)| RemoteAdmin::read(key, value)).collect()
+    }
+
     /// For which length leases of the node are granted.
     #[must_use]
     pub fn lease_length(&self, node: NodeId) -> LeaseLength {
@@ -230,6 +261,24 @@ impl Db {
     #[must_use]
     pub fn joined(&self) -> &BTreeMap<NodeId, NodeEntry> {
         &self.joined
+    }
+
+    /// Nodes that leave for good, until they are no members any more.
+    #[must_use]
+    pub fn going(&self) -> &BTreeSet<NodeId> {
+        &self.going
+    }
+
+    /// Numbers of nodes that are no members any more.
+    #[must_use]
+    pub fn evicted(&self) -> &BTreeSet<NodeId> {
+        &self.evicted
+    }
+
+    /// The last entry that made a node a member, or took it out.
+    #[must_use]
+    pub fn members_changed(&self) -> LogIndex {
+        self.members_changed
     }
 
     /// Nodes without a vote that get one as soon as they have the whole log: they handed it over
@@ -275,6 +324,12 @@ impl Db {
     #[must_use]
     pub fn alerts(&self) -> &BTreeMap<AlertId, Alert> {
         &self.alerts
+    }
+
+    /// Join tokens, those that ran out since the last one was made included.
+    #[must_use]
+    pub fn tokens(&self) -> &BTreeMap<TokenHash, Token> {
+        &self.tokens
     }
 
     fn chain(&mut self, index: LogIndex, entry: &Entry) {

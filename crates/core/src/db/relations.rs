@@ -2,11 +2,12 @@
 //!
 //! Checked when rules are set, against the database with the new rules in it: every group named
 //! exists, orders of starting do not go in a circle, and groups that only run together are not
-//! kept apart. A group that others name is not deleted.
+//! kept apart. A group that others name is not deleted. The cluster's own group is in no rule.
 
 use std::collections::BTreeSet;
 
 use stead_model::GroupId;
+use stead_model::core_group::is_core;
 use stead_model::reason::{Code, Reason};
 use stead_model::rules::Rules;
 
@@ -35,6 +36,9 @@ pub(crate) fn check(db: &Db, id: &GroupId, rules: &Rules) -> Result<(), Reason> 
                 let text = format!("property `{name}` of group `{id}` names the group itself");
                 return Err(Reason::new(Code::Invalid, text).hint("name other groups"));
             }
+            if is_core(id) || is_core(other) {
+                return Err(apart(name, (id, other)));
+            }
             if db.group(other).is_none() {
                 let text = format!("property `{name}` names group `{other}`, which does not exist");
                 return Err(Reason::new(Code::NotFound, text)
@@ -62,6 +66,18 @@ pub(crate) fn check(db: &Db, id: &GroupId, rules: &Rules) -> Result<(), Reason> 
                 .hint("prefer one of the two rules instead of requiring it"))
         }
     }
+}
+
+/// The cluster's own group has nothing to do with those of anybody else (A-106).
+fn apart(property: &str, (id, other): (&GroupId, &GroupId)) -> Reason {
+    let text = format!("property `{property}` of group `{id}` cannot name group `{other}`");
+    Reason::new(Code::Invalid, text)
+        .because(format!(
+            "group `{}` has the cluster IP and is the cluster's own: it has nothing to do with \
+             other groups",
+            if is_core(id) { id } else { other }
+        ))
+        .hint("give your group an address of its own, and name other groups")
 }
 
 /// Refuses to delete a group that others name.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use stead_model::ResourceId;
+use stead_model::core_group::is_core_resource;
 use stead_model::group::Desired;
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::ResourceConfig;
@@ -78,7 +79,9 @@ pub(super) fn check(
     let Some(name) = resource.properties.get(NAME) else { return Ok(()) };
     let label =
         |host: &String| host.split('.').next().is_some_and(|l| l.eq_ignore_ascii_case(name));
-    if let Some(host) = host_names.iter().find(|host| label(host)) {
+    // The name of the cluster is for the cluster's own group, and for no other.
+    let others = !is_core_resource(&resource.id);
+    if let Some(host) = host_names.iter().find(|host| others && label(host)) {
         let text = format!("resource `{}` cannot have host name `{name}`", resource.id);
         return Err(Reason::new(Code::Conflict, text)
             .because(format!("a node or the cluster is called `{host}`"))

@@ -79,14 +79,23 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::Disown { why, .. }
         | Change::Retry { why, .. }
         | Change::FailGroup { why, .. } => why.len() as u64 + ITEM_BYTES,
+        Change::SetNetwork { network } => OBJECT_BYTES + network.name.len() as u64,
+        Change::TokenMade { .. } => OBJECT_BYTES,
         Change::CountFailover { .. }
+        | Change::TokenUsed { .. }
         | Change::SetUsage { .. }
         | Change::LeaseLength { .. }
         | Change::Absence { .. }
         | Change::NodeLeaves { .. }
         | Change::NodeReturns { .. }
+        | Change::NodeGoes { .. }
+        | Change::NodeEvicted { .. }
+        | Change::QuorumForced { .. }
         | Change::VoteLent { .. }
         | Change::VoteReturned { .. }
+        | Change::NodeLost { .. }
+        | Change::Rotate { .. }
+        | Change::RotationAbandoned { .. }
         | Change::Upkeep { .. } => 2 * ITEM_BYTES,
         Change::DeleteGroup { .. }
         | Change::SetGroupDesired { .. }

@@ -1,11 +1,11 @@
-//! What is paused, pinned and in maintenance, as the log left it.
+//! What is paused, pinned, in maintenance and in quarantine, as the log left it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stead_model::group::Group;
-use stead_model::upkeep::{Drain, Upkeep};
-use stead_model::{GroupId, NodeId, ResourceId, UtcMillis};
+use stead_model::upkeep::{Drain, QUARANTINE_LOSSES, Upkeep};
+use stead_model::{GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
 
 use super::{Db, Skip, tree};
 
@@ -16,6 +16,9 @@ pub struct Standing {
     pins: BTreeMap<GroupId, (NodeId, UtcMillis)>,
     groups: BTreeMap<GroupId, UtcMillis>,
     resources: BTreeMap<ResourceId, (GroupId, UtcMillis)>,
+    quarantined: BTreeMap<NodeId, UtcMillis>,
+    /// The last losses of each node, oldest first.
+    losses: BTreeMap<NodeId, Vec<(LogIndex, UtcMillis)>>,
 }
 
 impl Standing {
@@ -23,6 +26,18 @@ impl Standing {
     #[must_use]
     pub fn paused(&self, node: NodeId) -> Option<Drain> {
         self.paused.get(&node).copied()
+    }
+
+    /// Nodes in quarantine, and until when.
+    #[must_use]
+    pub fn quarantined(&self) -> &BTreeMap<NodeId, UtcMillis> {
+        &self.quarantined
+    }
+
+    /// The last losses of a node, oldest first: the entry that took its groups over, and when.
+    #[must_use]
+    pub fn losses(&self, node: NodeId) -> &[(LogIndex, UtcMillis)] {
+        self.losses.get(&node).map_or(&[], Vec::as_slice)
     }
 
     /// The node that a group is pinned to.
@@ -77,7 +92,10 @@ impl Standing {
             resource: Some(id.clone()),
             until: *until,
         });
-        paused.chain(pins).chain(groups).chain(resources).collect()
+        let quarantined = self.quarantined.iter();
+        let quarantined =
+            quarantined.map(|(node, until)| Upkeep::Quarantine { node: *node, until: *until });
+        paused.chain(quarantined).chain(pins).chain(groups).chain(resources).collect()
     }
 
     /// What ends the upkeep whose time is over at this cluster time.
@@ -88,12 +106,17 @@ impl Standing {
             Upkeep::Maintain { group, resource, until } if at >= until => {
                 Some(Upkeep::EndMaintenance { group, resource })
             }
+            Upkeep::Quarantine { node, until } if at >= until => {
+                Some(Upkeep::EndQuarantine { node })
+            }
             Upkeep::Pause { .. }
             | Upkeep::Resume { .. }
             | Upkeep::Pin { .. }
             | Upkeep::Unpin { .. }
             | Upkeep::Maintain { .. }
-            | Upkeep::EndMaintenance { .. } => None,
+            | Upkeep::EndMaintenance { .. }
+            | Upkeep::Quarantine { .. }
+            | Upkeep::EndQuarantine { .. } => None,
         };
         self.list().into_iter().filter_map(ends).collect()
     }
@@ -104,6 +127,31 @@ impl Standing {
         self.groups.remove(group);
     }
 
+    /// A node that is no member is not paused, and nothing is pinned to it.
+    pub(super) fn forget_node(&mut self, node: NodeId) {
+        self.resume(node);
+        self.pins.retain(|_, (to, _)| *to != node);
+    }
+
+    /// Counts a loss; how many are remembered now.
+    pub(super) fn count_loss(&mut self, node: NodeId, loss: (LogIndex, UtcMillis)) -> usize {
+        let losses = self.losses.entry(node).or_default();
+        losses.push(loss);
+        losses.drain(..losses.len().saturating_sub(QUARANTINE_LOSSES));
+        losses.len()
+    }
+
+    fn resume(&mut self, node: NodeId) {
+        self.paused.remove(&node);
+        self.end_quarantine(node);
+    }
+
+    /// The losses that led to it count no more.
+    fn end_quarantine(&mut self, node: NodeId) {
+        self.quarantined.remove(&node);
+        self.losses.remove(&node);
+    }
+
     /// A deleted resource is in maintenance no more.
     pub(super) fn forget_resource(&mut self, resource: &ResourceId) {
         self.resources.remove(resource);
@@ -111,7 +159,7 @@ impl Standing {
 }
 
 impl Db {
-    /// What is paused, pinned and in maintenance.
+    /// What is paused, pinned, in maintenance and in quarantine.
     #[must_use]
     pub fn upkeep(&self) -> &Standing {
         &self.upkeep
@@ -124,7 +172,7 @@ impl Db {
         let standing = &mut self.upkeep;
         match upkeep {
             Upkeep::Pause { node, drain } => drop(standing.paused.insert(*node, *drain)),
-            Upkeep::Resume { node } => drop(standing.paused.remove(node)),
+            Upkeep::Resume { node } => standing.resume(*node),
             Upkeep::Pin { group, node, until } => {
                 standing.pins.insert(group.clone(), (*node, *until));
             }
@@ -144,6 +192,10 @@ impl Db {
             Upkeep::EndMaintenance { resource: Some(id), .. } => {
                 standing.resources.remove(id);
             }
+            Upkeep::Quarantine { node, until } => {
+                standing.quarantined.insert(*node, *until);
+            }
+            Upkeep::EndQuarantine { node } => standing.end_quarantine(*node),
         }
         Ok(())
     }

@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use stead_model::amounts::Amounts;
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy};
-use stead_model::ocf::{self, Reach};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
-use stead_model::resource_type::{BUILTIN, NETWORK_NAME, ResourceType, builtin, parse_address};
+use stead_model::resource_type::{BUILTIN, NETWORK_NAME, ResourceType, builtin};
 use stead_model::room::{LOCAL_MAX, Room};
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
+use super::networks::{Networks, address};
 use super::properties::{self, Settings};
 use super::{Db, disks, relations, servers, size, tree, units};
 
@@ -120,11 +120,18 @@ pub(crate) fn set_local(
         }
         None => {}
     }
+    set_room(node, &room)
+        .map_err(|why| Reason { text: format!("cannot list service `{service}`"), ..why })
+}
+
+/// Says all of what a node has and does besides.
+pub(crate) fn set_room(node: NodeId, room: &Room) -> Result<Change, Reason> {
+    room.local.keys().try_for_each(|service| check_name("a service", service))?;
     if room.local.len() > LOCAL_MAX {
-        return Err(Reason::new(Code::TooMuch, format!("cannot list service `{service}`"))
-            .because(format!("{node} lists {LOCAL_MAX} already")));
+        return Err(Reason::new(Code::TooMuch, format!("{node} cannot list its services"))
+            .because(format!("a node lists at most {LOCAL_MAX}")));
     }
-    Ok(Change::SetRoom { node, room })
+    Ok(Change::SetRoom { node, room: room.clone() })
 }
 
 pub(crate) fn clear_failures(db: &Db, id: &GroupId) -> Result<Change, Reason> {
@@ -138,6 +145,8 @@ pub(crate) struct Members<'a> {
     pub(crate) nodes: &'a [NodeId],
     /// Names of the nodes and of the cluster.
     pub(crate) host_names: &'a [String],
+    /// The networks, and what the nodes tell of them.
+    pub(crate) networks: &'a Networks<'a>,
 }
 
 /// A resource that is created.
@@ -162,8 +171,7 @@ pub(crate) fn create_resource(
         return Err(Reason::new(Code::Exists, format!("resource `{}` exists already", new.id))
             .because(format!("it is in group `{}`; names are unique in the cluster", home.id)));
     }
-    let kind = resource_type(new.kind)?;
-    let mut resource = ResourceConfig {
+    let resource = ResourceConfig {
         id: new.id.clone(),
         kind: new.kind.to_owned(),
         properties: BTreeMap::new(),
@@ -178,11 +186,7 @@ pub(crate) fn create_resource(
     };
     let settings: Settings =
         new.properties.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
-    properties::set_resource(&mut resource, kind, &settings, members.nodes)?;
-    check_address(db, &resource)?;
-    disks::check(db, new.group, &resource)?;
-    units::check(db, &resource)?;
-    servers::check(db, &resource, members.host_names)?;
+    let resource = complete(db, (new.group, resource), &settings, members)?;
     Ok(Change::CreateResource { group: new.group.clone(), resource })
 }
 
@@ -196,16 +200,40 @@ pub(crate) fn set_resource(
     let mut resource = present.clone();
     let kind = resource_type(&resource.kind)?;
     properties::set_resource(&mut resource, kind, settings, members.nodes)?;
-    check_address(db, &resource)?;
-    disks::check(db, &group.id, &resource)?;
-    units::check(db, &resource)?;
-    servers::check(db, &resource, members.host_names)?;
+    judge(db, &group.id, &resource, members)?;
     Ok(Change::SetResource {
         resource: id.clone(),
         properties: resource.properties,
         policy: resource.policy,
         possible_owners: resource.possible_owners,
     })
+}
+
+/// A resource that is new with its properties, judged.
+pub(crate) fn complete(
+    db: &Db,
+    (group, mut resource): (&GroupId, ResourceConfig),
+    settings: &Settings,
+    members: Members<'_>,
+) -> Result<ResourceConfig, Reason> {
+    let kind = resource_type(&resource.kind)?;
+    properties::set_resource(&mut resource, kind, settings, members.nodes)?;
+    judge(db, group, &resource, members)?;
+    Ok(resource)
+}
+
+/// What a resource has that others have, or may not have there.
+fn judge(
+    db: &Db,
+    group: &GroupId,
+    resource: &ResourceConfig,
+    members: Members<'_>,
+) -> Result<(), Reason> {
+    check_address(db, resource)?;
+    members.networks.check(resource)?;
+    disks::check(db, group, resource)?;
+    units::check(db, resource)?;
+    servers::check(db, resource, members.host_names)
 }
 
 pub(crate) fn delete_resource(db: &Db, id: &ResourceId) -> Result<Change, Reason> {
@@ -347,14 +375,6 @@ fn resource_type(name: &str) -> Result<&'static ResourceType, Reason> {
 
 /// One virtual address belongs to one resource: two groups would bring it up on two nodes.
 fn check_address(db: &Db, resource: &ResourceConfig) -> Result<(), Reason> {
-    let address = |r: &ResourceConfig| {
-        if let Some(agent) = ocf::agent(&r.kind) {
-            let Reach::Address(address) = ocf::reach(agent, &r.properties) else { return None };
-            return Some(address);
-        }
-        let value = r.properties.get("address").filter(|_| r.kind == "ip-address")?;
-        parse_address(value).map(|(address, _)| address)
-    };
     let Some(own) = address(resource) else { return Ok(()) };
     let mut all = db.groups().values().flat_map(|g| g.resources.values());
     match all.find(|other| other.id != resource.id && address(other) == Some(own)) {

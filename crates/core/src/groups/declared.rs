@@ -5,23 +5,26 @@
 //! applied. The copy is what the cluster will have, for [`super::foreseen`].
 //!
 //! Order: what must be gone before something else fits comes first. Dependencies that end, then
-//! deletions, changed properties, new resources, new dependencies, desired states.
+//! deletions, changed properties, new resources, new dependencies, desired states. What the whole
+//! cluster is declared with besides is in [`super::whole`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::alert::Alert;
 use stead_model::change::Change;
+use stead_model::core_group::{CLUSTER_NAME, is_core_resource};
 use stead_model::declaration::{Declaration, DeclaredAlert, DeclaredGroup, DeclaredResource};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::resource_type::COMMON;
+use stead_model::server::NAME;
 use stead_model::{AlertId, GroupId, NodeId, ResourceId, ocf};
 
 use super::PlanInput;
 use super::requests::deletable;
 use crate::db::properties::{self, Settings};
 use crate::db::validate::{self as check, Members, NewResource};
-use crate::db::{Db, alerts, relations, size, tree};
+use crate::db::{Db, Networks, alerts, relations, size, tree};
 
 /// What makes groups as they are declared.
 #[derive(Clone, Debug)]
@@ -44,12 +47,16 @@ pub fn draft(
     check_names(wanted)?;
     let nodes: Vec<NodeId> = input.nodes.keys().copied().collect();
     let draft = Draft { db: input.db.clone(), changes: Vec::new() };
-    let mut drawing = Drawing { wanted, input, nodes, draft };
+    let networks = input.networks();
+    let mut drawing = Drawing { wanted, input, nodes, networks, draft };
     for group in &wanted.groups {
         drawing.group(group).map_err(|why| of_group(group, why))?;
     }
     for group in &wanted.groups {
         drawing.relations(group).map_err(|why| of_group(group, why))?;
+    }
+    if wanted.whole.is_some() {
+        drawing.draft.undeclared(wanted, input)?;
     }
     for group in &wanted.groups {
         drawing.end_of_old(group).map_err(|why| of_group(group, why))?;
@@ -72,28 +79,51 @@ pub fn draft(
     for alert in &wanted.alerts {
         drawing.alert(alert).map_err(|why| of_alert(alert, why))?;
     }
-    drawing.check_size(limit_bytes)?;
+    if let Some(whole) = &wanted.whole {
+        drawing.draft.rest(whole, input)?;
+    }
+    drawing.draft.check_size(input.db, limit_bytes)?;
     Ok(drawing.draft)
+}
+
+impl Draft {
+    pub(super) fn push(&mut self, change: Change) -> Result<(), Reason> {
+        self.db.rehearse(&change).map_err(|skip| {
+            Reason::new(Code::Conflict, "it does not fit").because(skip.to_string())
+        })?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Refuses what makes the database larger than it may be.
+    pub(super) fn check_size(&self, present: &Db, limit_bytes: u64) -> Result<(), Reason> {
+        let limit = limit_bytes.min(size::DATABASE_BYTES_MAX);
+        let (before, after) = (present.size_bytes(), self.db.size_bytes());
+        if after <= limit || after <= before {
+            return Ok(());
+        }
+        Err(Reason::new(Code::TooMuch, "the cluster database would be too large")
+            .because(format!("it has {before} bytes, then it had {after}, the limit is {limit}"))
+            .hint("declare less, or delete what is not needed any more"))
+    }
 }
 
 struct Drawing<'a> {
     wanted: &'a Declaration,
     input: &'a PlanInput<'a>,
     nodes: Vec<NodeId>,
+    networks: Networks<'a>,
     draft: Draft,
 }
 
 impl Drawing<'_> {
     fn members(&self) -> Members<'_> {
-        Members { nodes: &self.nodes, host_names: self.input.host_names }
+        let (nodes, host_names) = (&self.nodes[..], self.input.host_names);
+        Members { nodes, host_names, networks: &self.networks }
     }
 
     fn push(&mut self, change: Change) -> Result<(), Reason> {
-        self.draft.db.rehearse(&change).map_err(|skip| {
-            Reason::new(Code::Conflict, "it does not fit").because(skip.to_string())
-        })?;
-        self.draft.changes.push(change);
-        Ok(())
+        self.draft.push(change)
     }
 
     fn group(&mut self, wanted: &DeclaredGroup) -> Result<(), Reason> {
@@ -140,6 +170,10 @@ impl Drawing<'_> {
             }
         }
         for id in order.iter().filter(|id| !wanted.contains_key(id)) {
+            if is_core_resource(id) {
+                self.draft.let_go(id, self.input)?;
+                continue;
+            }
             let change = check::delete_resource(&self.draft.db, id)?;
             deletable(self.input, id)?;
             self.push(change)?;
@@ -150,12 +184,9 @@ impl Drawing<'_> {
     fn resource(&mut self, wanted: &DeclaredResource) -> Result<(), Reason> {
         let db = &self.draft.db;
         let Some((home, present)) = db.resource(&wanted.resource) else {
-            let new = NewResource {
-                group: &wanted.group,
-                id: &wanted.resource,
-                kind: &wanted.kind,
-                properties: &wanted.properties,
-            };
+            let properties = &self.properties(wanted);
+            let (group, id, kind) = (&wanted.group, &wanted.resource, &wanted.kind);
+            let new = NewResource { group, id, kind, properties };
             let change = check::create_resource(db, new, self.members())?;
             return self.push(change);
         };
@@ -169,7 +200,7 @@ impl Drawing<'_> {
                 .because("a resource keeps its type")
                 .hint("give the new one another name"));
         }
-        let mut settings = given(&wanted.properties);
+        let mut settings = given(&self.properties(wanted));
         let others = present.properties.keys().map(String::as_str);
         let names = others.chain(COMMON.iter().map(|p| p.name));
         // What its agent advised when it was made stays, or the same file would change it.
@@ -184,6 +215,15 @@ impl Drawing<'_> {
             && *policy == present.policy
             && *possible_owners == present.possible_owners;
         if same { Ok(()) } else { self.push(change) }
+    }
+
+    /// What it is declared with. The cluster has one name, whichever the backup is from.
+    fn properties(&self, wanted: &DeclaredResource) -> BTreeMap<String, String> {
+        let mut properties = wanted.properties.clone();
+        if wanted.resource.as_str() == CLUSTER_NAME {
+            properties.insert(NAME.to_owned(), self.input.cluster.to_owned());
+        }
+        properties
     }
 
     fn depends(&mut self, wanted: &DeclaredResource) -> Result<(), Reason> {
@@ -245,17 +285,6 @@ impl Drawing<'_> {
             Change::SetAlert { to, .. } if is(to) => Ok(()),
             _ => self.push(change),
         }
-    }
-
-    fn check_size(&self, limit_bytes: u64) -> Result<(), Reason> {
-        let limit = limit_bytes.min(size::DATABASE_BYTES_MAX);
-        let (before, after) = (self.input.db.size_bytes(), self.draft.db.size_bytes());
-        if after <= limit || after <= before {
-            return Ok(());
-        }
-        Err(Reason::new(Code::TooMuch, "the cluster database would be too large")
-            .because(format!("it has {before} bytes, then it had {after}, the limit is {limit}"))
-            .hint("declare less, or delete what is not needed any more"))
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn waits_for(layout: &Layout<'_>, group: &Group) -> Option<String> {
     let number = layout.find(&group.id)?;
     let (at, to) = layout.places(number);
     let needs_epoch = layout.reported(number).is_some_and(|r| r.standing == Standing::NeedsEpoch);
-    if at.is_some() && !needs_epoch || to.is_some() {
+    if at.is_some() && (!needs_epoch || to.is_some()) {
         return None;
     }
     if let Some(order) = order::awaited(layout, group) {
@@ -134,13 +134,15 @@ fn awaited(input: &PlanInput<'_>, group: &Group) -> Option<String> {
     }
     let owned = group.ownership.as_ref()?;
     let node = owned.node;
-    if let Some(release) = &owned.release {
-        return Some(format!("{node} is to stop it, because {}", release.why));
+    if input.nodes.get(&node).is_some_and(|live| live.stopped) {
+        return None;
     }
-    match &input.reported(node, &group.id, owned.epoch)?.standing {
-        Standing::GaveUp(why) => Some(format!("{node} gave up: {why}")),
-        Standing::NeedsEpoch => Some(format!("{node} needs a new epoch")),
-        Standing::Stopped => Some(format!("{node} has stopped it")),
-        Standing::Held => None,
+    let report = input.reported(node, &group.id, owned.epoch);
+    match (report.map(|report| &report.standing), &owned.release) {
+        (Some(Standing::Stopped), _) => Some(format!("{node} has stopped it")),
+        (_, Some(release)) => Some(format!("{node} is to stop it, because {}", release.why)),
+        (Some(Standing::GaveUp(why)), None) => Some(format!("{node} gave up: {why}")),
+        (Some(Standing::NeedsEpoch), None) => Some(format!("{node} needs a new epoch")),
+        (Some(Standing::Held) | None, None) => None,
     }
 }

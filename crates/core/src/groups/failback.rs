@@ -1,9 +1,10 @@
 //! Failback: whether a group goes back to a preferred owner now.
 //!
 //! A group goes back to the first of its preferred owners that may take it, if that one comes
-//! before the present owner, the group's policy allows it now, and the group did not fail there
-//! within its failover period. It does not go back while it is on its way up or down, nor from
-//! where an administrator put it: that holds until something else moves the group.
+//! before the present owner, the group's policy allows it now, the group did not fail there within
+//! its failover period, and the node is not in quarantine. It does not go back while it is on its
+//! way up or down, nor from where an administrator put it: that holds until something else moves
+//! the group.
 //!
 //! A window is hours of a day in a named time zone; cluster time is UTC. An hour that the clocks
 //! skip counts as the end of the gap, an hour that comes twice as the first. The zones are built
@@ -88,6 +89,7 @@ pub(super) fn target(
     let before = preferred.iter().take_while(|node| **node != owned.node);
     let may = |node: &&NodeId| {
         layout.bar(number, **node).is_none()
+            && !input.db.upkeep().quarantined().contains_key(node)
             && placement::failures(input, group, **node).is_none()
             && !layout.overfills(number, **node)
             && mend::may_lead(layout, number, (owned.node, **node))

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stead_model::alert::Alert;
 use stead_model::declaration::{Consequence, Deed, Difference, Foreseen, Turn};
 use stead_model::group::{Desired, Group};
+use stead_model::remote::RemoteAdmin;
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
 use stead_model::resource_type::builtin;
+use stead_model::room::Room;
 use stead_model::wire::peer::{GroupReport, Report, ResourceStatus, Standing};
-use stead_model::{Epoch, GroupId, NodeId, ResourceId};
+use stead_model::{AdminId, AlertId, Epoch, GroupId, NodeId, ResourceId};
 
 use super::placement::Layout;
 use super::{NodeLive, PlanInput, order, plan};
@@ -35,6 +36,8 @@ pub fn foresee(input: &PlanInput<'_>, after: &Db) -> Foreseen {
         course.consequences(&mut foreseen.consequences);
     }
     compare_alerts((input.db, after), &mut foreseen.differences);
+    compare_rooms((input.db, after), &mut foreseen.differences);
+    compare_admins((input.db, after), &mut foreseen.differences);
     foreseen
 }
 
@@ -219,12 +222,8 @@ fn compare(
 ) {
     let of = |resource: Option<&ResourceId>, turn| Difference {
         group: Some(id.clone()),
-        alert: None,
         resource: resource.cloned(),
-        turn,
-        property: None,
-        from: None,
-        to: None,
+        ..nothing(turn)
     };
     match (before, after) {
         (None, Some(_)) => out.push(of(None, Turn::Added)),
@@ -256,23 +255,63 @@ fn compare(
 }
 
 fn compare_alerts((before, after): (&Db, &Db), out: &mut Vec<Difference>) {
-    for (id, alert) in after.alerts() {
-        let was = before.alerts().get(id);
-        let about = |turn| Difference {
-            group: None,
-            alert: Some(id.clone()),
-            resource: None,
-            turn,
-            property: None,
-            from: None,
-            to: None,
-        };
+    let texts = |db: &Db| db.alerts().iter().map(|(id, a)| (id.clone(), a.properties())).collect();
+    let about = |alert: &AlertId| Difference { alert: Some(alert.clone()), ..nothing(Turn::Added) };
+    compare_named((texts(before), texts(after)), about, out);
+}
+
+fn compare_rooms((before, after): (&Db, &Db), out: &mut Vec<Difference>) {
+    let texts = |db: &Db| db.rooms().iter().map(|(id, room)| (*id, room_texts(room))).collect();
+    let about = |node: &NodeId| Difference { node: Some(*node), ..nothing(Turn::Added) };
+    compare_named((texts(before), texts(after)), about, out);
+}
+
+fn compare_admins((before, after): (&Db, &Db), out: &mut Vec<Difference>) {
+    let texts = |db: &Db| db.admins().into_iter().map(admin_texts).collect();
+    let about = |admin: &AdminId| Difference { admin: Some(admin.clone()), ..nothing(Turn::Added) };
+    compare_named((texts(before), texts(after)), about, out);
+}
+
+fn compare_named<Name: Ord>(
+    (before, after): (BTreeMap<Name, Texts>, BTreeMap<Name, Texts>),
+    about: impl Fn(&Name) -> Difference,
+    out: &mut Vec<Difference>,
+) {
+    for (name, is) in &after {
+        let was = before.get(name);
         if was.is_none() {
-            out.push(about(Turn::Added));
+            out.push(about(name));
         }
-        let texts = (was.map(Alert::properties).unwrap_or_default(), alert.properties());
-        differ(&about(Turn::Changed), texts, was.is_some(), out);
+        let texts = (was.cloned().unwrap_or_default(), is.clone());
+        differ(&about(name), texts, was.is_some(), out);
     }
+    let gone = before.keys().filter(|name| !after.contains_key(*name));
+    out.extend(gone.map(|name| Difference { turn: Turn::Removed, ..about(name) }));
+}
+
+fn nothing(turn: Turn) -> Difference {
+    Difference {
+        group: None,
+        resource: None,
+        alert: None,
+        node: None,
+        admin: None,
+        turn,
+        property: None,
+        from: None,
+        to: None,
+    }
+}
+
+fn room_texts(room: &Room) -> Texts {
+    let local = room.local.iter().map(|(name, needs)| (format!("local {name}"), needs.to_string()));
+    let capacity = ("capacity".to_owned(), room.capacity.to_string());
+    std::iter::once(capacity).filter(|(_, text)| !text.is_empty()).chain(local).collect()
+}
+
+fn admin_texts(admin: RemoteAdmin) -> (AdminId, Texts) {
+    let texts = [("role", admin.role.to_string()), ("certificate", admin.certificate)];
+    (admin.admin, texts.map(|(name, text)| (name.to_owned(), text)).into())
 }
 
 type Texts = BTreeMap<String, String>;
@@ -302,7 +341,7 @@ fn group_texts(group: &Group, told: Told) -> Texts {
         Told::All => owned(group.policy.properties()),
         Told::Set => group.policy.settings(),
     };
-    texts.insert("desired".to_owned(), word(group.desired).to_owned());
+    texts.insert("desired".to_owned(), group.desired.word().to_owned());
     texts
 }
 
@@ -320,7 +359,7 @@ fn resource_texts(resource: &ResourceConfig, told: Told) -> Texts {
     let own = resource.properties.iter().filter(shown);
     texts.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     texts.insert("type".to_owned(), resource.kind.clone());
-    texts.insert("desired".to_owned(), word(resource.desired).to_owned());
+    texts.insert("desired".to_owned(), resource.desired.word().to_owned());
     if let Some(owners) = &resource.possible_owners {
         let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
         texts.insert("possible-owners".to_owned(), owners.join(","));
@@ -334,11 +373,4 @@ fn resource_texts(resource: &ResourceConfig, told: Told) -> Texts {
 
 fn owned(texts: BTreeMap<&'static str, String>) -> Texts {
     texts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-const fn word(desired: Desired) -> &'static str {
-    match desired {
-        Desired::Online => "online",
-        Desired::Offline => "offline",
-    }
 }

@@ -20,12 +20,13 @@
 //! - I-CONVERGE: with nothing new to see, the plan is empty.
 //!
 //! Reading order: `plan` (what is done about every group), `placement` (which node), `order` (what
-//! a group waits for), `mend` (what runs against a rule), `failback`, `upkeep`, `timely`; then
-//! what people ask for and are told: `requests`, `declared`, `foreseen`, `explain`, `view`,
-//! `safety`.
+//! a group waits for), `mend` (what runs against a rule), `failback`, `upkeep`, `quarantine`,
+//! `timely`; then what people ask for and are told: `requests`, `core_group`, `declared`, `whole`,
+//! `foreseen`, `explain`, `view`, `safety`.
 //!
 //! Not here: when a node counts as stopped (`lease`), what an owner does (`resources`).
 
+mod core_group;
 pub mod declared;
 pub mod explain;
 pub mod failback;
@@ -34,16 +35,19 @@ mod mend;
 mod order;
 pub mod placement;
 pub mod plan;
+mod quarantine;
 pub mod requests;
 pub mod safety;
 mod timely;
 mod upkeep;
 mod usage;
 pub mod view;
+mod whole;
 
 use std::collections::BTreeMap;
 
 use stead_model::change::Change;
+use stead_model::config::{NetworkEntry, NodeEntry};
 use stead_model::wire::peer::{GroupReport, Report};
 use stead_model::{Epoch, GroupId, NodeId, UtcMillis};
 
@@ -56,7 +60,7 @@ pub use requests::{Decision, decide};
 pub use timely::next_look;
 pub use view::{Answering, group_state, group_views, needed, say_what_they_wait_for};
 
-use crate::db::Db;
+use crate::db::{Db, Networks};
 use crate::planted::{Fault, Planted};
 
 /// All the planner looks at.
@@ -68,8 +72,14 @@ pub struct PlanInput<'a> {
     pub at: UtcMillis,
     /// All nodes of the cluster.
     pub nodes: BTreeMap<NodeId, NodeLive<'a>>,
+    /// Name of the cluster.
+    pub cluster: &'a str,
+    /// Names and addresses of the nodes.
+    pub entries: &'a [NodeEntry],
     /// Names of the nodes and of the cluster: no virtual server may have one of them.
     pub host_names: &'a [String],
+    /// The networks of the cluster; what the database says of them comes first.
+    pub networks: &'a [NetworkEntry],
     /// Planted faults.
     pub planted: Planted,
 }
@@ -110,6 +120,23 @@ impl<'a> PlanInput<'a> {
         let any_epoch = self.planted.has(Fault::OfflineWithoutEpoch);
         let report = self.nodes.get(&node)?.report?;
         report.groups.iter().find(|g| g.group == *group && (g.epoch == epoch || any_epoch))
+    }
+
+    /// The networks, with what the nodes tell of them.
+    fn networks(&self) -> Networks<'a> {
+        let reports = self.nodes.iter().filter_map(|(node, live)| Some((*node, live.report?)));
+        let told =
+            reports.flat_map(|(node, r)| r.interfaces.iter().map(move |i| (node, &i.interface)));
+        Networks::new(self.db.networks_of(self.networks), told)
+    }
+
+    /// The node from which a change takes a group because its lease is over.
+    #[must_use]
+    pub fn taken_from(&self, change: &Change) -> Option<NodeId> {
+        let Change::Grant { group, node, .. } = change else { return None };
+        let owner = self.db.group(group)?.ownership.as_ref()?.node;
+        let stopped = self.nodes.get(&owner).is_some_and(|live| live.stopped);
+        (owner != *node && stopped).then_some(owner)
     }
 
     fn is_eligible(&self, node: NodeId) -> bool {

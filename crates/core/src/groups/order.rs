@@ -59,9 +59,10 @@ fn is_on_its_way(layout: &Layout<'_>, number: usize) -> bool {
         ((Some(_), None), Some(Standing::Held)) => {
             view::group_state(group, layout.reported(number)) == GroupState::Pending
         }
-        ((Some(_), _) | (None, Some(_)), _) => true,
-        // It waits for others first: required ones may never come.
-        ((None, None), _) => {
+        ((Some(_), _), _) => true,
+        // It waits for others first, perhaps with the target of a release: required ones may
+        // never come.
+        ((None, _), _) => {
             let order = &group.policy.rules.start_after;
             let blocked = |id| layout.find(id).is_some_and(|other| !may_come(layout, other));
             layout.best(&group.id, None).is_some() && !order.required.iter().any(blocked)

@@ -7,6 +7,7 @@
 use stead_model::change::Change;
 use stead_model::group::{Desired, Group, Ownership};
 use stead_model::group_policy::written_time;
+use stead_model::network::Stand;
 use stead_model::resource::ResourceState;
 use stead_model::upkeep::Drain;
 use stead_model::wire::peer::Standing;
@@ -14,7 +15,7 @@ use stead_model::{NodeId, UtcMillis};
 
 use super::failback::{self, Zones};
 use super::placement::{Layout, Seeker};
-use super::{Plan, PlanInput, mend, order, upkeep, usage};
+use super::{Plan, PlanInput, core_group, mend, order, quarantine, upkeep, usage};
 use crate::db::apply::within_window;
 use crate::db::{Trail, shall_run};
 use crate::planted::Fault;
@@ -31,6 +32,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         if upkeep::is_left_alone(input, group) {
             continue;
         }
+        round.changes.extend(core_group::ends(input, group));
         round.retry(group);
         round.changes.extend(usage::learn(group, round.layout.reported(number)));
         match &group.ownership {
@@ -39,6 +41,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         }
     }
     round.place();
+    round.changes.extend(quarantine::after(input, &round.changes));
     let why = summary(&round.changes);
     Plan { changes: round.changes, why }
 }
@@ -68,7 +71,7 @@ enum Cause<'a> {
     /// Its owner leaves the cluster.
     Leaves(&'a Ownership),
     /// It failed beyond the policy of a resource.
-    GaveUp(&'a Ownership, &'a str),
+    GaveUp(&'a Ownership, String),
     /// Its owner is drained.
     Drained(&'a Ownership, Drain),
 }
@@ -99,6 +102,7 @@ impl<'a> Round<'a> {
             Some(Standing::Held | Standing::NeedsEpoch) if self.rest(number, owned) => {}
             Some(Standing::NeedsEpoch) => self.renew(number, owned),
             Some(Standing::GaveUp(why)) => self.gave_up(number, owned, why),
+            Some(Standing::Held) if self.unplugged(number, owned) => {}
             Some(Standing::Held) => self.go_home(number, owned),
             None => {}
         }
@@ -135,7 +139,7 @@ impl<'a> Round<'a> {
         let known = cause.known();
         match (target, cause) {
             (Some(to), _) => self.grant(number, to, because(owned, known)),
-            (None, Cause::Ended(_)) if owned.release.is_none() => {}
+            (None, Cause::Ended(_)) if owned.release.is_none() && !core_group::goes(group) => {}
             (None, _) => self.disown(group, owned, because(owned, known)),
         }
     }
@@ -176,20 +180,35 @@ impl<'a> Round<'a> {
     }
 
     /// A resource failed beyond its restart policy: another node, up to the threshold.
-    fn gave_up(&mut self, number: usize, owned: &'a Ownership, cause: &'a str) {
+    fn gave_up(&mut self, number: usize, owned: &'a Ownership, cause: &str) {
         let group = self.layout.group(number);
         if !shall_run(group) {
             return;
         }
         let failovers = within_window(group, self.at()).len();
         if failovers < group.policy.limit(self.input.nodes.len()) as usize {
-            return self.seek(number, (Some(owned.node), None), Cause::GaveUp(owned, cause));
+            return self.seek(
+                number,
+                (Some(owned.node), None),
+                Cause::GaveUp(owned, cause.to_owned()),
+            );
         }
         if self.layout.best(&group.id, Some(owned.node)).is_some() {
             let why = at_the_limit(group, failovers, cause);
             self.changes.push(Change::FailGroup { group: group.id.clone(), why: why.clone() });
             self.release(number, owned, (None, why));
         }
+    }
+
+    /// Whether its owner's interface is dead for one of its addresses: as if that had failed there
+    /// and could not be restarted. Where no other node works it stays as it is.
+    fn unplugged(&mut self, number: usize, owned: &'a Ownership) -> bool {
+        let owner = self.layout.number(owned.node);
+        let lost = owner.and_then(|owner| self.layout.lost(number, owner));
+        let Some(lost) = lost.filter(|lost| lost.stand == Stand::Dead) else { return false };
+        let cause = format!("address `{}` is lost: {}", lost.resource, lost.interface);
+        self.gave_up(number, owned, &cause);
+        true
     }
 
     /// Whether its node is drained: then it goes elsewhere, or offline, if that was asked for.
@@ -204,7 +223,8 @@ impl<'a> Round<'a> {
     }
 
     /// A group that shall be offline and has required rules is given back, so that it is placed
-    /// anew, and in its turn, when it shall be online again; whether it is.
+    /// anew, and in its turn, when it shall be online again; and so is the cluster's own, which
+    /// then goes. Whether it is.
     fn rest(&mut self, number: usize, owned: &Ownership) -> bool {
         let group = self.layout.group(number);
         if shall_run(group) {
@@ -212,9 +232,13 @@ impl<'a> Round<'a> {
         }
         let rules = &group.policy.rules;
         let ruled = !rules.start_after.is_empty() || !rules.demand_required.is_empty();
-        let rests = ruled || self.layout.is_bound(number);
+        let goes = core_group::goes(group);
+        let rests = ruled || goes || self.layout.is_bound(number);
         if rests {
-            let why = "it shall be offline, and is placed anew when it shall be online";
+            let why = match goes {
+                true => "the cluster shall have no IP address of its own",
+                false => "it shall be offline, and is placed anew when it shall be online",
+            };
             self.release(number, owned, (None, why.to_owned()));
         }
         rests

@@ -4,18 +4,21 @@
 use stead_model::amounts::Amounts;
 use stead_model::change::Change;
 use stead_model::config::NodeAddress;
-use stead_model::declaration::Foreseen;
-use stead_model::group::{Desired, Group};
+use stead_model::declaration::{Declaration, Foreseen};
+use stead_model::group::{Desired, Group, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::resource::ResourceState;
+use stead_model::token::{Shown, TokenHash};
+use stead_model::upkeep::Drain;
 use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::placement::{Fit, Layout};
-use super::{PlanInput, draft, foresee, upkeep};
+use super::{PlanInput, core_group, draft, foresee, upkeep};
+use crate::db::networks::NetworkWish;
 use crate::db::properties::Settings;
 use crate::db::validate::{self as check, Members, NewResource};
-use crate::db::{alerts, relations, shall_run};
+use crate::db::{Db, alerts, relations, rotation, shall_run, tokens};
 
 /// What the leader does about a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +60,11 @@ pub enum Decision {
         name: String,
         /// Its address on each network.
         addresses: Vec<NodeAddress>,
+        /// The token that is used up by it, if one.
+        token: Option<Shown>,
     },
+    /// Begin a rotation of the keys.
+    Rotate,
 }
 
 impl Decision {
@@ -67,7 +74,7 @@ impl Decision {
         match self {
             Self::Propose(change) => std::slice::from_ref(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
-            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &[],
+            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } | Self::Rotate => &[],
         }
     }
 
@@ -76,7 +83,7 @@ impl Decision {
         match self {
             Self::Propose(change) => std::slice::from_mut(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
-            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &mut [],
+            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } | Self::Rotate => &mut [],
         }
     }
 }
@@ -90,14 +97,13 @@ pub fn decide(
     input: &PlanInput<'_>,
     limit_bytes: u64,
 ) -> Result<Decision, Reason> {
+    core_group::protect(request)?;
     let nodes: Vec<NodeId> = input.nodes.keys().copied().collect();
-    let members = Members { nodes: &nodes, host_names: input.host_names };
+    let networks = input.networks();
+    let members = Members { nodes: &nodes, host_names: input.host_names, networks: &networks };
     let db = input.db;
     let change = match request {
-        Request::CreateGroup { group, policy } => {
-            relations::check(db, group, &policy.rules)?;
-            check::create_group(db, group, policy, &nodes)?
-        }
+        Request::CreateGroup { group, policy } => create_group(db, (group, policy), &nodes)?,
         Request::SetGroup { group, properties } => set_group(input, group, properties, &nodes)?,
         Request::DeleteGroup { group } => check::delete_group(db, group)?,
         Request::SetGroupDesired { group, desired } => {
@@ -120,15 +126,20 @@ pub fn decide(
             check::set_dependencies(db, resource, depends_on)?
         }
         Request::FailResource { resource } => return rehearse(input, resource),
-        Request::SetKey { key, value } => check::set_key(key, value.as_deref())?,
+        Request::SetKey { key, value } => set_key(db, key, value.as_deref())?,
         Request::SetVote { node, votes } => return vote(input, *node, *votes),
-        Request::AddNode { number, name, addresses } => {
+        Request::AddNode { number, name, addresses, token } => {
             let (name, addresses) = (name.clone(), addresses.clone());
-            return Ok(Decision::Join { number: *number, name, addresses });
+            let join = Decision::Join { number: *number, name, addresses, token: *token };
+            return admit(input, *token, join);
         }
+        Request::MakeToken { token, minutes } => make_token(input, (*token, *minutes))?,
+        Request::RotateKeys => return Ok(Decision::Rotate),
+        Request::AbandonKeys => rotation::abandon(db)?,
         Request::SetAbsence { node, absent } => absence(input, *node, *absent)?,
         Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,
-        Request::Return { node } => member(input, *node, Change::NodeReturns { node: *node })?,
+        Request::Evict { node } => return evict(input, *node, Drain::Yes),
+        Request::Return { node } => returns(input, *node)?,
         Request::Upkeep { upkeep } => upkeep::decide(input, upkeep)?,
         Request::SetCapacity { node, capacity } => {
             member(input, *node, check::set_capacity(db, *node, capacity))?
@@ -140,18 +151,49 @@ pub fn decide(
         }
         Request::AddAlert { alert, properties } => alerts::add(db, alert, properties)?,
         Request::RemoveAlert { alert } => alerts::remove(db, alert)?,
-        Request::Apply { wanted } => {
-            return draft(wanted, input, limit_bytes).map(|d| Decision::ProposeAll(d.changes));
+        Request::SetNetwork { network, name, role, priority } => {
+            let wish = NetworkWish { name: name.as_deref(), role: *role, priority: *priority };
+            return networks.set(db, network, wish).map(Decision::ProposeAll);
         }
-        Request::Force { request } => return decide(request, input, limit_bytes),
-        Request::Foresee { wanted } => {
-            let draft = draft(wanted, input, limit_bytes)?;
-            let foreseen = foresee(input, &draft.db);
-            return Ok(Decision::Tell { foreseen, changes: draft.changes });
+        Request::Apply { wanted } => return declared(wanted, input, limit_bytes),
+        Request::Force { .. } | Request::ForceQuorum { .. } => {
+            return forced(request, input, limit_bytes);
         }
+        Request::SetClusterIp { wanted } => return core_group::set(wanted, input, limit_bytes),
+        Request::RemoveClusterIp => return core_group::remove(input),
+        Request::Foresee { wanted } => return told(wanted, input, limit_bytes),
     };
     check::check_size(db, &change, limit_bytes)?;
     Ok(Decision::Propose(change))
+}
+
+fn create_group(
+    db: &Db,
+    (group, policy): (&GroupId, &GroupPolicy),
+    nodes: &[NodeId],
+) -> Result<Change, Reason> {
+    relations::check(db, group, &policy.rules)?;
+    check::create_group(db, group, policy, nodes)
+}
+
+fn set_key(db: &Db, key: &str, value: Option<&str>) -> Result<Change, Reason> {
+    if value.is_some() && rotation::names_admin(key) {
+        let text = || "cannot let somebody ask from other machines now".to_owned();
+        rotation::none_under_way(db, text)?;
+    }
+    check::set_key(key, value)
+}
+
+fn make_token(input: &PlanInput<'_>, new: (TokenHash, u32)) -> Result<Change, Reason> {
+    rotation::none_under_way(input.db, || "cannot make a join token".to_owned())?;
+    tokens::make(input.db, input.at, new)
+}
+
+/// What a declaration would change and cause.
+fn told(wanted: &Declaration, input: &PlanInput<'_>, limit_bytes: u64) -> Result<Decision, Reason> {
+    let draft = draft(wanted, input, limit_bytes)?;
+    let foreseen = foresee(input, &draft.db);
+    Ok(Decision::Tell { foreseen, changes: draft.changes })
 }
 
 fn set_group(
@@ -165,6 +207,73 @@ fn set_group(
         relations::check(input.db, id, &policy.rules)?;
     }
     Ok(change)
+}
+
+fn declared(
+    wanted: &Declaration,
+    input: &PlanInput<'_>,
+    limit_bytes: u64,
+) -> Result<Decision, Reason> {
+    draft(wanted, input, limit_bytes).map(|draft| Decision::ProposeAll(draft.changes))
+}
+
+/// What an administrator insists on; that nobody is asked is seen to in `leading/fitting`.
+fn forced(request: &Request, input: &PlanInput<'_>, limit_bytes: u64) -> Result<Decision, Reason> {
+    let Request::Force { request } = request else {
+        return Err(Reason::new(Code::Conflict, "cannot force quorum")
+            .because("a leader was asked, and it is forced where there is none"));
+    };
+    if let Request::Evict { node } = &**request {
+        return evict(input, *node, Drain::ForceOffline);
+    }
+    decide(request, input, limit_bytes)
+}
+
+/// Lets a node in, unless its host was let in before by the token that it shows.
+fn admit(input: &PlanInput<'_>, token: Option<Shown>, join: Decision) -> Result<Decision, Reason> {
+    let before = match token {
+        Some(shown) => tokens::admitted(input.db, input.at, shown)?,
+        None => None,
+    };
+    if before.is_some() {
+        return Ok(Decision::ProposeAll(Vec::new()));
+    }
+    rotation::none_under_way(input.db, || "cannot add a node".to_owned())?;
+    Ok(join)
+}
+
+/// A node leaves for good; what that takes follows by itself (`leading/leaving`).
+fn evict(input: &PlanInput<'_>, node: NodeId, drain: Drain) -> Result<Decision, Reason> {
+    if input.db.going().contains(&node) {
+        return Ok(Decision::ProposeAll(Vec::new()));
+    }
+    let refused = || Reason::new(Code::Conflict, format!("cannot evict `{node}`"));
+    if input.nodes.len() == 1 {
+        return Err(refused()
+            .because("it is the only node of the cluster")
+            .hint("`stead cluster destroy NAME` ends a cluster"));
+    }
+    // What a dead node owned runs nowhere: nothing is lost by letting it go.
+    let runs = input.nodes.get(&node).is_some_and(|live| live.eligible);
+    let stuck = if runs && drain == Drain::Yes { upkeep::stuck(input, node) } else { Vec::new() };
+    if !stuck.is_empty() {
+        return Err(refused()
+            .because(format!("no other node may take {} now", stuck.join(", ")))
+            .hint(format!(
+                "`explain group` says why; `node evict {node} --force-offline` takes what can run \
+                 nowhere else offline"
+            )));
+    }
+    member(input, node, Decision::Propose(Change::NodeGoes { node }))
+}
+
+fn returns(input: &PlanInput<'_>, node: NodeId) -> Result<Change, Reason> {
+    if input.db.going().contains(&node) {
+        return Err(Reason::new(Code::Conflict, format!("`{node}` cannot come back"))
+            .because("it is being evicted")
+            .hint("it joins anew: `stead cluster token`"));
+    }
+    member(input, node, Change::NodeReturns { node })
 }
 
 /// A planned move: the owner is told to stop the group, then the target gets it.
@@ -307,13 +416,12 @@ fn absence(input: &PlanInput<'_>, node: NodeId, absent: bool) -> Result<Change, 
     member(input, node, Change::Absence { node, absent })
 }
 
-/// What is only done to nodes of the cluster.
 /// A node has what its machine has, as it said itself.
 fn measure_capacity(input: &PlanInput<'_>, node: NodeId) -> Result<Change, Reason> {
     let live = member(input, node, input.nodes.get(&node))?;
     let Some(report) = live.and_then(|live| live.report) else {
         return Err(Reason::new(Code::Conflict, format!("it is not known what {node} has"))
-            .because("it is not up")
+            .because("it was not heard since this cluster came up")
             .hint("say it: `stead node capacity NODE cpu=16 memory=64G`"));
     };
     let mut capacity = Amounts::from(report.machine);
@@ -323,6 +431,7 @@ fn measure_capacity(input: &PlanInput<'_>, node: NodeId) -> Result<Change, Reaso
     Ok(check::set_capacity(input.db, node, &capacity))
 }
 
+/// What is only done to nodes of the cluster.
 fn member<T>(input: &PlanInput<'_>, node: NodeId, what: T) -> Result<T, Reason> {
     if input.nodes.contains_key(&node) {
         return Ok(what);

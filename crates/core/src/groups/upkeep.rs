@@ -5,6 +5,7 @@
 //! * A pin puts its node before all others, and forbids nothing: when that node is lost the group
 //!   goes elsewhere, and comes back.
 //! * A group in maintenance is left where and as it is, also when its node is lost.
+//! * A node in quarantine comes last, and nothing that runs elsewhere goes to it; see `quarantine`.
 
 use stead_model::change::Change;
 use stead_model::group::{Group, Ownership};
@@ -23,10 +24,18 @@ pub(super) fn decide(input: &PlanInput<'_>, upkeep: &Upkeep) -> Result<Change, R
         Upkeep::Pause { node, drain } => pause(input, *node, *drain)?,
         Upkeep::Resume { node } => {
             known(input, *node)?;
-            if input.db.upkeep().paused(*node).is_none() {
+            let upkeep = input.db.upkeep();
+            if upkeep.paused(*node).is_none() && !upkeep.quarantined().contains_key(node) {
                 return Err(Reason::new(Code::Conflict, format!("cannot resume {node}"))
-                    .because("it is not paused"));
+                    .because("it is neither paused nor in quarantine"));
             }
+        }
+        Upkeep::Quarantine { node, .. } | Upkeep::EndQuarantine { node } => {
+            return Err(Reason::new(Code::Invalid, format!("cannot change quarantine of {node}"))
+                .because("only the cluster itself decides about that")
+                .hint(format!(
+                    "`node pause {node}` keeps groups away from it, `node resume {node}` ends both"
+                )));
         }
         Upkeep::Pin { group, node, until } => {
             let home = check::group(input.db, group)?;
@@ -61,7 +70,9 @@ pub(super) fn decide(input: &PlanInput<'_>, upkeep: &Upkeep) -> Result<Change, R
                 | Upkeep::Resume { .. }
                 | Upkeep::Pin { .. }
                 | Upkeep::Unpin { .. }
-                | Upkeep::EndMaintenance { .. } => false,
+                | Upkeep::EndMaintenance { .. }
+                | Upkeep::Quarantine { .. }
+                | Upkeep::EndQuarantine { .. } => false,
             };
             if !input.db.upkeep().list().iter().any(same) {
                 let what = match resource {
@@ -82,9 +93,20 @@ pub(super) fn decide(input: &PlanInput<'_>, upkeep: &Upkeep) -> Result<Change, R
 /// A drain that would leave a group without a node is refused, unless it is forced.
 fn pause(input: &PlanInput<'_>, node: NodeId, drain: Drain) -> Result<(), Reason> {
     known(input, node)?;
-    if drain != Drain::Yes {
+    let stuck = if drain == Drain::Yes { stuck(input, node) } else { Vec::new() };
+    if stuck.is_empty() {
         return Ok(());
     }
+    Err(Reason::new(Code::Conflict, format!("cannot drain {node}"))
+        .because(format!("no other node may take {} now", stuck.join(", ")))
+        .hint(format!(
+            "`explain group` says why; `node drain {node} --force-offline` takes what can run \
+             nowhere else offline, `node pause {node}` leaves it running"
+        )))
+}
+
+/// Groups on a node that no other one may take now, or that are left alone, as `web`.
+pub(super) fn stuck(input: &PlanInput<'_>, node: NodeId) -> Vec<String> {
     let mut layout = Layout::new(input);
     let here = |group: &Group| {
         shall_run(group) && group.ownership.as_ref().is_some_and(|o| o.node == node)
@@ -99,17 +121,7 @@ fn pause(input: &PlanInput<'_>, node: NodeId, drain: Drain) -> Result<(), Reason
     let nowhere = leave.into_iter().zip(given).filter(|(_, to)| to.is_none());
     let mut stuck: Vec<usize> = nowhere.map(|(number, _)| number).chain(alone).collect();
     stuck.sort_unstable();
-    let stuck: Vec<String> =
-        stuck.into_iter().map(|number| format!("`{}`", layout.group(number).id)).collect();
-    if stuck.is_empty() {
-        return Ok(());
-    }
-    Err(Reason::new(Code::Conflict, format!("cannot drain {node}"))
-        .because(format!("no other node may take {} now", stuck.join(", ")))
-        .hint(format!(
-            "`explain group` says why; `node drain {node} --force-offline` takes what can run \
-             nowhere else offline, `node pause {node}` leaves it running"
-        )))
+    stuck.into_iter().map(|number| format!("`{}`", layout.group(number).id)).collect()
 }
 
 fn known(input: &PlanInput<'_>, node: NodeId) -> Result<(), Reason> {
@@ -167,7 +179,9 @@ pub(super) fn pinned_elsewhere(
     (number, owned): (usize, &Ownership),
 ) -> Option<NodeId> {
     let (input, group) = (layout.input(), layout.group(number));
-    let node = input.db.upkeep().pin(&group.id).filter(|node| *node != owned.node)?;
+    let upkeep = input.db.upkeep();
+    let node = upkeep.pin(&group.id).filter(|node| *node != owned.node)?;
     let fits = layout.bar(number, node).is_none() && failures(input, group, node).is_none();
-    (fits && mend::may_lead(layout, number, (owned.node, node))).then_some(node)
+    let calm = !upkeep.quarantined().contains_key(&node);
+    (fits && calm && mend::may_lead(layout, number, (owned.node, node))).then_some(node)
 }

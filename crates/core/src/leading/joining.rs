@@ -20,15 +20,15 @@ use crate::db::{Db, servers};
 /// Highest number of a node, whatever the quorum disk has room for.
 const NODES_MAX: u16 = 64;
 
-/// The changes that make a node a member: of the database, and of the voters and learners.
+/// The number of a node, and the changes that make it a member: of the database, and of the voters
+/// and learners.
 pub(super) fn join(
     (number, name, addresses): (Option<NodeId>, String, Vec<NodeAddress>),
     db: &Db,
     around: &Around<'_>,
-) -> Result<(Change, ConfChangeV2), Reason> {
+) -> Result<(NodeId, Change, ConfChangeV2), Reason> {
     let config = around.config;
-    let last = config.nodes.iter().map(|n| n.id).max().unwrap_or_default();
-    let id = number.unwrap_or(NodeId(last.0 + 1));
+    let id = number.unwrap_or_else(|| next_number(db, around));
     let entry = NodeEntry { id, name, addresses };
     let refused = |code| Reason::new(code, format!("cannot add node `{}`", entry.name));
     check_number(id, config, around.disk_nodes_max)
@@ -46,7 +46,19 @@ pub(super) fn join(
         QuorumMode::NodeMajority | QuorumMode::NodeAndDiskMajority => JoinedVote::WhenComplete,
     };
     let voters = membership(VoterId::from(id), ConfChangeType::AddLearnerNode);
-    Ok((Change::NodeJoined { entry, vote }, voters))
+    Ok((id, Change::NodeJoined { entry, vote }, voters))
+}
+
+/// The number above all that there ever were; when there is none, one of a node that was evicted.
+fn next_number(db: &Db, around: &Around<'_>) -> NodeId {
+    let numbers = around.config.nodes.iter().map(|node| node.id);
+    let last = numbers.chain(db.evicted().iter().copied()).max().unwrap_or_default();
+    let next = NodeId(last.0 + 1);
+    let used = db.evicted().first().copied();
+    match check_number(next, around.config, around.disk_nodes_max) {
+        Err((Code::Invalid, ..)) => used.unwrap_or(next),
+        Ok(()) | Err(_) => next,
+    }
 }
 
 fn check_number(
@@ -129,7 +141,7 @@ mod tests {
     }
 
     fn config() -> NodeConfig {
-        let network = |id, role| NetworkEntry { id: NetworkId(id), name: format!("net{id}"), role };
+        let network = |id, role| NetworkEntry::new(NetworkId(id), format!("net{id}"), role);
         let node = |id: u8| NodeEntry {
             id: NodeId(id.into()),
             name: format!("node{id}"),

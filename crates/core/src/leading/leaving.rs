@@ -7,10 +7,14 @@
 //! whole log, and cannot form a cluster alone meanwhile. A node that joins is given its vote in the
 //! same way.
 
+use std::collections::BTreeMap;
+
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use stead_model::change::{Change, Entry};
+use stead_model::config::QuorumMode;
 use stead_model::{LogIndex, NodeId, VoterId};
 
+use super::takeover::Live;
 use super::{Around, cluster_time};
 use crate::consensus::replica::Replica;
 
@@ -19,6 +23,9 @@ pub(super) fn votes(replica: &mut Replica, around: &Around<'_>) -> Option<LogInd
     let lends = around.nodes.iter().copied().find(|node| shall_lend(replica, around, *node));
     if let Some(node) = lends {
         return change_vote(replica, around, node, Change::VoteLent { node });
+    }
+    if let Some(index) = disk_votes_again(replica, around) {
+        return Some(index);
     }
     let back =
         replica.db.lent().iter().copied().find(|node| may_vote_again(replica, around, *node));
@@ -52,6 +59,55 @@ pub(crate) fn lends_vote(replica: &Replica, heard: &[NodeId], node: NodeId) -> b
     !has_disk(replica) && replica.is_voter(VoterId::from(node)) && answering > rest.len() / 2
 }
 
+/// Takes out a node that leaves for good, if one can go; the index of the entry.
+///
+/// It can go once it owns nothing, or is silent and known stopped (R6): what it still owns then is
+/// nobody's. Those that stay must answer as a majority of what is left.
+pub(super) fn evict(
+    replica: &mut Replica,
+    around: &Around<'_>,
+    live: &BTreeMap<NodeId, Live>,
+) -> Option<LogIndex> {
+    let goes = replica.db.going().iter().copied().find(|n| may_go(replica, around, (*n, live)));
+    let node = goes?;
+    let why = format!("{node} was evicted");
+    let owned = replica.db.groups().values().filter_map(|group| {
+        let owned = group.ownership.as_ref().filter(|owned| owned.node == node)?;
+        Some(Change::Disown { group: group.id.clone(), epoch: owned.epoch, why: why.clone() })
+    });
+    let changes = owned.chain([Change::NodeEvicted { node }]).collect();
+    let entry = Entry { at: cluster_time(replica, around.utc), request: None, why, changes };
+    let voter = VoterId::from(node);
+    if !replica.is_member(voter) {
+        return replica.propose(&entry).ok();
+    }
+    let removal = membership(voter, ConfChangeType::RemoveNode);
+    replica.propose_membership(removal, &entry).ok()
+}
+
+fn may_go(
+    replica: &Replica,
+    around: &Around<'_>,
+    (node, live): (NodeId, &BTreeMap<NodeId, Live>),
+) -> bool {
+    let voter = VoterId::from(node);
+    // What it hosts or leads it hands on first (`pass_on`, `cluster/leaving`).
+    let holds = around.host == node || around.disk_host == Some(node);
+    if holds || replica.leader() == Some(voter) {
+        return false;
+    }
+    let heard = around.heard.contains(&node);
+    let stopped = !heard && live.get(&node).is_some_and(|live| live.stopped);
+    let told = !heard || replica.has_all(voter);
+    let rest: Vec<VoterId> = replica.voters().into_iter().filter(|v| *v != voter).collect();
+    let answers = |v: &&VoterId| match v.node() {
+        Some(node) => around.heard.contains(&node),
+        None => around.disk_host.is_some(),
+    };
+    let majority = rest.iter().filter(answers).count() > rest.len() / 2;
+    majority && told && (stopped || !replica.db.owns_any(node))
+}
+
 fn has_disk(replica: &Replica) -> bool {
     replica.voters().iter().any(|v| v.is_disk())
 }
@@ -69,6 +125,24 @@ fn may_vote_again(replica: &Replica, around: &Around<'_>, node: NodeId) -> bool 
     let voter = VoterId::from(node);
     let there = around.heard.contains(&node) && replica.has_all(voter);
     !replica.db.left().contains(&node) && (there || replica.is_voter(voter))
+}
+
+/// D has no vote after quorum was forced without it. It gets it back when it is hosted and has the
+/// whole log.
+fn disk_votes_again(replica: &mut Replica, around: &Around<'_>) -> Option<LogIndex> {
+    let quorum = &around.config.quorum;
+    let disk = quorum.disk.as_ref().filter(|_| quorum.mode == QuorumMode::NodeAndDiskMajority)?;
+    let back = replica.is_member(disk.voter)
+        && !replica.is_voter(disk.voter)
+        && replica.has_all(disk.voter)
+        && around.disk_host.is_some();
+    if !back {
+        return None;
+    }
+    let at = cluster_time(replica, around.utc);
+    let why = "the quorum disk has its vote".to_owned();
+    let entry = Entry { at, request: None, why, changes: Vec::new() };
+    replica.propose_membership(membership(disk.voter, ConfChangeType::AddNode), &entry).ok()
 }
 
 fn change_vote(

@@ -6,7 +6,9 @@
 mod advice;
 mod fitting;
 mod joining;
+mod keys;
 pub(crate) mod leaving;
+mod networks;
 mod probing;
 mod requests;
 mod takeover;
@@ -27,13 +29,13 @@ use crate::db;
 use crate::effect::Channel;
 use crate::groups::{self, NodeLive, PlanInput};
 use crate::lease::granter::{Granter, Lengths};
+use crate::membership::Links;
 use crate::planted::{Fault, Planted};
 
 /// A leader's volatile state; it begins with an election and ends with the leadership.
 #[derive(Debug)]
 pub(crate) struct Leading {
     granter: Granter,
-    reports: BTreeMap<NodeId, Report>,
     /// Requests whose entry is proposed, with the nodes that wait for the answer.
     requests: BTreeMap<RequestId, fitting::Waiting>,
     /// Planned moves whose target looks first.
@@ -46,8 +48,6 @@ pub(crate) struct Leading {
     planned: LogIndex,
     /// What there was to see when there last was nothing to do.
     idle: Option<Sight>,
-    /// How often a report said something new.
-    news: u64,
     handed_over: bool,
     planted: Planted,
 }
@@ -87,6 +87,14 @@ pub(crate) struct Around<'a> {
     pub(crate) disk_nodes_max: Option<u16>,
     /// Nodes heard now, the host included.
     pub(crate) heard: &'a [NodeId],
+    /// Over which networks.
+    pub(crate) links: &'a Links,
+    /// The last report of each node: also of those that told it before there was this leader.
+    pub(crate) reports: &'a BTreeMap<NodeId, Report>,
+    /// How often a report said something new.
+    pub(crate) news: u64,
+    /// The node that hosts D, as far as it is heard.
+    pub(crate) disk_host: Option<NodeId>,
     /// Largest database the quorum disk can hold.
     pub(crate) database_limit_bytes: u64,
     /// Set when heartbeats of the engine were sent: they are not due for an interval.
@@ -115,14 +123,12 @@ impl Leading {
     pub(crate) fn new(elected: Elected, planted: Planted) -> Self {
         Self {
             granter: Granter::new(elected, planted),
-            reports: BTreeMap::new(),
             requests: BTreeMap::new(),
             probing: BTreeMap::new(),
             fitting: BTreeMap::new(),
             said: Vec::new(),
             planned: LogIndex(0),
             idle: None,
-            news: 0,
             handed_over: false,
             planted,
         }
@@ -171,21 +177,12 @@ impl Leading {
         }
     }
 
-    /// A node tells what it runs.
-    pub(crate) fn report(&mut self, replica: &Replica, report: Report, around: &mut Around<'_>) {
-        let (to, number) = (report.node, report.number);
-        let known = self.reports.get(&to);
-        if known.is_some_and(|k| k.guard == report.guard && k.number > number) {
-            return;
-        }
+    /// A node told what it runs; it need not repeat it.
+    pub(crate) fn report(&mut self, replica: &Replica, report: &Report, around: &mut Around<'_>) {
         let stale = |g: &&GroupReport| replica.db.epoch_last(&g.group) != g.epoch;
         around.counters.stale_reports += report.groups.iter().filter(stale).count() as u64;
-        if known != Some(&report) {
-            self.news += 1;
-            self.reports.insert(to, report);
-        }
-        let message = PeerMessage::ReportSeen { number };
-        around.mail.push(Mail { to, channel: Channel::Stream, message });
+        let message = PeerMessage::ReportSeen { number: report.number };
+        around.mail.push(Mail { to: report.node, channel: Channel::Stream, message });
     }
 
     /// When [`Leading::act`] has something to do by time alone.
@@ -232,6 +229,15 @@ impl Leading {
             self.planned = index;
             return;
         }
+        if let Some(index) = keys::go_on(replica, around) {
+            self.planned = index;
+            return;
+        }
+        let live = takeover::live_nodes(self, replica, around);
+        if let Some(index) = leaving::evict(replica, around, &live) {
+            self.planned = index;
+            return;
+        }
         if !leaving::pass_on(replica, around) {
             takeover::hand_over(self, replica, around);
         }
@@ -241,19 +247,27 @@ impl Leading {
     fn input<'a>(&'a self, replica: &'a Replica, around: &Around<'a>) -> PlanInput<'a> {
         let live = takeover::live_nodes(self, replica, around);
         let nodes = live.into_iter().map(|(node, live)| {
-            let report = self.reports.get(&node);
+            let report = around.reports.get(&node);
             (node, NodeLive { eligible: live.eligible, stopped: live.stopped, report })
         });
         let at = cluster_time(replica, around.utc);
-        let host_names = around.host_names;
-        PlanInput { db: &replica.db, at, nodes: nodes.collect(), host_names, planted: self.planted }
+        PlanInput {
+            db: &replica.db,
+            at,
+            nodes: nodes.collect(),
+            cluster: &around.config.cluster,
+            entries: &around.config.nodes,
+            host_names: around.host_names,
+            networks: &around.config.networks,
+            planted: self.planted,
+        }
     }
 
     /// Planning looks at every group: that is done when there is something new to see.
     fn plan_if_new(&mut self, replica: &Replica, around: &mut Around<'_>) -> groups::Plan {
         let sight = Sight {
             groups_changed: replica.db.groups_changed(),
-            news: self.news,
+            news: around.news,
             nodes: takeover::live_nodes(self, replica, around),
             until: self.idle.as_ref().map_or(UtcMillis(0), |idle| idle.until),
         };
@@ -269,13 +283,8 @@ impl Leading {
     fn plan(&self, replica: &Replica, around: &mut Around<'_>) -> groups::Plan {
         let input = self.input(replica, around);
         let plan = groups::plan(&input);
-        for change in &plan.changes {
-            if let Change::Grant { group, node, .. } = change
-                && takeover::is_takeover(&input, group, *node)
-            {
-                around.counters.takeovers += 1;
-            }
-        }
+        let taken = plan.changes.iter().filter_map(|change| input.taken_from(change));
+        around.counters.takeovers += taken.count() as u64;
         plan
     }
 

@@ -1,16 +1,17 @@
 //! Requests at the leader: validated against the database, proposed once, answered when applied.
 
 use raft::eraftpb::{ConfChangeType, ConfChangeV2};
-use stead_model::change::Entry;
+use stead_model::change::{Change, Entry};
 use stead_model::declaration::Foreseen;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::{Answer, Envelope, Request};
+use stead_model::token::{Shown, TokenUse};
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{NodeId, VoterId};
 
 use super::fitting::Waiting;
 use super::leaving::membership;
-use super::{Around, Leading, Mail, cluster_time, joining, probing};
+use super::{Around, Leading, Mail, cluster_time, joining, keys, networks, probing};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
 use crate::groups::{self, Decision};
@@ -89,7 +90,9 @@ impl Leading {
         let input = self.input(replica, around);
         // What is on its way may add to the database whatever it is.
         let limit_bytes = around.database_limit_bytes.saturating_sub(replica.tail_bytes());
-        groups::decide(&envelope.request, &input, limit_bytes)
+        let decision = groups::decide(&envelope.request, &input, limit_bytes)?;
+        networks::check_reach(&decision, &replica.db, around)?;
+        Ok(decision)
     }
 
     /// Whether the request was proposed.
@@ -111,12 +114,17 @@ impl Leading {
                 let message = PeerMessage::FailResource { group, resource, epoch };
                 around.mail.push(Mail { to, channel: Channel::Stream, message });
             }
-            Decision::Join { number, name, addresses } => {
-                let (change, voters) =
-                    joining::join((number, name, addresses), &replica.db, around)?;
+            Decision::Join { number, name, addresses, token } => {
+                let joins = (number, name, addresses);
+                let (node, change, voters) = joining::join(joins, &replica.db, around)?;
                 entry.changes.push(change);
+                entry.changes.extend(token.map(|Shown { token, by }| Change::TokenUsed {
+                    token,
+                    used: TokenUse { by, node },
+                }));
                 return Ok(replica.propose_membership(voters, &entry).is_ok());
             }
+            Decision::Rotate => entry.changes.push(keys::begin(replica, around)?),
             Decision::Vote { node, votes } => {
                 let change = vote_change(replica, node, votes)?;
                 return Ok(replica.propose_membership(change, &entry).is_ok());
@@ -144,6 +152,7 @@ pub(super) fn answered_at_once(
         | Decision::Propose(_)
         | Decision::Rehearse { .. }
         | Decision::Join { .. }
+        | Decision::Rotate
         | Decision::Vote { .. } => None,
     }
 }

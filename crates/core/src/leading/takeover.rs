@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::change::Change;
 use stead_model::profile::{ABSENCE, LeaseLength, Timing};
-use stead_model::{GroupId, NodeId, Time, VoterId};
+use stead_model::{NodeId, Time, VoterId};
 
 use super::{Around, Leading, Note, lengths};
 use crate::consensus::replica::Replica;
-use crate::groups::PlanInput;
 use crate::lease::granter::Granter;
 
 /// What the leader knows of one node.
@@ -66,13 +65,6 @@ pub(super) fn next(
 ) -> Option<Time> {
     let times = owners(replica).into_iter().map(|n| stopped_at(leading, replica, timing, n));
     times.filter(|t| *t > now).min()
-}
-
-/// Whether a grant takes the group from another node because its lease is over.
-pub(super) fn is_takeover(input: &PlanInput<'_>, group: &GroupId, to: NodeId) -> bool {
-    let owner = input.db.group(group).and_then(|g| g.ownership.as_ref());
-    let stopped = |node: &NodeId| input.nodes.get(node).is_some_and(|live| live.stopped);
-    owner.is_some_and(|o| o.node != to && stopped(&o.node))
 }
 
 /// The length that leases of a node shall have.

@@ -67,6 +67,11 @@ impl Asker {
         self.lease.filter(|l| now < l.until && self.stopping.is_none())
     }
 
+    /// Life of the node service.
+    pub(crate) const fn service(&self) -> Incarnation {
+        self.service
+    }
+
     pub(crate) const fn deadline(&self) -> Time {
         self.ask_at
     }
@@ -149,6 +154,11 @@ impl Asker {
         // What was in force is over: the next lease has the wide barrier.
         self.in_force = None;
         self.lease = None;
+        self.forget_questions();
+    }
+
+    /// What it asked was asked in a history that does not count any more.
+    pub(crate) fn forget_questions(&mut self) {
         self.answered.clear();
         self.asked.clear();
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use stead_model::config::{NodeConfig, NodeEntry};
-use stead_model::wire::peer::DiskHosting;
+use stead_model::wire::peer::{DiskHosting, Echo, Heartbeat};
 use stead_model::{DiskEpoch, Incarnation, NetworkId, NodeId, Span, Time, VoterId};
 
+use super::figures::{Quality, RoundTrips, Shares};
 use super::sequence::Window;
 use crate::event::Arrival;
 
@@ -27,6 +28,8 @@ struct Peer {
     disk: DiskHosting,
     /// When the last heartbeat came that said so.
     disk_heard: Time,
+    /// The network whose heartbeat was sent back last.
+    echoed: NetworkId,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,10 @@ struct Link {
     first_sequence: u64,
     highest_sequence: u64,
     received: u64,
+    shares: Shares,
+    round_trips: RoundTrips,
+    /// The last heartbeat that was not sent back: the sender's clock, and when it came.
+    to_echo: Option<(Time, Time)>,
 }
 
 /// Another node that announces to host the quorum disk.
@@ -58,6 +65,8 @@ pub(crate) struct LinkState {
     pub(crate) up: bool,
     pub(crate) received: u64,
     pub(crate) lost: u64,
+    pub(crate) loss_permille: u16,
+    pub(crate) round_trips: RoundTrips,
 }
 
 /// What changed about who is heard.
@@ -65,6 +74,9 @@ pub(crate) struct LinkState {
 pub(crate) enum Heard {
     LinkUp(NodeId, NetworkId),
     LinkDown(NodeId, NetworkId),
+    /// So many in a thousand of the last ones are missing.
+    LinkLossy(NodeId, NetworkId, u16),
+    LinkSound(NodeId, NetworkId),
     Answers(NodeId),
     /// Silent on all links since that long.
     Suspected(NodeId, Span),
@@ -73,11 +85,37 @@ pub(crate) enum Heard {
 impl Links {
     /// Nobody has been heard yet, and nobody is suspected before `silence_max` has passed.
     pub(crate) fn new(config: &NodeConfig, now: Time, silence_max: Span) -> Self {
-        let carries: Vec<_> =
-            config.networks.iter().filter(|n| n.role.carries_cluster()).map(|n| n.id).collect();
-        let mut links = Self { peers: BTreeMap::new(), carries, silence_max };
+        let mut links = Self { peers: BTreeMap::new(), carries: carriers(config), silence_max };
         config.nodes.iter().filter(|n| n.id != config.node).for_each(|n| links.add(now, n));
         links
+    }
+
+    /// From now on these networks carry cluster traffic: links over others end, new ones begin.
+    pub(crate) fn carry(&mut self, config: &NodeConfig) {
+        self.carries = carriers(config);
+        for node in &config.nodes {
+            let Some(peer) = self.peers.get_mut(&node.id) else { continue };
+            peer.links.retain(|network, _| self.carries.contains(network));
+            for own in node.addresses.iter().filter(|own| self.carries.contains(&own.network)) {
+                peer.links.entry(own.network).or_default();
+            }
+        }
+    }
+
+    /// Networks on which a node is heard now.
+    pub(crate) fn heard_on(&self, node: NodeId) -> impl Iterator<Item = NetworkId> + '_ {
+        let links = self.peers.get(&node).into_iter().flat_map(|peer| &peer.links);
+        links.filter(|(_, link)| link.up).map(|(network, _)| *network)
+    }
+
+    /// If nobody is heard on a network: who is on it and heard elsewhere.
+    pub(crate) fn silent_on(&self, network: NetworkId) -> Vec<NodeId> {
+        let on_it = || self.peers.iter().filter(|(_, peer)| peer.links.contains_key(&network));
+        if on_it().any(|(_, peer)| peer.links[&network].up) {
+            return Vec::new();
+        }
+        let heard = |peer: &Peer| peer.links.values().any(|link| link.up);
+        on_it().filter(|(_, peer)| heard(peer)).map(|(node, _)| *node).collect()
     }
 
     /// A node joined: it has not been heard yet.
@@ -89,8 +127,14 @@ impl Links {
             suspected: false,
             disk: DiskHosting::No,
             disk_heard: now,
+            echoed: NetworkId::default(),
         };
         self.peers.insert(node.id, peer);
+    }
+
+    /// A node is no member any more.
+    pub(crate) fn remove(&mut self, node: NodeId) {
+        self.peers.remove(&node);
     }
 
     /// Notes that something arrived; `true` if it is not a copy of what came before.
@@ -104,7 +148,14 @@ impl Links {
         let Some(peer) = self.peers.get_mut(&from) else { return false };
         let Arrival::Datagram { network, incarnation, sequence } = arrival else { return true };
         if let Some(link) = peer.links.get_mut(&network) {
-            link.hear(now, incarnation, sequence);
+            if !link.up {
+                link.shares.begin_anew();
+            }
+            let quality = link.hear(now, incarnation, sequence);
+            out.extend(quality.map(|quality| match quality {
+                Quality::Lossy => Heard::LinkLossy(from, network, link.shares.loss_permille()),
+                Quality::Sound => Heard::LinkSound(from, network),
+            }));
             if !link.up {
                 link.up = true;
                 out.push(Heard::LinkUp(from, network));
@@ -115,6 +166,34 @@ impl Links {
             out.push(Heard::Answers(from));
         }
         peer.window.is_new(incarnation, sequence)
+    }
+
+    /// Takes the figures out of a heartbeat, whether or not it came over another network before.
+    pub(crate) fn measure(
+        &mut self,
+        now: Time,
+        (from, network): (NodeId, NetworkId),
+        heartbeat: &Heartbeat,
+    ) {
+        let peer = self.peers.get_mut(&from);
+        let Some(link) = peer.and_then(|p| p.links.get_mut(&network)) else { return };
+        link.to_echo = Some((heartbeat.sent, now));
+        if let Some(echo) = heartbeat.echo.filter(|echo| echo.network == network) {
+            link.round_trips.add(now.since(echo.sent).saturating_sub(echo.held));
+        }
+    }
+
+    /// What is sent back to a node with the next heartbeat: of each network in its turn.
+    pub(crate) fn echo(&mut self, now: Time, to: NodeId) -> Option<Echo> {
+        let peer = self.peers.get_mut(&to)?;
+        let waits =
+            |(network, link): (&NetworkId, &Link)| link.to_echo.is_some().then_some(*network);
+        let last = peer.echoed;
+        let next = peer.links.iter().filter(|(n, _)| **n > last).find_map(waits);
+        let network = next.or_else(|| peer.links.iter().find_map(waits))?;
+        peer.echoed = network;
+        let (sent, heard) = peer.links.get_mut(&network)?.to_echo.take()?;
+        Some(Echo { network, sent, held: now.since(heard) })
     }
 
     /// Finds silent links and nodes.
@@ -151,6 +230,11 @@ impl Links {
     pub(crate) fn is_heard(&self, node: NodeId) -> bool {
         let up = |p: &Peer| !p.suspected && p.links.values().any(|l| l.heard.is_some());
         self.peers.get(&node).is_some_and(up)
+    }
+
+    /// When the node was heard last.
+    pub(crate) fn heard_at(&self, node: NodeId) -> Option<Time> {
+        self.peers.get(&node)?.links.values().filter_map(|l| l.heard).max()
     }
 
     /// Whether every other node was heard within `span`.
@@ -193,21 +277,29 @@ impl Links {
             up: link.up,
             received: link.received,
             lost: link.lost(),
+            loss_permille: if link.up { link.shares.loss_permille() } else { 1_000 },
+            round_trips: link.round_trips,
         };
         peer.links.iter().map(state).collect()
     }
 }
 
+fn carriers(config: &NodeConfig) -> Vec<NetworkId> {
+    config.networks.iter().filter(|n| n.role.carries_cluster()).map(|n| n.id).collect()
+}
+
 impl Link {
-    fn hear(&mut self, now: Time, life: Incarnation, sequence: u64) {
+    fn hear(&mut self, now: Time, life: Incarnation, sequence: u64) -> Option<Quality> {
         self.heard = Some(now);
         self.received += 1;
         if self.life != life {
             self.life = life;
             (self.first_sequence, self.highest_sequence) = (sequence, sequence);
             self.received = 1;
+            self.shares = Shares::default();
         }
         self.highest_sequence = self.highest_sequence.max(sequence);
+        self.shares.add(now, sequence)
     }
 
     const fn lost(&self) -> u64 {

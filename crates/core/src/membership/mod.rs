@@ -4,7 +4,10 @@
 //! a failover. Suspicion starts elections and plans, it never takes anything over by itself: that
 //! needs the end of a lease (module `leading`).
 
+mod figures;
+mod interfaces;
 mod links;
 mod sequence;
 
+pub(crate) use interfaces::Interfaces;
 pub(crate) use links::{DiskHost, Heard, LinkState, Links};

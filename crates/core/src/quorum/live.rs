@@ -12,6 +12,7 @@ use super::seat::Surroundings;
 use super::table::{Medium, Table};
 use crate::consensus::batch::Batch;
 use crate::consensus::keeper::{IoDesk, Keeper};
+use crate::consensus::record::SavedState;
 use crate::consensus::replica::Replica;
 use crate::effect::{Device, IoOp, Ticket};
 use crate::event::IoResult;
@@ -29,9 +30,13 @@ pub(crate) struct Live {
     pub(crate) outbox: Vec<Mail>,
     keeper: Keeper,
     header: Header,
-    medium: Medium,
+    pub(super) medium: Medium,
+    /// The last look at the table, while what it shows is to be sealed anew.
+    pub(super) table: Option<Table>,
     round: Option<Round>,
     hangs: bool,
+    /// What its log is being replaced with (R13).
+    remaking: Option<SavedState>,
     /// Why nothing can be written any more.
     cramped: Option<String>,
     /// The term and since when it is known.
@@ -88,8 +93,10 @@ impl Live {
             keeper,
             header,
             medium,
+            table: None,
             round: None,
             hangs: false,
+            remaking: None,
             cramped: None,
             term_since: (Term(0), Time(0)),
             began: Time(0),
@@ -125,6 +132,18 @@ impl Live {
         self.header.counter
     }
 
+    /// Replaces its log: until that is durable and guarded nothing else is said by it.
+    pub(crate) fn remake(&mut self, state: SavedState) {
+        self.leading = None;
+        self.outbox.clear();
+        self.remaking = Some(state);
+    }
+
+    /// Whether its log is being replaced.
+    pub(crate) const fn is_being_remade(&self) -> bool {
+        self.remaking.is_some()
+    }
+
     /// Whether the host may announce itself: a round that hangs renews nothing.
     pub(super) fn is_renewing(&self) -> bool {
         !self.hangs
@@ -137,7 +156,9 @@ impl Live {
         around: &Surroundings,
         io: &mut IoDesk,
     ) -> Option<Released> {
-        if let Some(unguarded) = self.unguarded(now) {
+        if self.remaking.is_none()
+            && let Some(unguarded) = self.unguarded(now)
+        {
             return Some(unguarded);
         }
         let timing = &around.timing;
@@ -152,11 +173,14 @@ impl Live {
         self.beat_at = self.began + pace + timing.patience();
         // Renewals go along with heartbeats; without one a renewal waits a little longer.
         let along = around.along && self.began + pace <= now + Span(heartbeat.0 / 2);
-        let due = along || now >= self.beat_at;
+        let due = along || now >= self.beat_at || self.remaking.is_some();
         if !due && calm {
             return None;
         }
-        let batch = self.replica.take(now);
+        let batch = match &self.remaking {
+            Some(state) => Some(Batch { install: Some(state.clone()), ..Batch::default() }),
+            None => self.replica.take(now),
+        };
         if batch.is_none() && self.outbox.is_empty() && !due {
             return None;
         }
@@ -180,7 +204,8 @@ impl Live {
         }
         self.renew(&mut round, io);
         self.round = Some(round);
-        self.advance(io)
+        // A round that has just begun is not over: its header is being written.
+        self.advance(io).ok().flatten()
     }
 
     /// Writes the own header with the next counter. With nothing else to become durable it is
@@ -188,12 +213,12 @@ impl Live {
     fn renew(&mut self, round: &mut Round, io: &mut IoDesk) {
         self.header.counter += 1;
         let place = self.medium.geometry.header_place(self.medium.disk, self.slot);
-        let data = self.header.encode(&place, &self.medium.key);
+        let data = self.header.encode(&place, &self.medium.keys.seal);
         let offset = place.offset;
         let early = self.planted.has(Fault::GuardReadsBeforeWrite);
         let apart = early || self.planted.has(Fault::NoGuard);
         let op = if round.is_durable_but_header() && !apart {
-            let (read_offset, read_length) = self.medium.geometry.header_table();
+            let (read_offset, read_length) = self.medium.look();
             IoOp::WriteThenRead { offset, data, read_offset, read_length }
         } else {
             IoOp::Write { offset, data }
@@ -233,7 +258,7 @@ impl Live {
     }
 
     fn read_table(&self, io: &mut IoDesk) -> Ticket {
-        let (offset, length) = self.medium.geometry.header_table();
+        let (offset, length) = self.medium.look();
         io.read(Device::QuorumDisk, offset, length)
     }
 
@@ -250,7 +275,7 @@ impl Live {
         if self.keeper.owns(ticket) {
             self.keeper.done(ticket, result, io).map_err(Dropped)?;
             self.compact(io);
-            return Ok(self.advance(io));
+            return self.advance(io);
         }
         let Some(round) = &mut self.round else { return Ok(None) };
         match result {
@@ -263,13 +288,14 @@ impl Live {
                 let skip = self.planted.has(Fault::FallBackToOlderSlot);
                 let table = Table::decode(bytes, &self.medium, skip).map_err(Dropped)?;
                 self.check(&table)?;
+                self.table = self.medium.keys.follow_others().then_some(table);
                 if let Some(round) = &mut self.round {
                     round.table_read = None;
                     round.table_fine = true;
                 }
             }
         }
-        Ok(self.advance(io))
+        self.advance(io)
     }
 
     /// The guard's look at all headers.
@@ -286,22 +312,27 @@ impl Live {
         Ok(())
     }
 
-    fn advance(&mut self, io: &mut IoDesk) -> Option<Released> {
-        let round = self.round.as_mut()?;
+    fn advance(&mut self, io: &mut IoDesk) -> Result<Option<Released>, Dropped> {
+        let Some(round) = self.round.as_mut() else { return Ok(None) };
         if round.has_batch && round.batch.is_none() {
             round.batch = self.keeper.released();
         }
         if round.header_write.is_some() || !round.is_durable_but_header() {
-            return None;
+            return Ok(None);
         }
         if !round.table_fine && round.table_read.is_none() && !self.planted.has(Fault::NoGuard) {
-            let (offset, length) = self.medium.geometry.header_table();
+            let (offset, length) = self.medium.look();
             round.table_read = Some(io.read(Device::QuorumDisk, offset, length));
         }
         if round.table_read.is_some() {
-            return None;
+            return Ok(None);
         }
-        let round = self.round.take()?;
-        Some(Released { batch: round.batch, mail: round.mail })
+        let Some(Round { batch, mail, .. }) = self.round.take() else { return Ok(None) };
+        let remade = batch.as_ref().and_then(|b| b.install.as_ref()) == self.remaking.as_ref();
+        if let Some(state) = self.remaking.take_if(|_| remade) {
+            self.replica = self.replica.remade(&state).map_err(|e| Dropped(e.to_string()))?;
+            return Ok(Some(Released::default()));
+        }
+        Ok(Some(Released { batch, mail }))
     }
 }

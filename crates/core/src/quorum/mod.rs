@@ -12,9 +12,11 @@
 //! ```
 //!
 //! `table` reads the headers of all slots, `seat` watches, claims and adopts, `live` runs the
-//! replica behind the guard. No clock and no reservation is trusted: whoever releases something
-//! has read all headers after it was durable, so a newcomer that claimed before that read has
-//! seen it, and one that claimed after it copies it.
+//! replica behind the guard, `seat/rekey` has the disk sealed with keys that follow.
+//!
+//! No clock and no reservation is trusted: whoever releases something has read all headers after
+//! it was durable, so a newcomer that claimed before that read has seen it, and one that claimed
+//! after it copies it.
 
 mod live;
 mod seat;
@@ -22,3 +24,4 @@ mod table;
 
 pub(crate) use live::Released;
 pub(crate) use seat::{Seat, SeatConfig, Surroundings, Turn};
+pub(crate) use table::SeatKeys;

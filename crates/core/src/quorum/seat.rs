@@ -1,23 +1,26 @@
 //! Watching, claiming and adopting the quorum disk (R2, R4, R5).
 
 mod adopt;
+mod rekey;
 
 use std::collections::BTreeMap;
 
 use stead_journal::{
     ClusterKey, DATABASE_LIMIT_BYTES_MIN, DiskId, Header, Identity, Opening, Sealed,
 };
+use stead_model::keys::Print;
 use stead_model::wire::peer::DiskHosting;
 use stead_model::{Incarnation, NodeId, Span, Time, VoterId};
 
 use super::live::{Dropped, Live, Released};
-use super::table::Medium;
+use super::table::{Medium, SeatKeys};
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::replica::{Replica, Setup};
 use crate::effect::{Device, Ticket};
 use crate::event::IoResult;
 use crate::membership::DiskHost;
 use crate::planted::{Fault, Planted};
+use rekey::Reseal;
 
 /// This node's part in hosting the quorum disk.
 pub(crate) struct Seat {
@@ -52,6 +55,14 @@ pub(crate) struct Seat {
     /// Why the identity block cannot be read, as it was said.
     unreadable: Option<String>,
     news: Vec<(&'static str, String)>,
+    /// The set under which all of the disk was seen.
+    sealed: Option<Print>,
+    /// A header or the identity block that is being sealed anew, and those after it.
+    reseal: Option<Reseal>,
+    /// What is hosted or claimed here is under keys that others follow.
+    rekeys: bool,
+    /// The nodes of the cluster, bit by bit.
+    members: u64,
     claims: u64,
     adoptions: u64,
     drops: u64,
@@ -63,7 +74,7 @@ pub(crate) struct SeatConfig {
     pub(crate) node: NodeId,
     pub(crate) voter: VoterId,
     pub(crate) disk: DiskId,
-    pub(crate) key: ClusterKey,
+    pub(crate) keys: SeatKeys,
     pub(crate) incarnation: Incarnation,
     pub(crate) seed: u64,
     pub(crate) planted: Planted,
@@ -93,7 +104,11 @@ pub(crate) struct Surroundings {
     pub(crate) leader_elsewhere: bool,
     /// D is a voter, and this node a member, in the configuration that it has applied.
     pub(crate) may_host: bool,
-    /// This node leaves the cluster in order, and another can host D.
+    /// Quorum is being forced on this node: D is claimed and held, whoever leads (R13).
+    pub(crate) forces: bool,
+    /// The nodes of the cluster: bit n is set for node n + 1.
+    pub(crate) members: u64,
+    /// This node leaves the cluster in order, and another can host D; or it is no member any more.
     pub(crate) leaves: bool,
 }
 
@@ -104,6 +119,9 @@ struct Seen {
     counter: u64,
     first: Time,
 }
+
+/// Renewals that a host misses before another node claims D.
+const MISSES: u32 = 3;
 
 enum State {
     /// The identity block is not read yet.
@@ -129,6 +147,22 @@ enum State {
     Dead(String),
 }
 
+impl State {
+    /// Whether D is being claimed: from the first read until the claim is active or given up.
+    const fn is_claiming(&self) -> bool {
+        match self {
+            Self::Reading(..)
+            | Self::WritingClaim(..)
+            | Self::ReadingAgain(..)
+            | Self::Copying(_)
+            | Self::Doubting(..)
+            | Self::WritingCopy(_)
+            | Self::Activating(..) => true,
+            Self::Blank(_) | Self::Watching(_) | Self::Live(_) | Self::Dead(_) => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     slot: u32,
@@ -143,7 +177,12 @@ struct Claim {
 struct Copying {
     claim: Claim,
     source: u32,
+    active: u64,
     opening: Opening<Sealed>,
+    /// The key that was not tried yet.
+    untried: Option<ClusterKey>,
+    /// Whether the key that is tried is the other one.
+    is_other: bool,
     ticket: Option<Ticket>,
 }
 
@@ -177,6 +216,10 @@ impl Seat {
             claim_began: now,
             unreadable: None,
             news: Vec::new(),
+            sealed: None,
+            reseal: None,
+            rekeys: false,
+            members: 0,
             claims: 0,
             adoptions: 0,
             drops: 0,
@@ -280,6 +323,8 @@ impl Seat {
         around: &Surroundings,
         io: &mut IoDesk,
     ) -> Option<Released> {
+        self.members = around.members;
+        self.take_new_keys(now, around);
         self.note_host(now, around);
         self.note_loneliness(now, around);
         self.note_hang(now, around);
@@ -301,7 +346,11 @@ impl Seat {
             }
             State::Live(live) => {
                 live.replica.tick(now);
-                return live.begin(now, around, io);
+                let released = live.begin(now, around, io);
+                if let Some(table) = live.table.take() {
+                    self.look_after(&table, io);
+                }
+                return released;
             }
             _ => {}
         }
@@ -309,15 +358,14 @@ impl Seat {
     }
 
     fn read_table(&self, io: &mut IoDesk) -> Ticket {
-        let (offset, length) =
-            self.medium.as_ref().map(|m| m.geometry.header_table()).unwrap_or_default();
+        let (offset, length) = self.medium.as_ref().map(Medium::look).unwrap_or_default();
         io.read(Device::QuorumDisk, offset, length)
     }
 
     /// A holder whose side hears no leader lets D go, so that it can walk to the side that can
     /// win with it (R4, H17).
     fn note_loneliness(&mut self, now: Time, around: &Surroundings) {
-        if around.hears_leader {
+        if around.hears_leader || around.forces {
             self.lonely_since = None;
             return;
         }
@@ -380,15 +428,7 @@ impl Seat {
             State::Live(live) if live.round_began().is_some_and(|at| now.since(at) > patience) => {
                 self.drop_live(now, "the quorum disk does not answer".into());
             }
-            State::Reading(..)
-            | State::WritingClaim(..)
-            | State::ReadingAgain(..)
-            | State::Copying(_)
-            | State::Doubting(..)
-            | State::WritingCopy(_)
-            | State::Activating(..)
-                if hangs(self.claim_began, 40) =>
-            {
+            claiming if claiming.is_claiming() && hangs(self.claim_began, 40) => {
                 self.retreat(now, heartbeat, "the quorum disk does not answer".into());
             }
             State::Watching(Some(_)) if hangs(self.poll_at, 40) => {
@@ -406,8 +446,8 @@ impl Seat {
         around.may_host
             && !around.leaves
             && around.host.is_none()
-            && self.misses >= 3
-            && now >= self.may_claim_at
+            && self.misses >= MISSES
+            && (now >= self.may_claim_at || around.forces)
             && !adopting
             && self.usable_slot().is_some()
     }
@@ -418,7 +458,10 @@ impl Seat {
         if self.config.planted.has(Fault::SlotReusedTooEarly) {
             return Some(base);
         }
-        let late = |turn: u32| self.late.values().any(|slot| *slot == base + turn);
+        let late = |turn: u32| {
+            let resealed = self.reseal.as_ref().is_some_and(|reseal| reseal.holds(base + turn));
+            resealed || self.late.values().any(|slot| *slot == base + turn)
+        };
         let free = |turn: &u32| !late(*turn);
         [self.turn, 1 - self.turn].into_iter().find(free).map(|turn| base + turn)
     }
@@ -452,7 +495,7 @@ impl Seat {
             State::Live(live) => live.owns(ticket),
             State::Dead(_) => false,
         };
-        own || self.late.contains_key(&ticket)
+        own || self.late.contains_key(&ticket) || self.is_resealed_by(ticket)
     }
 
     /// Takes a completion; what D may let go comes back.
@@ -464,6 +507,10 @@ impl Seat {
     ) -> Option<Released> {
         let (now, heartbeat) = (turn.now, turn.setup.timing.heartbeat);
         if self.late.remove(&ticket).is_some() {
+            return None;
+        }
+        if self.is_resealed_by(ticket) {
+            self.resealed(result, turn.io);
             return None;
         }
         if let State::Live(live) = &mut self.state {
@@ -511,6 +558,13 @@ impl Seat {
         self.poll_at = now + heartbeat;
         let known = self.medium.is_some();
         self.state = if known { State::Watching(None) } else { State::Blank(None) };
+    }
+
+    /// D belongs to another history than this node.
+    pub(crate) fn part(&mut self, now: Time, why: String) {
+        if matches!(self.state, State::Live(_)) {
+            self.drop_live(now, why);
+        }
     }
 
     fn drop_live(&mut self, now: Time, why: String) {

@@ -1,39 +1,126 @@
 //! The header table: what all slots say, read at once (R1).
 
-use stead_journal::{ClusterKey, DiskId, Geometry, Header};
+use std::collections::BTreeSet;
+
+use stead_journal::{ClusterKey, DiskId, Geometry, Header, Identity, PlateError};
+use stead_model::keys::{Other, Print};
 
 /// The headers of all slots as one read returned them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Table {
     headers: Vec<Header>,
+    /// Slots whose header is under the other key.
+    others: BTreeSet<u32>,
+    /// Whether the identity block is; `None`: it was not read along.
+    identity_other: Option<bool>,
+}
+
+/// What the quorum disk is sealed with, and what opens it besides.
+#[derive(Clone, Debug)]
+pub(crate) struct SeatKeys {
+    pub(crate) print: Print,
+    pub(crate) seal: ClusterKey,
+    pub(crate) other: Other<(Print, ClusterKey)>,
+}
+
+impl SeatKeys {
+    /// Whether what is not under the own key is to be sealed anew.
+    pub(crate) const fn follow_others(&self) -> bool {
+        matches!(self.other, Other::Former(..))
+    }
+
+    /// The key that opens besides.
+    pub(crate) fn other(&self) -> Option<&ClusterKey> {
+        self.other.as_ref().set().map(|(_, key)| key)
+    }
+
+    /// Opens with the own key or with the other one; says whether it was that.
+    pub(crate) fn open<T>(
+        &self,
+        decode: impl Fn(&ClusterKey) -> Result<T, PlateError>,
+    ) -> Result<(T, bool), PlateError> {
+        match (decode(&self.seal), self.other()) {
+            (Err(PlateError::WrongKey { .. }), Some(other)) => decode(other).map(|it| (it, true)),
+            (own, _) => own.map(|it| (it, false)),
+        }
+    }
 }
 
 /// What identifies and protects the quorum disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Medium {
     pub(crate) disk: DiskId,
-    pub(crate) key: ClusterKey,
+    pub(crate) keys: SeatKeys,
     pub(crate) geometry: Geometry,
+}
+
+impl Medium {
+    /// What one look reads: the header table, with the identity block before it while two keys are
+    /// believed.
+    pub(crate) fn look(&self) -> (u64, u64) {
+        let (offset, length) = self.geometry.header_table();
+        match self.keys.other {
+            Other::None => (offset, length),
+            Other::Next(..) | Other::Former(..) => {
+                (Identity::OFFSET, offset + length - Identity::OFFSET)
+            }
+        }
+    }
 }
 
 impl Table {
     /// Decodes a read of the whole table; one unreadable header makes D dead (R2), unless
     /// `skip_bad` (a planted fault) takes it for an empty one.
     pub(crate) fn decode(bytes: &[u8], medium: &Medium, skip_bad: bool) -> Result<Self, String> {
-        let (_, length) = medium.geometry.header_table();
+        let (offset, length) = medium.geometry.header_table();
+        let before = (offset - Identity::OFFSET) as usize;
+        let (identity, bytes) = match bytes.len() as u64 == length {
+            true => (None, bytes),
+            false => bytes.split_at_checked(before).map_or((None, bytes), |(i, t)| (Some(i), t)),
+        };
+        let identity_other = match identity {
+            None => None,
+            Some(block) => {
+                let opened = medium.keys.open(|key| Identity::decode(block, Some(key)));
+                Some(opened.map_err(|e| e.to_string())?.1)
+            }
+        };
         if bytes.len() as u64 != length {
             return Err(format!("read {} of {length} bytes of the slot headers", bytes.len()));
         }
         let block = (length / u64::from(medium.geometry.slots())) as usize;
         let decode = |(slot, bytes): (u32, &[u8])| {
             let place = medium.geometry.header_place(medium.disk, slot);
-            match Header::decode(bytes, &place, &medium.key) {
-                Err(_) if skip_bad => Ok(Header::default()),
+            match medium.keys.open(|key| Header::decode(bytes, &place, key)) {
+                Err(_) if skip_bad => Ok((Header::default(), false)),
                 header => header.map_err(|e| e.to_string()),
             }
         };
-        let headers = (0..).zip(bytes.chunks(block)).map(decode).collect::<Result<_, _>>()?;
-        Ok(Self { headers })
+        let read = (0..).zip(bytes.chunks(block)).map(decode).collect::<Result<Vec<_>, _>>()?;
+        let others = (0..).zip(&read).filter(|(_, (_, other))| *other).map(|(slot, _)| slot);
+        let others = others.collect();
+        let headers = read.into_iter().map(|(header, _)| header).collect();
+        Ok(Self { headers, others, identity_other })
+    }
+
+    /// Whether everything that was read is under the own key, the identity block included.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.identity_other == Some(false) && self.others.is_empty()
+    }
+
+    /// Whether the header of a slot is under the other key.
+    pub(crate) fn is_other(&self, slot: u32) -> bool {
+        self.others.contains(&slot)
+    }
+
+    /// Whether the identity block is under the other key.
+    pub(crate) fn identity_is_other(&self) -> bool {
+        self.identity_other == Some(true)
+    }
+
+    /// The headers that are, with their slots.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (u32, Header)> {
+        self.others.iter().map(|slot| (*slot, self.header(*slot)))
     }
 
     pub(crate) fn header(&self, slot: u32) -> Header {
@@ -66,7 +153,8 @@ mod tests {
 
     fn table(headers: &[(u64, u64)]) -> Table {
         let header = |&(claim, active)| Header { claim, active, ..Header::default() };
-        Table { headers: headers.iter().map(header).collect() }
+        let headers = headers.iter().map(header).collect();
+        Table { headers, others: BTreeSet::new(), identity_other: None }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stead_model::group::Group;
 use stead_model::order::{Admitted, ResourceReport};
 use stead_model::record::Level;
+use stead_model::resource::ResourceConfig;
 use stead_model::wire::peer::Standing;
 use stead_model::{Epoch, GroupId, LogIndex, ResourceId, Time};
 
@@ -387,6 +388,20 @@ impl Holding {
         let text = format!("resource {id} of group {} must leave this node and {why}", self.group);
         self.fence = Fence::Asked;
         out.push(Output::SelfFence(text));
+    }
+
+    /// Tries again what failed and is `back`; whether there was any.
+    pub(super) fn try_again(&mut self, back: impl Fn(&ResourceConfig) -> bool) -> bool {
+        let mut any = false;
+        for (id, machine) in &mut self.machines {
+            let failed = matches!(machine.state, State::Failed(_));
+            if failed && self.resources.get(id).is_some_and(&back) {
+                machine.try_again();
+                self.outlook.touch(id);
+                any = true;
+            }
+        }
+        any
     }
 
     /// Rehearses a failure of a resource that is online.

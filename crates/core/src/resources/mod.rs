@@ -35,8 +35,10 @@ pub mod told;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::group::Group;
+use stead_model::network::{Interface, InterfaceState, Stand};
 use stead_model::order::{Action, GuardStatus, Outcome, ResourceOrder, ResourceReport, Wanted};
 use stead_model::record::Level;
+use stead_model::resource::{Health, ResourceConfig};
 use stead_model::wire::peer::{FitAnswer, GroupReport, WantedResource};
 use stead_model::{Epoch, GroupId, LeaseNumber, LogIndex, NodeId, OrderId, ResourceId, Time};
 
@@ -47,7 +49,7 @@ pub use leftovers::Leftovers;
 pub use probes::{Asked, Found, Probes};
 pub use told::Urgency;
 
-use crate::db::{Db, shall_run, tree};
+use crate::db::{Db, networks, shall_run, tree};
 use crate::planted::{Fault, Planted};
 use holding::Ownership;
 use orders::Desk;
@@ -128,6 +130,8 @@ pub struct Holdings {
     probes: Probes,
     looks: Looks,
     leftovers: Leftovers,
+    /// This node's, as its kernel has them.
+    interfaces: Vec<Interface>,
     out: Vec<Output>,
 }
 
@@ -164,6 +168,7 @@ impl Holdings {
             probes: Probes::default(),
             looks: Looks::default(),
             leftovers: Leftovers::default(),
+            interfaces: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -202,12 +207,44 @@ impl Holdings {
             let note = self.leftovers.reported(report);
             return note.map(Output::Record).into_iter().collect();
         }
+        let report = self.excused(report);
         if let Some(holding) = self.groups.get_mut(&report.group) {
             self.open.insert(report.group.clone());
             holding.reported(now, report, &mut self.out);
             holding.take_stopped().iter().for_each(|id| self.leftovers.went_offline(id));
         }
         self.settle(now)
+    }
+
+    /// How this node's interfaces are when it begins.
+    pub(crate) fn interfaces_at_start(&mut self, interfaces: Vec<Interface>) {
+        self.interfaces = interfaces;
+    }
+
+    /// This node's interfaces changed. What failed for want of one that is up now is tried again.
+    pub fn interfaces_are(&mut self, now: Time, interfaces: Vec<Interface>) -> Vec<Output> {
+        let was = std::mem::replace(&mut self.interfaces, interfaces);
+        for (id, holding) in &mut self.groups {
+            let back = |config: &ResourceConfig| {
+                is_lost(config, &was) && !is_lost(config, &self.interfaces)
+            };
+            if holding.try_again(back) {
+                self.open.insert(id.clone());
+            }
+        }
+        self.settle(now)
+    }
+
+    /// An address whose interface is dead works nowhere on this node: no restart in place helps,
+    /// and what stands on it is not stopped for it. The leader moves the group if that helps.
+    fn excused(&self, report: ResourceReport) -> ResourceReport {
+        let Outcome::Health(Health::Bad, text) = &report.outcome else { return report };
+        let holding = self.groups.get(&report.group);
+        let config = holding.and_then(|holding| holding.resources().get(&report.resource));
+        if !config.is_some_and(|config| is_lost(config, &self.interfaces)) {
+            return report;
+        }
+        ResourceReport { outcome: Outcome::Health(Health::Unknown, text.clone()), ..report }
     }
 
     /// The guard began to stop everything: orders under leases up to this one are refused, and
@@ -447,4 +484,13 @@ impl Holdings {
         }
         urgency
     }
+}
+
+/// Whether a resource is an address whose interface does not work.
+fn is_lost(config: &ResourceConfig, interfaces: &[Interface]) -> bool {
+    let stand = |interface: &Interface| match interface.state {
+        InterfaceState::Up => Stand::Works,
+        InterfaceState::NoCarrier | InterfaceState::Down | InterfaceState::Absent => Stand::Dead,
+    };
+    networks::lost_on(config, interfaces.iter().map(|i| (i, stand(i)))).is_some()
 }

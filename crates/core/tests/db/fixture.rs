@@ -6,12 +6,16 @@ use stead_core::db::{Applied, Db};
 use stead_core::groups::{Decision, NodeLive, PlanInput, decide};
 use stead_core::planted::Planted;
 use stead_model::change::{Change, Entry};
+use stead_model::config::{NetworkEntry, NetworkRole, NodeAddress, NodeEntry};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::Reason;
 use stead_model::request::Request;
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
+use stead_model::usage::Usage;
 use stead_model::wire::peer::Report;
-use stead_model::{Epoch, GroupId, LogIndex, NodeId, ResourceId, UtcMillis};
+use stead_model::{
+    Epoch, GroupId, Incarnation, LogIndex, NetworkId, NodeId, ResourceId, UtcMillis,
+};
 
 pub(crate) fn entry(changes: Vec<Change>) -> Entry {
     Entry { at: UtcMillis(0), request: None, why: "test".into(), changes }
@@ -87,6 +91,42 @@ pub(crate) fn two_groups() -> Db {
     db
 }
 
+/// A report of a node that runs nothing.
+pub(crate) fn empty_report(node: NodeId) -> Report {
+    let (guard, machine) = (Incarnation(1), Usage::default());
+    Report {
+        node,
+        guard,
+        number: 1,
+        groups: Vec::new(),
+        machine,
+        interfaces: Vec::new(),
+        seals: Default::default(),
+    }
+}
+
+/// A network of each role.
+pub(crate) fn networks() -> [NetworkEntry; 3] {
+    let roles = [NetworkRole::Private, NetworkRole::Public, NetworkRole::Mixed];
+    let mut numbers = 1..;
+    roles.map(|role| {
+        let id = NetworkId(numbers.next().unwrap());
+        NetworkEntry::new(id, role.word(), role)
+    })
+}
+
+/// Two nodes with an address on the networks `public` and `mixed` each.
+fn entries() -> [NodeEntry; 2] {
+    [(1, "alpha"), (2, "beta.example.org")].map(|(number, name)| {
+        let address = |network: u8| NodeAddress {
+            network: NetworkId(network),
+            address: [10, network, 0, number as u8].into(),
+        };
+        let addresses = vec![address(2), address(3)];
+        NodeEntry { id: n(number), name: name.to_owned(), addresses }
+    })
+}
+
 /// Asks with nodes 1 to 3 up, the reports given.
 pub(crate) fn ask_with(
     db: &Db,
@@ -96,8 +136,9 @@ pub(crate) fn ask_with(
     let live = |id| NodeLive { eligible: true, stopped: false, report: reports.get(&id) };
     let nodes = (1..=3).map(|i| (n(i), live(n(i)))).collect();
     let host_names = &["alpha".to_owned(), "beta.example.org".to_owned(), "lab".to_owned()];
-    let planted = Planted::NONE;
-    let input = PlanInput { db, at: UtcMillis(0), nodes, host_names, planted };
+    let (networks, planted) = (&networks()[..], Planted::NONE);
+    let (cluster, entries, at) = ("lab", &entries()[..], UtcMillis(0));
+    let input = PlanInput { db, at, nodes, cluster, entries, host_names, networks, planted };
     decide(request, &input, 10_000)
 }
 

@@ -5,10 +5,16 @@ mod apply;
 #[cfg(test)]
 mod barrier;
 #[cfg(test)]
+mod core_group;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod networks;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod tokens;
 #[cfg(test)]
 mod total;

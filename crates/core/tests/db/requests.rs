@@ -9,11 +9,10 @@ use stead_model::group::{Desired, GroupPolicy};
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::resource::{Health, ResourceConfig, ResourceState};
-use stead_model::usage::Usage;
 use stead_model::wire::peer::{GroupReport, Report, ResourceStatus, Standing};
-use stead_model::{Epoch, Incarnation, NodeId, ResourceId};
+use stead_model::{Epoch, NodeId, ResourceId};
 
-use crate::fixture::{ask, ask_with, grant, must, n, two_groups};
+use crate::fixture::{ask, ask_with, empty_report, grant, must, n, two_groups};
 
 /// Property names with their values.
 type Given = &'static [(&'static str, &'static str)];
@@ -287,8 +286,7 @@ fn report(
     let (epoch, standing) = (Epoch(epoch), Standing::Held);
     let groups =
         vec![GroupReport { group: "web".into(), epoch, standing, resources: vec![status] }];
-    let (guard, machine) = (Incarnation(1), Usage::default());
-    BTreeMap::from([(node, Report { node, guard, number: 1, groups, machine })])
+    BTreeMap::from([(node, Report { groups, ..empty_report(node) })])
 }
 
 #[test]

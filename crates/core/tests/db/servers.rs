@@ -129,6 +129,7 @@ fn a_declared_name_is_judged_like_a_requested_one() {
     let wanted = |name: &str, on: &[&str]| Request::Apply {
         wanted: Declaration {
             alerts: Vec::new(),
+            whole: None,
             groups: vec![DeclaredGroup {
                 group: "files".into(),
                 properties: BTreeMap::new(),

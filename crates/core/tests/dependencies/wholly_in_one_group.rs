@@ -86,7 +86,7 @@ fn declaration(resources: &[(&str, &str, &[&str])]) -> Declaration {
     Declaration {
         groups: names.iter().map(group).collect(),
         resources: resources.iter().map(resource).collect(),
-        alerts: Vec::new(),
+        ..Declaration::default()
     }
 }
 

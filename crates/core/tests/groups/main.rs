@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod alerts;
 #[cfg(test)]
+mod core_group;
+#[cfg(test)]
 mod declared;
 #[cfg(test)]
 mod independent;
@@ -15,6 +17,8 @@ mod placement;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod quarantine;
+#[cfg(test)]
 mod stories;
 #[cfg(test)]
 mod swarm;
@@ -22,5 +26,7 @@ mod swarm;
 mod upkeep;
 #[cfg(test)]
 mod view;
+#[cfg(test)]
+mod whole;
 #[cfg(test)]
 mod world;

@@ -91,13 +91,17 @@ impl Case {
             (node(number), live)
         });
         let (at, nodes, planted) = (UtcMillis(0), lives.collect(), Planted::NONE);
-        let input = PlanInput { db, at, nodes, host_names: &[], planted };
+        let (cluster, entries, host_names, networks) = ("lab", &[][..], &[][..], &[][..]);
+        let input = PlanInput { db, at, nodes, cluster, entries, host_names, networks, planted };
         let planned = plan(&input);
         assert_eq!(plan(&input), planned, "the same question has one answer");
         let mut granted: BTreeMap<GroupId, NodeId> = BTreeMap::new();
         for change in &planned.changes {
-            let Change::Grant { group, node, .. } = change else { panic!("{change}") };
-            granted.insert(group.clone(), *node);
+            match change {
+                Change::Grant { group, node, .. } => drop(granted.insert(group.clone(), *node)),
+                Change::NodeLost { node } => assert_eq!(*node, self::node(0)),
+                other => panic!("{other}"),
+            }
         }
         let place = |(number, item): (usize, &Item)| {
             let given = granted.get(&name(number)).map(|node| usize::from(node.0) - 1);

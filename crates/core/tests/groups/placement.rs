@@ -344,6 +344,28 @@ fn a_preferred_order_waits_for_what_is_on_its_way_and_for_nothing_else() {
 }
 
 #[test]
+fn what_waits_with_the_target_of_a_move_is_not_waited_for() {
+    let mut world = world(2, &["base", "db", "web"]);
+    set(&mut world, "db", &[("start-after-required", "base")]);
+    set(&mut world, "web", &[("start-after", "db")]);
+    desire(&mut world, "base", Desired::Offline);
+    desire(&mut world, "web", Desired::Offline);
+    world.run();
+    let other = if world.owner("db") == Some(n(1)) { 2 } else { 1 };
+    move_to(&mut world, "db", other);
+    assert_eq!(world.running("db-r"), [], "`base` shall be offline");
+    desire(&mut world, "web", Desired::Online);
+    world.run();
+    assert_eq!(world.running("web-r").len(), 1, "`db` waits for `base`");
+    let next = explain(&world.input(), &"db".into()).unwrap().next;
+    assert!(next.iter().any(|line| line.contains("group `base` is online")), "{next:?}");
+    assert!(next.iter().any(|line| line.contains("has stopped it")), "{next:?}");
+    desire(&mut world, "base", Desired::Online);
+    world.run();
+    assert_eq!(world.running("db-r"), [n(other)]);
+}
+
+#[test]
 fn the_order_holds_after_everybody_was_down_and_after_a_lost_lease() {
     let mut world = world(1, &["app", "db"]);
     set(&mut world, "app", &[("start-after-required", "db")]);

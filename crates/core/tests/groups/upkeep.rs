@@ -68,7 +68,10 @@ fn a_paused_node_keeps_its_groups_and_is_given_none() {
     ask(&mut world, Upkeep::Resume { node: n(1) });
     assert_eq!(world.running("spool"), [n(1)]);
     let again = refused(&mut world, Upkeep::Resume { node: n(1) });
-    assert_eq!((again.code, again.cause.as_deref()), (Code::Conflict, Some("it is not paused")));
+    assert_eq!(
+        (again.code, again.cause.as_deref()),
+        (Code::Conflict, Some("it is neither paused nor in quarantine"))
+    );
 }
 
 #[test]
@@ -113,6 +116,31 @@ fn a_drain_that_leaves_a_group_without_a_node_is_refused_unless_it_is_forced() {
     assert_eq!((world.running("ip"), world.owner("web")), (vec![], None));
     ask(&mut world, Upkeep::Resume { node: n(1) });
     assert_eq!(world.running("httpd"), [n(1)], "it comes back when a node may take it");
+}
+
+#[test]
+fn an_eviction_that_leaves_a_group_without_a_node_is_refused_unless_it_is_forced_or_too_late() {
+    let only = [("possible-owners".to_owned(), Some("n1".to_owned()))];
+    let bound = || {
+        let mut world = world(2);
+        let properties = only.clone().into();
+        world.ask(Request::SetResource { resource: "ip".into(), properties });
+        world.run();
+        world
+    };
+    let (mut world, mut dead) = (bound(), bound());
+    let evict = Request::Evict { node: n(1) };
+    let reason = world.try_ask(evict.clone()).unwrap_err();
+    assert_eq!(reason.to_string(), "cannot evict `n1`: no other node may take `web` now");
+    assert!(reason.hint.unwrap().contains("`node evict n1 --force-offline`"));
+    assert_eq!(world.running("ip"), [n(1)], "it goes on");
+    power_off(&mut dead, 1);
+    dead.ask(evict.clone());
+    world.ask(Request::Force { request: Box::new(evict) });
+    world.run();
+    assert_eq!((world.running("ip"), world.owner("web")), (vec![], None));
+    let back = world.try_ask(Request::Return { node: n(1) }).unwrap_err();
+    assert_eq!(back.to_string(), "`n1` cannot come back: it is being evicted");
 }
 
 #[test]

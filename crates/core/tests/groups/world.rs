@@ -140,7 +140,10 @@ impl World {
                 let now = self.now;
                 self.with_holdings(*node, |h| h.fail(now, (group, *epoch), resource));
             }
-            Decision::Vote { .. } | Decision::Join { .. } | Decision::Tell { .. } => {}
+            Decision::Vote { .. }
+            | Decision::Join { .. }
+            | Decision::Rotate
+            | Decision::Tell { .. } => {}
         }
         Ok(decision)
     }
@@ -163,10 +166,19 @@ impl World {
         PlanInput {
             db: &self.leader,
             at: self.at,
-            nodes: self.nodes.iter().map(|(id, node)| (*id, node.live())).collect(),
+            nodes: self.nodes.iter().map(|(id, node)| (*id, self.live(*id, node))).collect(),
+            cluster: "lab",
+            entries: &[],
             host_names: &[],
+            networks: &[],
             planted: self.planted,
         }
+    }
+
+    /// What the leader makes of a node: none that leaves is given anything.
+    fn live<'a>(&self, id: NodeId, node: &'a Node) -> NodeLive<'a> {
+        let eligible = node.eligible && !self.leader.left().contains(&id);
+        NodeLive { eligible, stopped: node.stopped, report: node.seen.as_ref() }
     }
 
     /// One planning round, appended and applied on the leader.
@@ -458,6 +470,8 @@ impl World {
                         number: node.report_number,
                         groups: holdings.report(now),
                         machine: MACHINE,
+                        interfaces: Vec::new(),
+                        seals: Default::default(),
                     });
                 }
             }
@@ -504,6 +518,10 @@ impl World {
 /// I-DEP, at the moment of the order: what it depends on is online before a resource is started,
 /// what depends on it is down before it is stopped.
 fn check_order(holdings: &Holdings, order: &ResourceOrder) {
+    // What a resource left elsewhere is removed when its group is gone, too.
+    if let Action::Forget(_) = order.action {
+        return;
+    }
     let holding = &holdings.groups()[&order.group];
     let online = |id: &ResourceId| holding.machines().get(id).is_some_and(|m| m.is_online());
     match &order.action {
@@ -557,11 +575,6 @@ impl Node {
             .and_then(|h| h.machines().get(&resource.into()))
             .map(|m| m.visible())
             .unwrap_or_default()
-    }
-
-    fn live(&self) -> NodeLive<'_> {
-        let report = self.seen.as_ref();
-        NodeLive { eligible: self.eligible, stopped: self.stopped, report }
     }
 
     pub(crate) fn codes(&self) -> Vec<&'static str> {

@@ -7,14 +7,15 @@ use stead_core::planted::Planted;
 use stead_core::resources::{Asked, Beginning, Found, Holdings, Note, Output};
 use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, GroupPolicy};
+use stead_model::network::{Interface, InterfaceState, Port, Subnet};
 use stead_model::order::{
     Action, Admitted, Fitness, GuardStatus, Outcome, ResourceOrder, ResourceReport,
 };
 use stead_model::resource::{ResourceConfig, ResourcePolicy, ResourceState};
 use stead_model::wire::peer::{GroupReport, Standing};
 use stead_model::{
-    Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, OrderId, RequestId, ResourceId,
-    Span, Time, UtcMillis,
+    Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NetworkId, NodeId, OrderId, RequestId,
+    ResourceId, Span, Time, UtcMillis,
 };
 
 pub(crate) const ME: NodeId = NodeId(1);
@@ -133,6 +134,15 @@ impl Bench {
 
     pub(crate) fn monitor_ready(&mut self) {
         let outputs = self.holdings.monitor_ready(self.now);
+        self.take(outputs);
+    }
+
+    /// The kernel says how the interface of 10.2.0.0/24 is.
+    pub(crate) fn interface(&mut self, state: InterfaceState) {
+        let subnet = Subnet::of([10, 2, 0, 0].into(), 24);
+        let port = Some(Port { name: "eth2".into(), subnet });
+        let interface = Interface { network: NetworkId(2), port, state };
+        let outputs = self.holdings.interfaces_are(self.now, vec![interface]);
         self.take(outputs);
     }
 

@@ -5,6 +5,8 @@ mod bench;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod interfaces;
+#[cfg(test)]
 mod leftovers;
 #[cfg(test)]
 mod many;

@@ -12,9 +12,9 @@ use stead_model::{Span, Time};
 
 use super::handover::{self, Kept, Luggage};
 use super::link::{Link, LinkError, LinkParcel};
-use super::privilege::Privilege;
 use super::program::c_strings;
-use crate::sys::{self, Place, Spawn, Spawned};
+use crate::sys::confine::Confine;
+use crate::sys::{self, Limits, Place, Spawn, Spawned};
 
 /// Number of the descriptor a child speaks to the guard on.
 pub(crate) const GUARD_FD: i32 = 3;
@@ -146,11 +146,16 @@ impl Child {
     }
 
     /// Starts it if its time has come; tells whether it did.
-    pub(super) fn start_if_due(&mut self, now: Time, privilege: Privilege) -> io::Result<bool> {
+    pub(super) fn start_if_due(
+        &mut self,
+        now: Time,
+        limits: Limits,
+        confine: Option<Confine<'_>>,
+    ) -> io::Result<bool> {
         if self.start_at().is_none_or(|at| now < at) {
             return Ok(false);
         }
-        match launch(&self.argv, privilege) {
+        match launch(&self.argv, limits, confine) {
             Ok((process, link)) => {
                 self.state = ChildState::Up(Running { process, link: Some(link), since: now });
                 Ok(true)
@@ -249,7 +254,11 @@ impl Child {
     }
 }
 
-fn launch(argv: &[String], privilege: Privilege) -> io::Result<(Spawned, Link)> {
+fn launch(
+    argv: &[String],
+    limits: Limits,
+    confine: Option<Confine<'_>>,
+) -> io::Result<(Spawned, Link)> {
     let (link, theirs) = Link::pair()?;
     let argv = c_strings(argv)?;
     let program = argv.first().ok_or_else(|| io::Error::other("no command"))?;
@@ -263,7 +272,8 @@ fn launch(argv: &[String], privilege: Privilege) -> io::Result<(Spawned, Link)> 
         env: &env,
         fds: &fds,
         place: Place::Beside,
-        limits: privilege.services,
+        limits,
+        confine,
     })?;
     Ok((process, link))
 }

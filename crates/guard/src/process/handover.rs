@@ -69,6 +69,9 @@ pub(super) struct Handover {
     /// Limits of open files that applications get back, `(soft, hard)`.
     #[serde(default)]
     pub(super) files: Option<(u64, u64)>,
+    /// The `oom_score_adj` that applications get back.
+    #[serde(default)]
+    pub(super) oom_score: i32,
     #[serde(default)]
     pub(super) watchdog: Option<Kept>,
 }
@@ -199,6 +202,7 @@ mod tests {
             namespaces: Namespaces::Used,
             memlock: (u64::MAX, 5),
             files: Some((1024, 4096)),
+            oom_score: 200,
             watchdog: None,
         }
     }

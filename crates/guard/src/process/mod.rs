@@ -16,6 +16,7 @@ mod carry_out;
 mod cgroup;
 mod child;
 mod clock;
+mod confine;
 mod conversation;
 mod hand;
 mod handover;
@@ -50,12 +51,13 @@ use crate::sys;
 use cgroup::CgroupTree;
 use child::Child;
 use clock::{Timer, boot_time};
+use confine::Confinement;
 use handover::HandoverError;
 use limits::Limiters;
 use link::LinkError;
 use monitors::Monitors;
 use mounts::{HandEnd, Mounts};
-pub use options::{GuardOptions, OptionsError};
+pub use options::{GuardOptions, NodeService, OptionsError};
 use passage::Addresses;
 use program::{Namespaces, Program, ProgramHost, Remains};
 use undo::Undoer;
@@ -130,6 +132,7 @@ struct GuardProcess {
     undoer: io::Result<Undoer>,
     host: ProgramHost,
     node: Child,
+    confinement: Confinement,
     monitors: Monitors,
     programs: BTreeMap<InstanceId, Program>,
     /// Agents' places whose inits had something to say at the last look.
@@ -181,6 +184,8 @@ impl GuardProcess {
         let incarnation = Incarnation(u64::from_ne_bytes(random));
         let mut notices = Vec::new();
         let privilege = privilege::take(&mut notices);
+        let confinement =
+            Confinement::prepare(&options.root, &options.service, privilege.services, &mut notices);
         let passage = Addresses::start(&mut notices);
         let watchdog = watchdog::begin(options.watchdog.as_ref(), None, &mut notices);
         let cgroups = CgroupTree::make(incarnation)
@@ -212,6 +217,7 @@ impl GuardProcess {
                 privilege,
             },
             node: Child::new(options.node),
+            confinement,
             monitors: Monitors::new(options.monitor),
             programs: BTreeMap::new(),
             spoke: Vec::new(),
@@ -341,7 +347,8 @@ impl GuardProcess {
     }
 
     fn start_children(&mut self) {
-        if let Err(why) = self.node.start_if_due(boot_time(), self.host.privilege) {
+        let (limits, confine) = (self.host.privilege.services, self.confinement.of_child());
+        if let Err(why) = self.node.start_if_due(boot_time(), limits, Some(confine)) {
             self.notice(Notice::warning("node-not-started", format!("node service: {why}")));
         }
         self.start_monitors();

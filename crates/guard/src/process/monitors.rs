@@ -17,11 +17,10 @@ use super::child::{Child, ChildParcel};
 use super::clock::boot_time;
 use super::handover::Luggage;
 use super::link::{Link, LinkError};
-use super::privilege::Privilege;
 use super::program::c_strings;
 use super::{GuardProcess, Notice, say_broken, words};
 use crate::admission::Input;
-use crate::sys::{self, Place, Spawn, Spawned};
+use crate::sys::{self, Limits, Place, Spawn, Spawned};
 
 /// The argument with which a monitor is told whose it is: number of its socket and resource
 /// follow.
@@ -207,12 +206,12 @@ impl Monitors {
     }
 
     /// Starts those whose time has come; tells the new lives, and what could not be started.
-    fn start_due(&mut self, privilege: Privilege) -> (Vec<Input>, Vec<io::Error>) {
+    fn start_due(&mut self, limits: Limits) -> (Vec<Input>, Vec<io::Error>) {
         let (now, mut last) = (boot_time(), self.id_last);
         let (mut started, mut failed) = (Vec::new(), Vec::new());
         let own = self.own.iter_mut().map(|(own, seat)| (Some(own.clone()), seat));
         for (own, seat) in std::iter::once((None, &mut self.shared)).chain(own) {
-            match seat.child.start_if_due(now, privilege) {
+            match seat.child.start_if_due(now, limits, None) {
                 Ok(false) => {}
                 Ok(true) => {
                     last = MonitorId(last.0 + 1);
@@ -263,7 +262,7 @@ impl Monitors {
 
 impl GuardProcess {
     pub(super) fn start_monitors(&mut self) {
-        let (started, failed) = self.monitors.start_due(self.host.privilege);
+        let (started, failed) = self.monitors.start_due(self.host.privilege.services);
         for why in failed {
             self.notice(Notice::warning("monitor-not-started", format!("monitor: {why}")));
         }
@@ -347,6 +346,7 @@ impl GuardProcess {
             fds: &fds,
             place: Place::Beside,
             limits: self.host.privilege.programs,
+            confine: None,
         })?;
         Ok((process, answer))
     }

@@ -23,6 +23,19 @@ pub struct GuardOptions {
     pub grace: Span,
     /// The watchdog to keep quiet, if the node has one.
     pub watchdog: Option<WatchdogConfig>,
+    /// What the node service needs that other programs may not have.
+    pub service: NodeService,
+}
+
+/// What the guard must know of the node service to hold it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeService {
+    /// Its user; from the environment variable `STEAD_NODE_USER`.
+    pub user: Option<String>,
+    /// The lowest port it listens on.
+    pub port: u16,
+    /// The quorum disk, and the lock beside it if it is a file.
+    pub quorum: Option<(PathBuf, PathBuf)>,
 }
 
 /// Why the options are not usable.
@@ -64,8 +77,9 @@ impl GuardOptions {
             return Err(OptionsError::Argument(argument.clone()));
         }
         let root = std::env::var_os("STEAD_ROOT").map_or_else(|| "/".into(), PathBuf::from);
-        let NodeConfig { profile, watchdog, .. } = read_config(&root)?;
-        let grace = profile.timing().grace;
+        let config = read_config(&root)?;
+        let grace = config.profile.timing().grace;
+        let service = NodeService::of(&config);
         let program = own_program().map_err(OptionsError::Program)?;
         let command = |words: &[&str]| {
             let program = program.to_string_lossy().into_owned();
@@ -74,7 +88,18 @@ impl GuardOptions {
         };
         let (node, monitor) = (command(&["node", "run"]), command(&["monitor"]));
         let (own, init) = (command(&["guard"]), command(&["init"]));
-        Ok(Self { root, own, node, monitor, init, grace, watchdog })
+        Ok(Self { root, own, node, monitor, init, grace, watchdog: config.watchdog, service })
+    }
+}
+
+impl NodeService {
+    fn of(config: &NodeConfig) -> Self {
+        let disk = config.quorum.disk.as_ref();
+        Self {
+            user: std::env::var("STEAD_NODE_USER").ok().filter(|name| !name.is_empty()),
+            port: config.port,
+            quorum: disk.map(|disk| (disk.path.clone(), disk.lock_beside(config.node))),
+        }
     }
 }
 

@@ -1,8 +1,14 @@
-//! Memory lock and real-time priority: what keeps the guard on time when the node is busy; and as
-//! many open files as are allowed, for it holds six of each program.
+//! Memory lock and real-time priority: what keeps the guard on time when the node is busy; that the
+//! kernel ends others first when memory runs out; and as many open files as are allowed, for it
+//! holds six of each program.
 //!
-//! The first two are not always allowed. The guard then goes on without, and says so in a notice
+//! The first three are not always allowed. The guard then goes on without, and says so in a notice
 //! that the node service records (visible fallback).
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,6 +18,10 @@ use crate::sys::{self, Limits};
 
 /// Real-time priority of the guard: above ordinary real-time work, below interrupt threads (50).
 pub(super) const PRIORITY: i32 = 40;
+
+/// Of the guard: it is never ended. Of node service and monitors: only when nothing else is left.
+const OOM_GUARD: i32 = -1000;
+const OOM_SERVICES: i32 = -900;
 
 /// The limits that the guard's children get.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +58,36 @@ pub(super) fn take(notices: &mut Vec<Notice>) -> Privilege {
             format!("the guard has no real-time priority ({why}): it may be late on a busy node"),
         )),
     }
-    let programs = Limits { memlock: pair(before), files: pair(files_before) };
+    let (oom_before, oom_services) = spare(notices);
+    let programs =
+        Limits { memlock: pair(before), files: pair(files_before), oom_score: oom_before };
     let lifted = getrlimit(Resource::Memlock).maximum.is_none();
     let memlock = if lifted { (u64::MAX, u64::MAX) } else { programs.memlock };
-    Privilege { programs, services: Limits { memlock, files: pair(files) } }
+    Privilege {
+        programs,
+        services: Limits { memlock, files: pair(files), oom_score: oom_services },
+    }
+}
+
+/// When memory runs out the kernel ends the largest process it may; then what stands in its way
+/// here is a program of a group and not what watches over it. Returns what the guard was started
+/// with, which is what programs get, and what node service and monitors get.
+fn spare(notices: &mut Vec<Notice>) -> (i32, i32) {
+    let path = Path::new(OsStr::from_bytes(sys::OOM_SCORE.to_bytes()));
+    let before = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+    let before = before.unwrap_or_default();
+    match fs::write(path, OOM_GUARD.to_string()) {
+        Ok(()) => {
+            let text = "the kernel ends other programs than the guard when memory runs out";
+            notices.push(Notice::info("spared", text));
+            (before, OOM_SERVICES)
+        }
+        Err(why) => {
+            let text = format!("the kernel may end the guard when memory runs out ({why})");
+            notices.push(Notice::warning("not-spared", text));
+            (before, before)
+        }
+    }
 }
 
 /// Locks what is used now and later. Under a limit a later allocation would fail, so the memory
@@ -75,8 +111,15 @@ fn lock_memory() -> Result<(), String> {
 
 /// Whether a notice is one of [`take`].
 pub(super) fn tells(notice: &Notice) -> bool {
-    let codes = ["memory-locked", "memory-not-locked", "real-time", "not-real-time"];
-    codes.contains(&notice.code.as_str())
+    matches!(
+        notice.code.as_str(),
+        "memory-locked"
+            | "memory-not-locked"
+            | "spared"
+            | "not-spared"
+            | "real-time"
+            | "not-real-time"
+    )
 }
 
 fn pair(limit: Rlimit) -> (u64, u64) {

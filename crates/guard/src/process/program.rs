@@ -218,7 +218,10 @@ impl ProgramHost {
         let fds = [(null.as_fd(), 0), (null.as_fd(), 1), (stderr.as_fd(), 2), (theirs, INIT_FD)];
         let limits = self.privilege.programs;
         let program = argv.first().ok_or_else(|| io::Error::other("no init command"))?;
-        let spawn = |place| Spawn { program, argv: &argv, env: &env, fds: &fds, place, limits };
+        let spawn = |place| {
+            let confine = None;
+            Spawn { program, argv: &argv, env: &env, fds: &fds, place, limits, confine }
+        };
         if wanted == Place::OwnNamespaces && self.namespaces == Namespaces::Used {
             match sys::spawn(&spawn(Place::OwnNamespaces)) {
                 Ok(init) => return Ok((init, Place::OwnNamespaces)),

@@ -26,6 +26,7 @@ use stead_model::{Span, Time};
 use super::cgroup::CgroupTree;
 use super::child::{Child, environment};
 use super::clock::{Timer, boot_time};
+use super::confine::Confinement;
 use super::handover::{self, Handover, HandoverError, LeavingParcel, Luggage};
 use super::limits::Limiters;
 use super::monitors::Monitors;
@@ -131,6 +132,7 @@ impl GuardProcess {
             fds: &fds,
             place: Place::Beside,
             limits: self.host.privilege.programs,
+            confine: None,
         })?;
         Ok(Check { process, answer, until: boot_time() + STEP_LIMIT })
     }
@@ -249,6 +251,7 @@ impl GuardProcess {
             namespaces: self.host.namespaces.clone(),
             memlock: self.host.privilege.programs.memlock,
             files: Some(self.host.privilege.programs.files),
+            oom_score: self.host.privilege.programs.oom_score,
             watchdog: self.watchdog.as_ref().map(|watchdog| watchdog.hand_over(keep)),
         };
         Ok((handover.write()?, luggage))
@@ -262,10 +265,12 @@ impl GuardProcess {
         }
         let (signals, log_folder) = Self::surroundings(&options)?;
         let mut notices = from.notices;
-        notices.retain(|notice| !super::privilege::tells(notice));
+        notices.retain(|told| !super::privilege::tells(told) && !super::confine::tells(told));
         let mut privilege = super::privilege::take(&mut notices);
         let files = from.files.unwrap_or(privilege.programs.files);
-        privilege.programs = Limits { memlock: from.memlock, files };
+        privilege.programs = Limits { memlock: from.memlock, files, oom_score: from.oom_score };
+        let confinement =
+            Confinement::prepare(&options.root, &options.service, privilege.services, &mut notices);
         let passage = Addresses::take_over(&from.guard, &from.addresses, &mut notices);
         let mounts = Mounts::take_over(&options.root, from.mounts)?;
         let units = Units::take_over(&options.root, from.units)?;
@@ -291,6 +296,7 @@ impl GuardProcess {
                 privilege,
             },
             node: Child::take_over(options.node, from.node)?,
+            confinement,
             monitors: Monitors::take_over(
                 options.monitor,
                 (from.monitor_id, from.monitor),

@@ -15,10 +15,10 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::Signal;
 use rustix::system::{RebootCommand, finit_module, reboot};
 use stead_model::Span;
-use stead_model::wire::guard::{AddressUndo, Thing};
+use stead_model::wire::guard::{AddressUndo, ProgramSpec, Thing};
 
 use crate::stories::Story;
-use crate::world::{Leash, World, eventually, send_signal};
+use crate::world::{Leash, World, children, eventually, send_signal};
 
 pub(crate) const ALL: &[Story] = &[("a_watchdog_resets_what_the_guard_cannot_stop", resets)];
 
@@ -110,6 +110,7 @@ pub(crate) fn be_machine(story: &str) -> ExitCode {
     println!("story: {story} begins");
     match story {
         "rests" => {
+            spared(&mut world);
             // It lives as long as the guard does, and longer when that ends in order.
             thread::sleep(OBSERVED);
             send_signal(guard, Signal::TERM);
@@ -126,6 +127,25 @@ pub(crate) fn be_machine(story: &str) -> ExitCode {
     io::stdout().flush().unwrap();
     reboot(RebootCommand::PowerOff).unwrap();
     ExitCode::SUCCESS
+}
+
+/// When memory runs out, programs are ended before what watches over them. A machine is where the
+/// guard surely may ask for that.
+fn spared(world: &mut World) {
+    let guard = world.guard.id().cast_signed();
+    let score = |pid: i32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    assert_eq!(score(guard), "-1000\n");
+    for body in [world.node.pid, world.monitor.pid] {
+        assert_eq!(score(body), "-900\n");
+    }
+    world.lease(1, Span::from_secs(60));
+    let argv = ["/init", "as-program"].map(String::from).to_vec();
+    let spec = ProgramSpec { argv, ..world.spec("web") };
+    let (instance, init) = world.admit_spec(1, spec).unwrap();
+    world.started(instance);
+    for program in [init].into_iter().chain(children(init)) {
+        assert_eq!(score(program), "0\n");
+    }
 }
 
 /// An address that cannot be taken away: the request to do so is none.

@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         Some("as-guard") => world::be_guard(&args[1..]),
         Some("as-init") => stead_guard::init::run(&args[1..]),
         Some("as-machine") => machine::be_machine(&args[1]),
+        Some("as-program") => loop {
+            std::thread::park();
+        },
         Some("as-body") => world::be_body(&args[1..]),
         Some(_) | None => tell_stories(&args),
     }

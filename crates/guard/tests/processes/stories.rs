@@ -1,9 +1,11 @@
 //! What must be true of the guard, each with real processes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, geteuid};
+use rustix::thread::CapabilitySet;
 use stead_model::order::{GuardReport, GuardStatus};
 use stead_model::wire::guard::{
     ExitStatus, GuardToMonitor, MonitorToGuard, NodeToGuard, ProgramSpec, Refusal, VERSION,
@@ -35,6 +37,10 @@ pub(crate) const ALL: &[Story] = stories![
     a_program_survives_the_monitor,
     a_guard_that_is_told_to_end_stops_everything,
     the_guard_works_without_privileges,
+    the_node_service_can_do_no_more_than_it_needs,
+    a_node_service_without_a_user_of_its_own_is_held_all_the_same,
+    a_user_that_is_not_there_is_told,
+    a_quorum_disk_that_is_a_device_is_used_by_its_group,
     an_upgrade_keeps_what_runs,
     an_upgrade_keeps_who_has_a_monitor_of_its_own,
     a_program_that_cannot_take_over_is_refused,
@@ -287,8 +293,7 @@ fn a_guard_that_is_told_to_end_stops_everything() {
 /// What the kernel refuses is told, and the kill still works.
 fn the_guard_works_without_privileges() {
     const NOBODY: u32 = 65534;
-    let users = fs::read_to_string("/proc/self/uid_map").unwrap();
-    if geteuid().is_root() && !users.contains("4294967295") {
+    if geteuid().is_root() && only_user_of_its_namespace() {
         println!("skipped: root of a user namespace has no other user to be");
         return;
     }
@@ -312,6 +317,91 @@ fn the_guard_works_without_privileges() {
     world.monitor.send(&MonitorToGuard::Kill { instance });
     assert_eq!(world.exited(instance), ExitStatus::Unknown);
     assert!(!life.lives(), "reported as ended while something of it lives");
+}
+
+fn held(world: &World) -> BTreeMap<String, String> {
+    let status = world.node.status();
+    // Where the limits cannot be lifted it keeps what real-time priority and locked memory need.
+    let needed = CapabilitySet::SYS_NICE | CapabilitySet::IPC_LOCK;
+    for set in ["CapEff", "CapPrm", "CapBnd", "CapAmb"] {
+        let has = u64::from_str_radix(&status[set], 16).unwrap();
+        assert_eq!(has & !needed.bits(), 0, "{set}: {status:?}");
+    }
+    assert_eq!((status["NoNewPrivs"].as_str(), status["Seccomp"].as_str()), ("1", "2"));
+    assert_eq!(world.monitor.status()["NoNewPrivs"], "0", "monitors are not held");
+    status
+}
+
+fn the_node_service_can_do_no_more_than_it_needs() {
+    const NOBODY: &str = "65534";
+    if !geteuid().is_root() || only_user_of_its_namespace() {
+        println!("skipped: only root can be somebody else");
+        return;
+    }
+    let mut world = World::start_confined(Some("nobody"));
+    let status = held(&world);
+    let ids = [NOBODY; 4].join("\t");
+    assert_eq!((&status["Uid"], &status["Gid"]), (&ids, &ids));
+    let probed = fs::read_to_string(world.path("var/lib/stead/probed")).unwrap();
+    assert_eq!(
+        probed,
+        "starts programs, reads its keys, replaces its certificates, writes the quorum disk"
+    );
+    world.node.send(&NodeToGuard::Hello { version: VERSION });
+    let text = world.notice("node-service-confined");
+    assert!(text.contains("`nobody` (uid 65534)"), "{text}");
+    // It still goes with its guard, although the kernel forgets that with the user.
+    world.node.signal(Signal::STOP);
+    world.guard.kill();
+    world.node.wait_for_death();
+}
+
+fn a_node_service_without_a_user_of_its_own_is_held_all_the_same() {
+    let world = World::start_confined(None);
+    held(&world);
+    let probed = fs::read_to_string(world.path("var/lib/stead/probed")).unwrap();
+    assert!(!probed.contains("namespace") && !probed.contains("mounts"), "{probed}");
+    assert!(
+        probed.ends_with("reads its keys, replaces its certificates, writes the quorum disk"),
+        "{probed}"
+    );
+    assert!(fs::read_to_string("/proc/self/status").unwrap().contains("NoNewPrivs:\t0"));
+}
+
+fn a_user_that_is_not_there_is_told() {
+    let mut world = World::start_confined(Some("no-such-user"));
+    world.node.send(&NodeToGuard::Hello { version: VERSION });
+    let text = world.notice("node-service-unconfined");
+    let why =
+        if geteuid().is_root() { "no user `no-such-user`" } else { "only a guard that is root" };
+    assert!(text.contains(why), "{text}");
+    held(&world);
+}
+
+fn a_quorum_disk_that_is_a_device_is_used_by_its_group() {
+    if !geteuid().is_root() || only_user_of_its_namespace() {
+        println!("skipped: only root makes devices and can be somebody else");
+        return;
+    }
+    let world = World::start_with_device("nobody", 12_345);
+    let status = held(&world);
+    assert!(status["Uid"].starts_with("65534\t"), "{status:?}");
+    let groups: Vec<&str> = status["Groups"].split_whitespace().collect();
+    assert!(groups.contains(&"12345") && !groups.contains(&"0"), "{groups:?}");
+    // A device that only root may write: then it stays root, with the files that root needs.
+    let mut world = World::start_with_device("nobody", 0);
+    let status = held(&world);
+    assert!(status["Uid"].starts_with("0\t"), "{status:?}");
+    let probed = fs::read_to_string(world.path("var/lib/stead/probed")).unwrap();
+    assert!(probed.contains("reads its keys"), "{probed}");
+    world.node.send(&NodeToGuard::Hello { version: VERSION });
+    let text = world.notice("node-service-unconfined");
+    assert!(text.contains("has no group other than root's"), "{text}");
+}
+
+/// Whether this is root of a namespace that has no other user.
+fn only_user_of_its_namespace() -> bool {
+    !fs::read_to_string("/proc/self/uid_map").unwrap().contains("4294967295")
 }
 
 fn inode(path: &Path) -> u64 {

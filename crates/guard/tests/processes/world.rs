@@ -1,6 +1,7 @@
 //! One guard with its children, on a folder of its own.
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -11,11 +12,12 @@ use std::process::{self, Child, Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stead_guard::process::{GuardOptions, run_with};
+use stead_guard::process::{GuardOptions, NodeService, run_with};
 use stead_model::config::WatchdogConfig;
 use stead_model::order::{GuardOrder, GuardReport, GuardStatus};
 use stead_model::wire::codec;
@@ -54,9 +56,48 @@ pub(crate) fn be_guard(args: &[String]) -> ExitCode {
         init: vec![own.clone(), "as-init".into()],
         root: root.clone(),
         grace: GRACE,
+        service: NodeService {
+            user: std::env::var("STEAD_NODE_USER").ok(),
+            port: 7410,
+            quorum: Some((root.join("disks/quorum"), root.join("disks/quorum.lock.1"))),
+        },
         watchdog: std::env::var_os(machine::VARIABLE)
             .map(|device| WatchdogConfig { device: device.into(), timeout_s: machine::TIMEOUT_S }),
     })
+}
+
+/// What a node service that somebody else has taken over would try: the file `probed` has what came
+/// of it, where a story wants to know.
+fn probe(socket: &Path) {
+    let root = socket.parent().unwrap();
+    if !socket.ends_with("node.sock") || !root.join("probe").exists() {
+        return;
+    }
+    let runs = |words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stderr(process::Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let writes = |path: &Path| OpenOptions::new().append(true).open(path).is_ok();
+    let read = |name: &&str| fs::read(root.join("etc/stead").join(name)).is_ok();
+    let reads = |names: &[&str]| names.iter().all(read);
+    let replaces = |name: &str| {
+        let (new, path) = (root.join("etc/stead/pki/made"), root.join("etc/stead").join(name));
+        fs::write(&new, b"").is_ok() && fs::rename(&new, path).is_ok()
+    };
+    let tried = [
+        ("starts programs", runs(&["true"])),
+        ("makes a user namespace", runs(&["unshare", "--user", "true"])),
+        ("mounts", runs(&["mount", "-t", "tmpfs", "none", "/mnt"])),
+        ("writes beside its folders", fs::write(root.join("beside"), b"").is_ok()),
+        ("removes the configuration", fs::remove_file(root.join("etc/stead/kept")).is_ok()),
+        ("reads its keys", reads(&["cluster.key", "pki/node.key", "pki/ca.pem"])),
+        ("replaces its certificates", replaces("pki/ca.pem") && replaces("cluster.key")),
+        ("writes the quorum disk", writes(&root.join("disks/quorum"))),
+    ];
+    let can = tried.iter().filter(|(_, could)| *could).map(|(what, _)| *what);
+    let probed = can.collect::<Vec<_>>().join(", ");
+    fs::write(root.join("var/lib/stead/probed"), probed).unwrap();
 }
 
 /// Hands bytes between the guard and the story until one of them ends. A monitor of a resource's
@@ -66,6 +107,7 @@ pub(crate) fn be_body(args: &[String]) -> ExitCode {
         [shared, own, ..] if own == "--own" => Path::new(shared).with_file_name("own.sock"),
         _ => PathBuf::from(&args[0]),
     };
+    probe(&socket);
     // SAFETY: the guard hands this descriptor over, and nothing else here uses it.
     #[expect(unsafe_code, reason = "a descriptor is inherited by number")]
     let guard = UnixStream::from(unsafe { OwnedFd::from_raw_fd(3) });
@@ -117,6 +159,54 @@ impl World {
     pub(crate) fn start_as(user: u32) -> Self {
         Self::start_by(|command| {
             command.uid(user).gid(user);
+        })
+    }
+
+    /// Starts a guard that is to start the node service as this user; what that can do is tried.
+    pub(crate) fn start_confined(user: Option<&str>) -> Self {
+        Self::start_confined_in(user, |_| {})
+    }
+
+    /// The same with a quorum disk that is a device of this group.
+    pub(crate) fn start_with_device(user: &str, group: u32) -> Self {
+        Self::start_confined_in(Some(user), |root| {
+            let disk = root.join("disks/quorum");
+            fs::remove_file(&disk).unwrap();
+            // Nobody opens it: the number is that of no device.
+            let (mode, number) = (Mode::from_raw_mode(0o660), makedev(259, 0x000f_fff0));
+            mknodat(CWD, &disk, FileType::BlockDevice, mode, number).unwrap();
+            std::os::unix::fs::chown(&disk, None, Some(group)).unwrap();
+            fs::set_permissions(&disk, fs::Permissions::from_mode(0o660)).unwrap();
+        })
+    }
+
+    fn start_confined_in(user: Option<&str>, change: impl FnOnce(&Path)) -> Self {
+        // Not where every user may write.
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let etc = root.path().join("etc/stead");
+        fs::create_dir_all(&etc).unwrap();
+        fs::create_dir(root.path().join("disks")).unwrap();
+        let pki = etc.join("pki");
+        fs::create_dir(&pki).unwrap();
+        for name in ["ca.pem", "node.key"] {
+            fs::write(pki.join(name), b"").unwrap();
+            fs::set_permissions(pki.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::set_permissions(&pki, fs::Permissions::from_mode(0o700)).unwrap();
+        for path in ["etc/stead/cluster.key", "etc/stead/kept", "disks/quorum", "probe"] {
+            fs::write(root.path().join(path), b"").unwrap();
+        }
+        fs::set_permissions(etc.join("cluster.key"), fs::Permissions::from_mode(0o600)).unwrap();
+        // An earlier guard may have given them to somebody.
+        for path in ["etc/stead/cluster.key", "etc/stead/pki/node.key", "disks/quorum"] {
+            if geteuid().is_root() && user.is_none() {
+                std::os::unix::fs::chown(root.path().join(path), Some(65534), None).unwrap();
+            }
+        }
+        change(root.path());
+        let own = std::env::current_exe().unwrap();
+        Self::start_in(root, Command::new(own), |command| {
+            command.envs(user.map(|user| ("STEAD_NODE_USER", user)));
         })
     }
 
@@ -322,8 +412,8 @@ impl World {
     /// A witness of life: whoever opens `$ROOT/NAME` for writing is seen until it is dead.
     pub(crate) fn witness(&self, name: &str) -> Witness {
         let path = self.path(name);
-        let mode = rustix::fs::Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         Witness(File::options().read(true).custom_flags(nonblock).open(path).unwrap())
@@ -402,6 +492,13 @@ impl Body {
     fn accept(listener: UnixListener) -> Self {
         let (stream, pid) = accept(&listener);
         Self { listener, stream, received: Vec::new(), pid }
+    }
+
+    /// What the kernel says of the process.
+    pub(crate) fn status(&self) -> BTreeMap<String, String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let fields = status.lines().filter_map(|line| line.split_once(':'));
+        fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
     }
 
     /// Waits for the next life of this child.

@@ -203,7 +203,7 @@ impl Example {
         let group = DeclaredGroup { desired: Some(Desired::Online), ..self.group.clone() };
         let resources = self.resources.iter().filter(|r| wanted(&r.resource)).cloned().collect();
         Request::Apply {
-            wanted: Declaration { groups: vec![group], resources, alerts: Vec::new() },
+            wanted: Declaration { groups: vec![group], resources, ..Declaration::default() },
         }
     }
 

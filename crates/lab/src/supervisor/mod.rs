@@ -33,7 +33,7 @@ use crate::cabling::Station;
 use crate::clock;
 use crate::control::{self, Answer, LabStatus, OpenPort, Power, Request};
 use crate::disks::{DiskStatus, Disks};
-use crate::fault::CutSpec;
+use crate::fault::Fault;
 use crate::home::LabDirs;
 use crate::missing::{self, Missing};
 use crate::ready;
@@ -103,7 +103,7 @@ struct Supervisor {
     cgroups: Option<LabCgroup>,
     disks: Option<Disks>,
     slots: Vec<Slot>,
-    cuts: Vec<CutSpec>,
+    cuts: Vec<Fault>,
     ports: Vec<OpenPort>,
     missing: Vec<Missing>,
 }
@@ -302,7 +302,8 @@ impl Supervisor {
         self.life(node, &[Power::Frozen, Power::Hung])?.thaw()
     }
 
-    fn cut(&mut self, cut: CutSpec) -> Result<(), StepError> {
+    fn cut(&mut self, fault: Fault) -> Result<(), StepError> {
+        let cut = fault.cut;
         let known = |station| self.slots.iter().any(|slot| slot.station == station);
         if let Some(stranger) = cut.stations().into_iter().find(|station| !known(*station)) {
             return Err(StepError::new("cut off", stranger, "the lab has no such node"));
@@ -315,14 +316,14 @@ impl Supervisor {
         if cut.cuts().is_empty() {
             return Err(StepError::new("cut", cut, "there is no such cable"));
         }
-        if !self.cuts.contains(&cut) {
-            self.cuts.push(cut);
+        if !self.cuts.contains(&fault) {
+            self.cuts.push(fault);
         }
         self.apply_cuts()
     }
 
     fn apply_cuts(&self) -> Result<(), StepError> {
-        let cuts: Vec<_> = self.cuts.iter().flat_map(CutSpec::cuts).collect();
+        let cuts: Vec<_> = self.cuts.iter().flat_map(Fault::cuts).collect();
         self.switch.set_cuts(&cuts)
     }
 

@@ -159,8 +159,9 @@ impl Switch {
             Port::Any => Port::Any,
         };
         let mut all: BTreeSet<Cut> = cuts.iter().cloned().collect();
-        for Cut { from_port, to_port } in cuts {
-            all.insert(Cut { from_port: plugged(from_port), to_port: plugged(to_port) });
+        for Cut { from_port, to_port, frames } in cuts {
+            let (from_port, to_port) = (plugged(from_port), plugged(to_port));
+            all.insert(Cut { from_port, to_port, frames: *frames });
         }
         let all: Vec<Cut> = all.into_iter().collect();
         self.cuts.set(&all).step("cut", "the cables")

@@ -1,6 +1,6 @@
 //! Cables: cut one way, both ways, in one network, for one node, and mended.
 
-use stead_lab::{CutSpec, Direction, Lab, Network, Station};
+use stead_lab::{CutSpec, Direction, Fault, Lab, Network, Station, Swallows};
 use stead_model::NodeId;
 
 use crate::Case;
@@ -11,6 +11,7 @@ pub(crate) const CASES: &[Case] = &[
     ("one_way_leaves_the_other", one_way_leaves_the_other),
     ("a_node_is_cut_off_in_one_network", a_node_is_cut_off_in_one_network),
     ("a_cut_outlives_a_power_cut", a_cut_outlives_a_power_cut),
+    ("large_packets_vanish_and_small_ones_pass", large_packets_vanish_and_small_ones_pass),
 ];
 
 const A: Station = Station::Node(ONE);
@@ -62,6 +63,21 @@ fn a_node_is_cut_off_in_one_network(world: &World) {
     let stranger = CutSpec::Station { station: Station::Node(NodeId(3)), network: None };
     let refused = lab.cut(stranger).unwrap_err().to_string();
     assert!(refused.contains("node3") && refused.contains("no such node"), "{refused}");
+}
+
+fn large_packets_vanish_and_small_ones_pass(world: &World) {
+    let lab = world.up("narrow");
+    until("all are wired", || reached(&lab) == [true; 4]);
+    let cut = CutSpec::Station { station: B, network: Some(Network::Private) };
+    lab.fault(Fault { cut, swallows: Swallows::Above(600) }).unwrap();
+    assert_eq!(reached(&lab), [true; 4]);
+    let (large, small) = ("l".repeat(1000), "small");
+    assert!(lab.in_node(ONE, &["say", "10.77.1.2", &large]));
+    assert!(lab.in_node(ONE, &["say", "10.77.1.2", small]));
+    until("node2 hears the small one", || lab.heard(TWO, small));
+    assert!(!lab.heard(TWO, &large), "node2 heard the large one");
+    let told = ["node2 from everybody in network private, packets above 600 bytes"];
+    assert_eq!(lab.status().unwrap().cuts, told);
 }
 
 fn a_cut_outlives_a_power_cut(world: &World) {

@@ -20,6 +20,10 @@ use crate::time::Span;
 /// well below what one application takes.
 pub const OWN_MONITORS_MAX: u8 = 32;
 
+/// Real-time priority of the main thread of the node service: what the guard, whose own is higher,
+/// lets it ask for.
+pub const NODE_PRIORITY: i32 = 5;
+
 /// Version of the messages in this file; both sides are the same binary, an upgrade compares.
 pub const VERSION: u16 = 4;
 

@@ -6,15 +6,18 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::config::NodeEntry;
+use crate::forced::{Forced, History};
 use crate::ids::{
-    DiskEpoch, Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NodeId, RequestId, ResourceId,
-    Term, VoterId,
+    DiskEpoch, Epoch, GroupId, Incarnation, LeaseNumber, LogIndex, NetworkId, NodeId, RequestId,
+    ResourceId, Term, VoterId,
 };
+use crate::keys::{NewKeys, Print, Seals};
+use crate::network::InterfaceReport;
 use crate::note::Note;
 use crate::order::{Fitness, OnlineSpec};
 use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::usage::Usage;
 
 /// The frame of everything on a stream between nodes. What a datagram says besides its message
@@ -107,6 +110,22 @@ pub enum PeerMessage {
     },
     /// All nodes that the sender knows, for one that knows fewer.
     Members(Vec<NodeEntry>),
+    /// A message that counts in one history only, where quorum was forced before.
+    Within {
+        /// Which; see [`History::id`].
+        history: u64,
+        /// The message.
+        message: Box<Self>,
+    },
+    /// How quorum was forced, for a node that has an older history.
+    Forced(Box<Forced>),
+    /// A node has not got the keys that follow; on a stream, as the answer is.
+    KeysWanted {
+        /// What they are named by.
+        print: Print,
+    },
+    /// The keys that follow.
+    NewKeys(Box<NewKeys>),
 }
 
 /// A resource that a possible owner shall judge.
@@ -145,6 +164,27 @@ pub struct Heartbeat {
     pub term: Term,
     /// How many nodes the sender knows, itself included: who knows more tells it.
     pub members: u16,
+    /// The sender's clock when it was sent; comes back as [`Echo::sent`].
+    pub sent: Time,
+    /// What the sender heard of the addressee on one of its networks, each in its turn.
+    pub echo: Option<Echo>,
+    /// The history of the sender's log.
+    pub history: History,
+    /// Term and index of the last entry of its log.
+    pub last: (Term, LogIndex),
+    /// Whether quorum is being forced there.
+    pub forces: bool,
+}
+
+/// A heartbeat that comes back: how long a way is, without a datagram more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Echo {
+    /// The network on which it was heard, and on which alone the answer counts.
+    pub network: NetworkId,
+    /// What its sender's clock said.
+    pub sent: Time,
+    /// For how long whoever heard it kept it.
+    pub held: Span,
 }
 
 /// A node's part in hosting the quorum disk, announced outside of the consensus (R4).
@@ -224,6 +264,10 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// What its machine has.
     pub machine: Usage,
+    /// Its interfaces on the networks of the cluster, as far as it knows them.
+    pub interfaces: Vec<InterfaceReport>,
+    /// Its keys.
+    pub seals: Box<Seals>,
 }
 
 /// One group of a report.
@@ -303,6 +347,8 @@ impl fmt::Display for PeerMessage {
                 write!(f, "fail {group}/{resource} {epoch}")
             }
             Self::Probe { id, group } => write!(f, "probe for {group} {id}"),
+            Self::Within { message, .. } => write!(f, "{message}"),
+            Self::Forced(forced) => write!(f, "{forced}"),
             Self::Members(nodes) => write!(f, "{} members", nodes.len()),
             Self::ProbeAnswer { id, taken } => write!(f, "probed {id} {taken:?}"),
             Self::Note(note) => write!(f, "{note}"),
@@ -310,6 +356,8 @@ impl fmt::Display for PeerMessage {
                 write!(f, "do {} resources fit {id}", wanted.len())
             }
             Self::FitAnswer { id, answer } => write!(f, "fit {id} {answer:?}"),
+            Self::KeysWanted { print } => write!(f, "keys {print} wanted"),
+            Self::NewKeys(new) => write!(f, "keys {}", new.print),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, UdpSocket};
 
 use stead_netlink::{
-    BridgeCuts, Cut, CutError, CutSupport, NeighbourEntry, NeighbourState, Port, Route,
+    BridgeCuts, Cut, CutError, CutSupport, Frames, NeighbourEntry, NeighbourState, Port, Route,
 };
 
 use crate::sandbox;
@@ -26,7 +26,7 @@ impl End {
     }
 
     fn hear(&self) -> String {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 2048];
         let (length, _) = self.socket.recv_from(&mut buffer).expect("a datagram");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
@@ -91,6 +91,36 @@ fn a_port_can_be_cut_from_all_others() {
 }
 
 #[test]
+fn only_large_packets_vanish_where_the_cut_says_so() {
+    talk("cuts::only_large_packets_vanish_where_the_cut_says_so", |cuts, a, b| {
+        cuts.set(&[Cut::between(PORT_A, PORT_B).of(Frames::Above(300))]).unwrap();
+        a.tell(b, &"large".repeat(100));
+        a.tell(b, "small");
+        assert_eq!(b.hear(), "small");
+        b.tell(a, &"way back".repeat(50));
+        assert_eq!(a.hear(), "way back".repeat(50));
+        // 28 bytes are the headers of IP and UDP.
+        a.tell(b, &"x".repeat(300 - 28));
+        assert_eq!(b.hear(), "x".repeat(300 - 28));
+        cuts.clear().unwrap();
+        a.tell(b, &"large".repeat(100));
+        assert_eq!(b.hear(), "large".repeat(100));
+    });
+}
+
+#[test]
+fn a_share_of_the_frames_vanishes_where_the_cut_says_so() {
+    talk("cuts::a_share_of_the_frames_vanishes_where_the_cut_says_so", |cuts, a, b| {
+        cuts.set(&[Cut::between(PORT_A, PORT_B).of(Frames::Percent(30))]).unwrap();
+        (0..200).for_each(|_| a.tell(b, "perhaps"));
+        cuts.clear().unwrap();
+        a.tell(b, "end");
+        let heard = std::iter::from_fn(|| Some(b.hear()).filter(|said| said != "end")).count();
+        assert!((100..=180).contains(&heard), "{heard} of 200 arrived, with 30 % lost");
+    });
+}
+
+#[test]
 fn a_thousand_cuts_are_one_change() {
     talk("cuts::a_thousand_cuts_are_one_change", |cuts, a, b| {
         let mut many: Vec<_> =
@@ -125,7 +155,8 @@ fn a_name_no_port_can_have_is_refused_before_anything_changes() {
     talk("cuts::a_name_no_port_can_have_is_refused_before_anything_changes", |cuts, a, b| {
         cuts.set(&[Cut::between(PORT_A, PORT_B)]).unwrap();
         for name in ["", "sixteen-bytes-xx"] {
-            let wrong = Cut { from_port: Port::Any, to_port: Port::Named(name.to_owned()) };
+            let to_port = Port::Named(name.to_owned());
+            let wrong = Cut { from_port: Port::Any, to_port, frames: Frames::All };
             let error = cuts.set(&[wrong]).unwrap_err();
             assert!(matches!(error, CutError::PortName { .. }), "{error:?}");
         }

@@ -183,6 +183,11 @@ async fn run(command: &str, message: &Message, limit: Duration) -> Result<String
     let mut child = child.map_err(|error| format!("cannot start `{}`: {error}", words[0]))?;
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(pid) = child.id() {
+        // The node service is spared when memory runs out; what it calls is not. One that has
+        // ended already needs no score.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
+    }
     let mut running = Running { child, group };
     let said = Mutex::new(Vec::new());
     let mut listening = Box::pin(listen(stderr, &said));

@@ -1,11 +1,11 @@
 //! The devices of a node: its own log and the quorum disk.
 
-use std::fs::File;
-use std::io;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stead_core::{Device, Event, Io, IoResult};
+use stead_core::{Device, Event, Io, IoOp, IoResult};
 
 use super::{BlockDev, DiskThread, Medium};
 use crate::inbox::{Inbox, Item};
@@ -15,6 +15,8 @@ use crate::inbox::{Inbox, Item};
 pub(crate) struct Disks {
     node_log: DiskThread,
     quorum: Option<DiskThread>,
+    /// Where the node's log is.
+    folder: PathBuf,
     inbox: Arc<Inbox>,
     /// Keeps other processes of this node off the log.
     _locked: File,
@@ -23,6 +25,7 @@ pub(crate) struct Disks {
 /// The node's own log, open and locked.
 #[derive(Debug)]
 pub(crate) struct OwnLog {
+    pub(crate) folder: PathBuf,
     pub(crate) device: BlockDev,
     pub(crate) locked: File,
 }
@@ -41,12 +44,12 @@ impl Disks {
         quorum: Option<QuorumPlace>,
         inbox: Arc<Inbox>,
     ) -> io::Result<Self> {
-        let OwnLog { device, locked } = log;
+        let OwnLog { folder, device, locked } = log;
         let node_log = DiskThread::start("node-log", Medium::Open(device), Arc::clone(&inbox))?;
         let quorum = quorum.map(|QuorumPlace { path, lock }| {
             DiskThread::start("quorum", Medium::Shared { path, lock }, Arc::clone(&inbox))
         });
-        Ok(Self { node_log, quorum: quorum.transpose()?, inbox, _locked: locked })
+        Ok(Self { node_log, quorum: quorum.transpose()?, folder, inbox, _locked: locked })
     }
 
     /// Hands a read or write to its device. It is answered when it has ended, however long that
@@ -55,10 +58,30 @@ impl Disks {
         match (io.device, &self.quorum) {
             (Device::NodeLog, _) => self.node_log.push(io),
             (Device::QuorumDisk, Some(disk)) => disk.push(io),
+            (Device::Aside(generation), _) => {
+                let result = match keep_aside(&self.folder, generation, &io.op) {
+                    Ok(()) => IoResult::Written,
+                    Err(error) => IoResult::Failed(error.to_string()),
+                };
+                self.inbox.push(Item::Event(Event::Io { ticket: io.ticket, result }));
+            }
             (Device::QuorumDisk, None) => {
                 let result = IoResult::Failed("the configuration names no quorum disk".into());
                 self.inbox.push(Item::Event(Event::Io { ticket: io.ticket, result }));
             }
         }
     }
+}
+
+/// Writes what this node gives up for the history of that generation into a file of its own. It is
+/// small, and written once in the life of a node, if ever.
+fn keep_aside(folder: &Path, generation: u32, op: &IoOp) -> io::Result<()> {
+    let IoOp::Write { data, .. } = op else {
+        return Err(io::Error::other("what is put aside can only be written"));
+    };
+    let path = folder.join(format!("given-up-{generation}.txt"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(data)?;
+    file.sync_all()?;
+    File::open(folder)?.sync_all()
 }

@@ -3,22 +3,27 @@
 //! It can serve alone, and others join it. What is decided is written first; whatever
 //! interrupts the rest, the same command goes on where it ended, and another one is refused.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use stead_model::config::{NodeConfig, NodeEntry, QuorumConfig, QuorumDisk, QuorumMode};
+use stead_model::config::{
+    NodeAddress, NodeConfig, NodeEntry, QuorumConfig, QuorumDisk, QuorumMode,
+};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
+use stead_model::resource_type::parse_address;
 use stead_model::{NodeId, VoterId};
 use stead_trust::{Authority, Pki, TrustError};
 
+use super::check::{self, Verdict};
 use super::files::{self, Readers};
 use super::host::{Plan, Stand, is_member};
+use super::member::{self, begun, left_behind};
 use super::steps::{Step, Told, carry_out};
-use super::{Host, networks, quorum, unit};
-use crate::bootstrap;
+use super::{Host, named, networks, quorum, unit};
+use crate::{admission, bootstrap};
 
 /// The first node of a cluster.
 const FIRST: NodeId = NodeId(1);
@@ -57,6 +62,31 @@ pub fn create(
     }
 }
 
+/// Looks whether a new cluster can have an IP address of its own, before anything is made.
+///
+/// # Errors
+/// It is no address, one of this host, or on no network of the cluster.
+pub fn check_cluster_ip(host: &Host, wanted: &Creation, text: &str) -> Result<(), Reason> {
+    let no = |cause: String| {
+        Reason::new(Code::Invalid, format!("`{}` cannot be the cluster IP", text.escape_debug()))
+            .because(cause)
+            .hint("choose a free address of a network that clients reach, as in `10.1.0.100`")
+    };
+    let full = parse_address(text).map(|(address, _)| address);
+    let Some(address) = full.or_else(|| text.parse().ok()) else {
+        return Err(no("it is no address".into()));
+    };
+    if host.held.iter().any(|held| held.address == address) {
+        return Err(no("this host has it: it would not move to another node".into()));
+    }
+    let chosen = networks::choose(&host.held, &wanted.addresses)?;
+    if full.is_some() || chosen.iter().any(|held| held.is_beside(address)) {
+        return Ok(());
+    }
+    let all: Vec<String> = chosen.iter().map(ToString::to_string).collect();
+    Err(no(format!("it is in no network of the cluster: {}", all.join(", "))))
+}
+
 /// One creation under way.
 struct Work {
     host: Host,
@@ -70,8 +100,8 @@ const STEPS: [Step<Work>; 8] = [
     Step { name: "cluster key", run: make_key },
     Step { name: "authority", run: make_authority },
     Step { name: "quorum disk", run: make_disk },
-    Step { name: "log", run: allow_log },
-    Step { name: "configuration", run: make_config },
+    Step { name: "log", run: |work| member::allow_log(&work.host) },
+    Step { name: "configuration", run: |work| member::make_config(&work.host, &work.config) },
     Step { name: "service", run: |work| unit::start(&work.host) },
     Step { name: "end", run: forget_plan },
 ];
@@ -84,10 +114,8 @@ fn planned(host: &Host, wanted: &Creation) -> Result<Work, Reason> {
             same(&config, wanted)?;
             (config, "goes on with what was begun".to_owned())
         }
-        Stand::Began(Plan::Destroy { config, .. }) => {
-            return Err(refused(wanted, Code::Conflict)
-                .because(format!("cluster `{}` is being destroyed on this host", config.cluster))
-                .hint(format!("go on with it: `stead cluster destroy {}`", config.cluster)));
+        Stand::Began(plan @ (Plan::Destroy { .. } | Plan::Join(_))) => {
+            return Err(begun(&doing(wanted), &plan));
         }
         Stand::Free => {
             let config = decide(host, wanted)?;
@@ -101,38 +129,27 @@ fn planned(host: &Host, wanted: &Creation) -> Result<Work, Reason> {
 }
 
 fn told(config: &NodeConfig) -> String {
-    let addresses = config.nodes.iter().flat_map(|node| &node.addresses);
-    let named = addresses.filter_map(|own| {
-        let network = config.networks.iter().find(|n| n.id == own.network)?;
-        Some(format!("{} on `{}`", own.address, network.name))
-    });
-    let named: Vec<String> = named.collect();
-    format!("cluster `{}` with this host as {FIRST}, {}", config.cluster, named.join(", "))
+    let own = config.node_entry(FIRST).map(|node| named(&node.addresses, config));
+    let addresses = own.unwrap_or_default();
+    format!("cluster `{}` with this host as {FIRST}, {addresses}", config.cluster)
 }
 
 /// Everything about the new cluster, from what is wanted and what this host has.
 fn decide(host: &Host, wanted: &Creation) -> Result<NodeConfig, Reason> {
     check_names(host, wanted)?;
-    let log = host.paths.node_log();
-    if log.exists() {
-        return Err(refused(wanted, Code::Conflict)
-            .because(format!("`{}` is the log of a node that was in a cluster", log.display()))
-            .hint("`stead cluster destroy NAME` removes what is left of that node"));
-    }
+    left_behind(&doing(wanted), host)?;
     let chosen = networks::choose(&host.held, &wanted.addresses)?;
-    for held in &chosen {
-        check_port(wanted, SocketAddr::new(held.address, wanted.port))?;
-    }
+    let (networks, addresses) = networks::of(&chosen);
+    check_ports(wanted, &addresses)?;
     if let Some(disk) = &wanted.quorum_disk {
         quorum::check(disk)?;
     }
-    let (networks, addresses) = networks::of(&chosen);
     let disk = match &wanted.quorum_disk {
         None => None,
         Some(path) => Some(QuorumDisk {
             voter: VoterId(VoterId::DISK_FIRST),
             path: path.clone(),
-            disk_id: random(wanted)?,
+            disk_id: random(&doing(wanted))?,
         }),
     };
     let mode = match disk {
@@ -141,7 +158,7 @@ fn decide(host: &Host, wanted: &Creation) -> Result<NodeConfig, Reason> {
     };
     Ok(NodeConfig {
         cluster: wanted.name.clone(),
-        cluster_id: u64::from_le_bytes(random(wanted)?).max(1),
+        cluster_id: u64::from_le_bytes(random(&doing(wanted))?).max(1),
         node: FIRST,
         port: wanted.port,
         nodes: vec![NodeEntry { id: FIRST, name: host.name.clone(), addresses }],
@@ -170,25 +187,29 @@ fn check_names(host: &Host, wanted: &Creation) -> Result<(), Reason> {
     Ok(())
 }
 
-fn check_port(wanted: &Creation, at: SocketAddr) -> Result<(), Reason> {
-    let free = TcpListener::bind(at).and_then(|_| UdpSocket::bind(at));
-    free.map(drop).map_err(|error| {
-        refused(wanted, Code::Conflict)
-            .because(format!("this host cannot listen on {at}: {error}"))
-            .hint(format!(
-                "`ss -tulpn 'sport = :{}'` shows who does; `--port` takes another",
-                at.port()
-            ))
+/// That of the nodes, and the one on which others are let in.
+fn check_ports(wanted: &Creation, addresses: &[NodeAddress]) -> Result<(), Reason> {
+    let Some(door) = admission::port(wanted.port) else {
+        return Err(refused(wanted, Code::Invalid)
+            .because(format!("there is no port above {} on which nodes could join", wanted.port))
+            .hint("choose a lower one with `--port`"));
+    };
+    let free = check::free(addresses, wanted.port).and_then(|_| check::free(addresses, door));
+    free.map(drop).map_err(|finding| {
+        refused(wanted, Code::Conflict).because(finding.text).hint(match finding.verdict {
+            Verdict::Bad(fix) | Verdict::Doubtful(fix) => format!("{fix}; `--port` takes another"),
+            Verdict::Good => "`--port` takes another".into(),
+        })
     })
 }
 
-fn random<const BYTES: usize>(wanted: &Creation) -> Result<[u8; BYTES], Reason> {
+/// Random bytes, for something that is to be done.
+pub(super) fn random<const BYTES: usize>(doing: &str) -> Result<[u8; BYTES], Reason> {
     let mut bytes = [0; BYTES];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {
         Ok(count) if count == BYTES => Ok(bytes),
-        Ok(_) | Err(_) => {
-            Err(refused(wanted, Code::Conflict).because("the system gives no random numbers"))
-        }
+        Ok(_) | Err(_) => Err(Reason::new(Code::Conflict, format!("cannot {doing}"))
+            .because("the system gives no random numbers")),
     }
 }
 
@@ -260,26 +281,8 @@ fn make_disk(work: &Work) -> Result<String, Reason> {
     quorum::format(&work.config, disk, &key)
 }
 
-/// The node makes itself a log at its first start, and never again.
-fn allow_log(work: &Work) -> Result<String, Reason> {
-    let paths = &work.host.paths;
-    if paths.node_log().exists() {
-        return Ok("was made before".into());
-    }
-    files::put(&paths.first_start(), b"", Readers::All)?;
-    Ok("is made at the first start".into())
-}
-
-fn make_config(work: &Work) -> Result<String, Reason> {
-    let path = work.host.paths.config();
-    files::put_json(&path, &work.config)?;
-    Ok(format!("made `{}`", path.display()))
-}
-
 fn forget_plan(work: &Work) -> Result<String, Reason> {
-    let path = work.host.paths.plan();
-    files::remove(&path)?;
-    files::sync_folder(&path)?;
+    member::forget_plan(&work.host)?;
     Ok(format!("cluster `{}` is made", work.config.cluster))
 }
 
@@ -294,6 +297,7 @@ fn refused(wanted: &Creation, code: Code) -> Reason {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
+    use std::net::TcpListener;
     use std::os::unix::fs::{FileExt, PermissionsExt};
     use std::path::Path;
 

@@ -9,9 +9,10 @@ use stead_model::reason::{Code, Reason};
 
 use super::files;
 use super::host::{Plan, Stand};
+use super::member::begun;
 use super::steps::{Step, Told, carry_out};
 use super::{Host, quorum, unit};
-use crate::bootstrap;
+use crate::lines::earlier;
 
 /// What becomes of the quorum disk of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,12 +35,14 @@ pub fn destroy(
     (name, disk): (&str, DiskEnd),
     tell: &mut dyn FnMut(Told),
 ) -> Result<(), Reason> {
-    let refused =
-        |code| Reason::new(code, format!("cannot destroy cluster `{}`", name.escape_debug()));
+    let doing = format!("destroy cluster `{}`", name.escape_debug());
+    let refused = |code| Reason::new(code, format!("cannot {doing}"));
     let (config, disk) = match host.stand()? {
         Stand::Member(config) => (Some(config), disk),
         Stand::Began(Plan::Create(config)) => (Some(config), DiskEnd::Blank),
         Stand::Began(Plan::Destroy { config, disk }) => (Some(config), disk),
+        Stand::Began(Plan::Join(plan)) if plan.cluster == name => (None, DiskEnd::Kept),
+        Stand::Began(plan @ Plan::Join(_)) => return Err(begun(&doing, &plan)),
         Stand::Free => (None, disk),
     };
     if let Some(config) = config.as_ref().filter(|config| config.cluster != name) {
@@ -47,7 +50,8 @@ pub fn destroy(
             .because(format!("this host is in cluster `{}`", config.cluster))
             .hint(format!("if that one is meant: `stead cluster destroy {}`", config.cluster)));
     }
-    if config.is_none() && !host.paths.node_log().exists() {
+    let has_rest = host.paths.node_log().exists() || host.paths.plan().exists();
+    if config.is_none() && !has_rest {
         return Err(refused(Code::NotFound)
             .because("this host is in no cluster")
             .hint("`stead cluster create NAME` makes one"));
@@ -90,12 +94,12 @@ fn stop(work: &Work) -> Result<String, Reason> {
 
 fn wipe(work: &Work) -> Result<String, Reason> {
     let disk = work.config.as_ref().and_then(|config| config.quorum.disk.as_ref());
-    let key = bootstrap::read_key(&work.host.paths.key());
-    match (disk, key) {
+    let keys = work.host.paths.pki().cluster_keys();
+    match (disk, keys) {
         (Some(disk), _) if work.disk == DiskEnd::Kept => {
             Ok(format!("`{}` is left as it is: other nodes may use it", disk.path.display()))
         }
-        (Some(disk), Ok(key)) => quorum::wipe(disk, &key),
+        (Some(disk), Ok(keys)) => quorum::wipe(disk, &keys),
         (Some(disk), Err(_)) => {
             Ok(format!("`{}` is left as it is: the key is gone", disk.path.display()))
         }
@@ -110,8 +114,12 @@ fn remove(work: &Work) -> Result<String, Reason> {
         files::remove(&path)?;
     }
     files::remove_folder(&paths.etc().join("pki"))?;
-    for path in [paths.node_log(), paths.records(), paths.alerts()] {
+    for path in [paths.node_log(), paths.alerts()] {
         files::remove(&path)?;
+    }
+    for path in [paths.records(), paths.audit()] {
+        files::remove(&path)?;
+        files::remove(&earlier(&path))?;
     }
     for folder in [paths.var(), paths.run()] {
         // One in which something else lies stays.
@@ -166,7 +174,10 @@ mod tests {
         for done in 0..STEPS.len() {
             made(&host, folder.path());
             files::make_folder(host.paths.var()).unwrap();
-            fs::write(host.paths.records(), b"{}").unwrap();
+            for log in [host.paths.records(), host.paths.audit()] {
+                fs::write(earlier(&log), b"{}").unwrap();
+                fs::write(log, b"{}").unwrap();
+            }
             let Stand::Member(config) = host.stand().unwrap() else { panic!() };
             let work = Work { host: host.clone(), config: Some(config), disk: DiskEnd::Blank };
             carry_out(&STEPS[..done], &work, &mut |_| {}).unwrap();

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use stead_model::NodeId;
 use stead_model::config::NodeConfig;
 use stead_model::reason::{Code, Reason};
 
 use super::destroy::DiskEnd;
 use super::files;
+use super::join::JoinPlan;
 use crate::bootstrap::{self, Paths};
 use crate::net::interfaces::{self, Held};
 
@@ -27,6 +29,8 @@ pub struct Host {
 pub(super) enum Plan {
     /// It makes a cluster, of which this will be the configuration.
     Create(NodeConfig),
+    /// It joins a cluster.
+    Join(JoinPlan),
     /// It ends the cluster that it has this configuration of.
     Destroy {
         /// That configuration.
@@ -71,6 +75,30 @@ impl Host {
     #[must_use]
     pub fn is_member(&self) -> bool {
         matches!(self.stand(), Ok(Stand::Member(_)) | Err(_))
+    }
+
+    /// Name of the cluster that it is in, on its way into or out of, and its number where it is in.
+    ///
+    /// # Errors
+    /// It is in none.
+    pub fn cluster(&self) -> Result<(String, Option<NodeId>), Reason> {
+        match self.stand()? {
+            Stand::Member(config) => Ok((config.cluster, Some(config.node))),
+            Stand::Began(Plan::Create(config) | Plan::Destroy { config, .. }) => {
+                Ok((config.cluster, None))
+            }
+            Stand::Began(Plan::Join(plan)) => Ok((plan.cluster, None)),
+            Stand::Free => Err(Reason::new(Code::NotFound, "this host is in no cluster")),
+        }
+    }
+
+    /// What it is a node with, if it is one and no command is under way.
+    #[must_use]
+    pub fn member(&self) -> Option<NodeConfig> {
+        match self.stand() {
+            Ok(Stand::Member(config)) => Some(config),
+            Ok(Stand::Began(_) | Stand::Free) | Err(_) => None,
+        }
     }
 
     pub(super) fn stand(&self) -> Result<Stand, Reason> {

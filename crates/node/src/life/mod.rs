@@ -3,6 +3,9 @@
 //! ```text
 //!   stead cluster create ── create ─► plan.json ► key ► pki ► quorum disk ► first-start
 //!                                        ► cluster.json ► service
+//!   stead cluster token ──► token ─► `admission` on every member
+//!   stead cluster join ─── join ──► plan.json ► checks ► admission ► key, pki ► first-start
+//!                                        ► cluster.json ► service
 //! ```
 //!
 //! What was decided is written first (`plan.json`), everything else follows from it, and
@@ -10,30 +13,54 @@
 //! Each step looks whether it is done, so that an interrupted command is repeated as it was typed
 //! and goes on. Nothing here is needed by a node service that runs.
 //!
-//! Reading order: `host`, `networks`, `quorum`, `steps`, `create`, `destroy`.
+//! Reading order: `host`, `networks`, `quorum`, `steps`, `member`, `create`, `destroy`, `token`,
+//! `line` (to a member), `check` (what is looked at first), `join`.
 //!
 //! Not here: how a node that joined gets its vote (core), what a person sees (cli).
 
+mod check;
 mod create;
 mod destroy;
 mod files;
 mod host;
+mod join;
+mod line;
+mod member;
 mod networks;
 mod quorum;
 mod steps;
+mod token;
 mod unit;
 
-pub use create::{Creation, create};
+pub use check::{Finding, Verdict};
+pub use create::{Creation, check_cluster_ip, create};
 pub use destroy::{DiskEnd, destroy};
 pub use host::Host;
+pub use join::{Joining, check, join};
 pub use steps::Told;
+pub use token::token;
 
-/// A port for one cluster of one test: tests run side by side, and whoever makes a cluster looks
-/// whether its port is free.
+use stead_model::config::{NodeAddress, NodeConfig};
+
+/// UDP and TCP port between nodes, unless another one is chosen.
+pub const PORT: u16 = 7410;
+
+/// Addresses with the names of their networks, for people.
+fn named(addresses: &[NodeAddress], config: &NodeConfig) -> String {
+    let named = addresses.iter().filter_map(|own| {
+        let network = config.networks.iter().find(|n| n.id == own.network)?;
+        Some(format!("{} on `{}`", own.address, network.name))
+    });
+    let named: Vec<String> = named.collect();
+    named.join(", ")
+}
+
+/// A port for one cluster of one test, and two above it: tests run side by side, and whoever makes
+/// a cluster looks whether its ports are free.
 #[cfg(test)]
 fn own_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
 
     static NEXT: AtomicU16 = AtomicU16::new(17_620);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    NEXT.fetch_add(3, Ordering::Relaxed)
 }

@@ -1,9 +1,10 @@
-//! The networks of a new cluster, from the addresses of its first host.
+//! The networks of a new cluster, from the addresses of its first host; and the addresses of a host
+//! on the networks of a cluster that there is.
 
 use std::net::IpAddr;
 
 use stead_model::NetworkId;
-use stead_model::config::{NetworkEntry, NetworkRole, NodeAddress};
+use stead_model::config::{NetworkEntry, NetworkRole, NodeAddress, NodeConfig};
 use stead_model::reason::{Code, Reason};
 
 use crate::net::interfaces::Held;
@@ -65,14 +66,52 @@ fn by_name(held: &[Held], named: &[IpAddr]) -> Result<Vec<Held>, Reason> {
 /// Each of the addresses is one network, in this order.
 pub(super) fn of(chosen: &[Held]) -> (Vec<NetworkEntry>, Vec<NodeAddress>) {
     let numbered = || (1_u8..).zip(chosen);
-    let networks = numbered().map(|(id, _)| NetworkEntry {
-        id: NetworkId(id),
-        name: format!("net{id}"),
-        role: NetworkRole::Mixed,
-    });
+    let networks = numbered()
+        .map(|(id, _)| NetworkEntry::new(NetworkId(id), format!("net{id}"), NetworkRole::Mixed));
     let addresses =
         numbered().map(|(id, held)| NodeAddress { network: NetworkId(id), address: held.address });
     (networks.collect(), addresses.collect())
+}
+
+/// This host's address on each network of a cluster: the named one, else the first that is in one
+/// network with a member's.
+pub(super) fn beside(
+    held: &[Held],
+    named: &[IpAddr],
+    config: &NodeConfig,
+) -> Result<Vec<NodeAddress>, Reason> {
+    let candidates = if named.is_empty() { held.to_vec() } else { by_name(held, named)? };
+    let of_members = |network: NetworkId| {
+        let all = config.nodes.iter().flat_map(|node| &node.addresses);
+        all.filter(move |member| member.network == network).map(|member| member.address)
+    };
+    let find = |network: &NetworkEntry| {
+        let fits = |own: &&Held| of_members(network.id).any(|member| own.is_beside(member));
+        let own = candidates.iter().find(fits)?;
+        Some(NodeAddress { network: network.id, address: own.address })
+    };
+    let chosen: Vec<NodeAddress> = config.networks.iter().filter_map(find).collect();
+    let is_chosen = |address: &&IpAddr| chosen.iter().any(|own| own.address == **address);
+    if let Some(other) = named.iter().find(|address| !is_chosen(address)) {
+        return Err(refused(Code::Invalid)
+            .because(format!("{other} is in no network of the cluster of its own"))
+            .hint(format!("its members have {}", members(config))));
+    }
+    let carries = |own: &NodeAddress| {
+        config.networks.iter().any(|n| n.id == own.network && n.role.carries_cluster())
+    };
+    if chosen.iter().any(carries) {
+        return Ok(chosen);
+    }
+    Err(refused(Code::Invalid)
+        .because("no interface of this host that is up is in a network that the nodes use")
+        .hint(format!("set one up; the members have {}", members(config))))
+}
+
+fn members(config: &NodeConfig) -> String {
+    let all: Vec<String> =
+        config.nodes.iter().map(|node| super::named(&node.addresses, config)).collect();
+    all.join(", ")
 }
 
 fn refused(code: Code) -> Reason {

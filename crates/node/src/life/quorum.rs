@@ -113,7 +113,7 @@ pub(super) fn format(
 }
 
 /// Makes it blank, if it is the one of this cluster; says what was done.
-pub(super) fn wipe(wanted: &QuorumDisk, key: &[u8; 32]) -> Result<String, Reason> {
+pub(super) fn wipe(wanted: &QuorumDisk, keys: &[[u8; 32]]) -> Result<String, Reason> {
     let path = &wanted.path;
     let shown = path.display();
     let kept = |why: &str| Ok(format!("`{shown}` is left as it is: {why}"));
@@ -125,7 +125,9 @@ pub(super) fn wipe(wanted: &QuorumDisk, key: &[u8; 32]) -> Result<String, Reason
     if disk.read_exact_at(&mut block, Identity::OFFSET).is_err() {
         return kept("it cannot be read");
     }
-    let found = Identity::decode(&block, Some(&ClusterKey::new(*key)));
+    let read = keys.iter().map(|key| Identity::decode(&block, Some(&ClusterKey::new(*key))));
+    let found = read.reduce(|found, next| found.or(next)).ok_or(());
+    let found = found.and_then(|found| found.map_err(drop));
     if found.is_ok_and(|found| found.disk.0 != wanted.disk_id)
         || (found.is_err() && block.iter().any(|byte| *byte != 0))
     {

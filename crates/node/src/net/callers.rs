@@ -19,8 +19,10 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// All callers of one node.
 #[derive(Debug)]
-pub(super) struct Callers {
+pub(crate) struct Callers {
     records: Arc<Records>,
+    /// What somebody is counted as who does not prove who it is.
+    unproved: Kind,
     state: Mutex<State>,
 }
 
@@ -30,6 +32,8 @@ struct State {
     numbers: u64,
     strangers: Tally,
     refused: Tally,
+    without_role: Tally,
+    hosts: Tally,
 }
 
 /// What was closed and is not told yet.
@@ -48,22 +52,32 @@ enum Kind {
     Stranger,
     /// At the address of a node.
     Refused,
+    /// Somebody who asks this node and has no role.
+    WithoutRole,
+    /// A host that would join, or something in its place.
+    Host,
 }
 
 impl Callers {
-    pub(super) fn new(records: Arc<Records>) -> Self {
-        Self { records, state: Mutex::default() }
+    /// Those who call as nodes.
+    pub(crate) fn new(records: Arc<Records>) -> Self {
+        Self { records, unproved: Kind::Refused, state: Mutex::default() }
+    }
+
+    /// Those who ask.
+    pub(crate) fn of_askers(records: Arc<Records>) -> Self {
+        Self { records, unproved: Kind::WithoutRole, state: Mutex::default() }
     }
 
     /// A number for a caller that comes now.
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         let mut state = self.state();
         state.numbers += 1;
         state.numbers
     }
 
     /// A caller waits. Too many of its address: the oldest one is given up.
-    pub(super) fn wait(self: &Arc<Self>, from: IpAddr, number: u64, task: AbortHandle) {
+    pub(crate) fn wait(self: &Arc<Self>, from: IpAddr, number: u64, task: AbortHandle) {
         if task.is_finished() {
             return;
         }
@@ -74,12 +88,13 @@ impl Callers {
         drop(state);
         if let Some((_, oldest)) = oldest {
             oldest.abort();
-            self.refuse(from, "too many connections that do not prove who they are");
+            let why = "too many connections that do not prove who they are";
+            self.count(self.unproved, format!("{from}: {why}"));
         }
     }
 
     /// A caller proved itself or is gone.
-    pub(super) fn done(&self, from: IpAddr, number: u64) {
+    pub(crate) fn done(&self, from: IpAddr, number: u64) {
         let mut state = self.state();
         if let Some(waiting) = state.waiting.get_mut(&from) {
             waiting.retain(|(known, _)| *known != number);
@@ -94,10 +109,20 @@ impl Callers {
         self.count(Kind::Stranger, from.to_string());
     }
 
+    /// Somebody who asks this node and has no role.
+    pub(super) fn without_role(self: &Arc<Self>, who: &str) {
+        let who = who.chars().take(200).filter(|c| !c.is_control()).collect();
+        self.count(Kind::WithoutRole, who);
+    }
+
     /// A caller at the address of a node that is not to be believed.
     pub(super) fn refuse(self: &Arc<Self>, from: IpAddr, why: &str) {
-        let why: String = why.chars().take(200).filter(|c| !c.is_control()).collect();
-        self.count(Kind::Refused, format!("{from}: {why}"));
+        self.count(Kind::Refused, told(from, why));
+    }
+
+    /// A host that was not let in.
+    pub(crate) fn host(self: &Arc<Self>, from: IpAddr, why: &str) {
+        self.count(Kind::Host, told(from, why));
     }
 
     fn count(self: &Arc<Self>, kind: Kind, last: String) {
@@ -133,6 +158,8 @@ impl Callers {
         let (level, code, whose) = match kind {
             Kind::Stranger => (Level::Info, "callers-dropped", "from addresses of no node"),
             Kind::Refused => (Level::Warning, "callers-refused", "from addresses of nodes"),
+            Kind::WithoutRole => (Level::Info, "askers-denied", "of whoever has no role"),
+            Kind::Host => (Level::Warning, "hosts-refused", "of hosts that would join"),
         };
         let text = format!("connections {whose} were closed: {count}; the last one from {last}");
         self.records.note(level, code, &text);
@@ -149,6 +176,13 @@ impl State {
         match kind {
             Kind::Stranger => &mut self.strangers,
             Kind::Refused => &mut self.refused,
+            Kind::WithoutRole => &mut self.without_role,
+            Kind::Host => &mut self.hosts,
         }
     }
+}
+
+fn told(from: IpAddr, why: &str) -> String {
+    let why: String = why.chars().take(200).filter(|c| !c.is_control()).collect();
+    format!("{from}: {why}")
 }

@@ -3,12 +3,18 @@
 use serde::{Deserialize, Serialize};
 use stead_model::{Incarnation, NodeId};
 
-use super::{Peers, macs};
+use super::{Peers, interfaces};
 
-/// Version of what follows the hello.
-pub(super) const PROTOCOL: u16 = 1;
+/// Version of what nodes say to each other, a node that joins included.
+pub(crate) const PROTOCOL: u16 = 2;
 /// A hello or its answer is never longer.
 pub(super) const HELLO_BYTES_MAX: usize = 2048;
+
+/// The longest stretch: bytes that follow a hello and mean nothing. They are two packets of the
+/// largest size that the caller's network takes, and where such packets vanish there is no welcome.
+const STRETCH_BYTES_MAX: usize = 256 << 10;
+/// How long a stretch is, before it.
+pub(super) const LENGTH_BYTES: usize = 4;
 
 /// First frame of a stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -22,6 +28,20 @@ pub(super) struct Hello {
     pub(super) version: String,
     /// MAC addresses of the caller's interfaces.
     pub(super) macs: Vec<[u8; 6]>,
+}
+
+/// What a caller sends behind its hello, with segments of so many bytes.
+pub(super) fn stretch(segment_bytes: usize) -> Vec<u8> {
+    let length = (2 * segment_bytes).min(STRETCH_BYTES_MAX);
+    let mut bytes = (length as u32).to_le_bytes().to_vec();
+    bytes.resize(LENGTH_BYTES + length, 0);
+    bytes
+}
+
+/// How many bytes of a stretch there are, its length included; `None`: too many.
+pub(super) fn stretch_bytes(length: [u8; LENGTH_BYTES]) -> Option<usize> {
+    let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
+    (length <= STRETCH_BYTES_MAX).then_some(LENGTH_BYTES + length)
 }
 
 /// The answer.
@@ -46,7 +66,7 @@ impl Hello {
             incarnation: peers.incarnation,
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").into(),
-            macs: macs::own(),
+            macs: interfaces::macs(),
         }
     }
 
@@ -103,8 +123,8 @@ mod tests {
         };
         let why = refused(&|h| h.cluster_id = 5);
         assert_eq!(why, "n1 belongs to cluster `test` (5), n2 to cluster `test` (63)");
-        let why = refused(&|h| (h.protocol, h.version) = (2, "9.0".into()));
-        assert!(why.starts_with("n1 speaks stream protocol 2 (stead 9.0), n2 speaks 1"), "{why}");
+        let why = refused(&|h| (h.protocol, h.version) = (9, "9.0".into()));
+        assert!(why.starts_with("n1 speaks stream protocol 9 (stead 9.0), n2 speaks 2"), "{why}");
         assert!(refused(&|h| h.to = NodeId(3)).contains("n1 calls n3, this is n2"));
         assert!(refused(&|h| h.from = NodeId(3)).contains("gives to n1"));
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ use tokio::task::AbortHandle;
 use tokio_rustls::server::TlsStream;
 
 use super::callers::Callers;
-use super::hello::{Greeting, HELLO_BYTES_MAX, Hello};
+use super::hello::{Greeting, HELLO_BYTES_MAX, Hello, LENGTH_BYTES, stretch_bytes};
+use super::interfaces::MACS_MAX;
 use super::line::Surroundings;
-use super::macs::MACS_MAX;
 use super::tls::Broken;
 use super::udp::allow_absent;
 use crate::inbox::{Inbox, Item};
@@ -31,6 +31,15 @@ use crate::inbox::{Inbox, Item};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes a stream's buffer keeps while nothing large is under way.
 const BUFFER_BYTES: usize = 4096;
+
+/// Listens at an address, which need not be on this node yet.
+pub(crate) fn listen(local: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    allow_absent(&socket, local)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(local)?;
+    socket.listen(64)
+}
 
 /// Takes streams on one network and feeds the core.
 #[derive(Debug)]
@@ -58,7 +67,7 @@ impl Incoming {
 
     /// Listens, for ever.
     pub(super) async fn run(self: Arc<Self>) -> io::Result<()> {
-        let listener = self.listen()?;
+        let listener = listen(self.around.peers.networks[self.end].local)?;
         loop {
             let Ok((stream, from)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -93,15 +102,6 @@ impl Incoming {
         }
     }
 
-    fn listen(&self) -> io::Result<TcpListener> {
-        let local = self.around.peers.networks[self.end].local;
-        let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        allow_absent(&socket, local)?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(local)?;
-        socket.listen(64)
-    }
-
     /// Lets the caller prove who it is, reads its hello and answers it.
     async fn greet(&self, route: usize, stream: TcpStream) -> Result<Greeted, Broken> {
         let peers = &self.around.peers;
@@ -125,12 +125,20 @@ impl Incoming {
         if let Err(why) = hello.check(peers, peer) {
             return refuse(&mut stream, why).await;
         }
+        buffer.drain(..used);
+        fill(&mut stream, &mut buffer, LENGTH_BYTES).await?;
+        let length = buffer.first_chunk().copied().unwrap_or_default();
+        let Some(stretch) = stretch_bytes(length) else {
+            return refuse(&mut stream, format!("what {peer} says behind its hello is too long"))
+                .await;
+        };
+        fill(&mut stream, &mut buffer, stretch).await?;
+        buffer.drain(..stretch);
         let welcome = Greeting::Welcome { incarnation: peers.incarnation };
         stream.write_all(&codec::encode(&welcome)).await?;
         stream.flush().await?;
         let macs = hello.macs.iter().copied().take(MACS_MAX).collect();
         self.inbox.push(Item::Macs(hello.from, macs));
-        buffer.drain(..used);
         Ok((stream, hello, buffer))
     }
 
@@ -188,6 +196,20 @@ impl Incoming {
         }
         Ok(used)
     }
+}
+
+/// Reads until there are so many bytes.
+async fn fill(
+    stream: &mut TlsStream<TcpStream>,
+    buffer: &mut Vec<u8>,
+    bytes: usize,
+) -> Result<(), Broken> {
+    while buffer.len() < bytes {
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+    Ok(())
 }
 
 /// Says why, and ends.

@@ -1,12 +1,15 @@
-//! The addresses of this host's interfaces: what a cluster can be made on.
+//! The interfaces of this host: what a cluster can be made on, and what stands for its networks.
 
-#![expect(unsafe_code, reason = "the list of interfaces has no safe interface")]
-
-use std::ffi::CStr;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use stead_model::config::NodeConfig;
+use stead_model::network::{Interface, InterfaceState, Port, Subnet};
+use stead_netlink::{AddressEntry, Link, Route, RouteError};
+
+/// MAC addresses told at most; a node has a few interfaces that matter.
+pub(super) const MACS_MAX: usize = 64;
 
 /// An address of an interface that is up.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,7 +31,7 @@ impl fmt::Display for Held {
 impl Held {
     /// Whether another address belongs to the same network.
     pub(crate) fn is_beside(&self, other: IpAddr) -> bool {
-        first_bits(self.address, self.prefix) == first_bits(other, self.prefix)
+        Subnet::of(self.address, self.prefix).contains(other)
     }
 
     /// Whether other hosts can reach it at all.
@@ -40,71 +43,101 @@ impl Held {
     }
 }
 
-/// The network of an address; nothing that equals that of the other family.
-fn first_bits(address: IpAddr, prefix: u8) -> (bool, u128) {
-    let (is_v6, bits, width) = match address {
-        IpAddr::V4(v4) => (false, u128::from(v4.to_bits()), 32),
-        IpAddr::V6(v6) => (true, v6.to_bits(), 128),
-    };
-    let beyond = u32::from(width - prefix.min(width));
-    (is_v6, bits.checked_shr(beyond).unwrap_or_default())
+/// All interfaces with their addresses, as the kernel has them.
+#[derive(Debug)]
+struct Kernel {
+    links: Vec<Link>,
+    addresses: Vec<AddressEntry>,
+}
+
+impl Kernel {
+    fn ask() -> Result<Self, RouteError> {
+        let route = Route::open()?;
+        Ok(Self { links: route.links()?, addresses: route.addresses()? })
+    }
+
+    fn link(&self, address: &AddressEntry) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == address.ifindex)
+    }
 }
 
 /// All addresses of all interfaces that are up, in the system's order; none where it does not say.
 pub(crate) fn held() -> Vec<Held> {
-    let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: the call writes one pointer, which is freed below.
-    if unsafe { libc::getifaddrs(&raw mut first) } != 0 {
-        return Vec::new();
-    }
-    let mut all = Vec::new();
-    let mut next = first;
-    // SAFETY: the list is ours until it is freed, and its last entry has no next one.
-    while let Some(entry) = unsafe { next.as_ref() } {
-        all.extend(of_entry(entry));
-        next = entry.ifa_next;
-    }
-    // SAFETY: from `getifaddrs`, freed once.
-    unsafe { libc::freeifaddrs(first) };
-    all
-}
-
-fn of_entry(entry: &libc::ifaddrs) -> Option<Held> {
-    if entry.ifa_flags & libc::IFF_UP as u32 == 0 {
-        return None;
-    }
-    let address = ip(entry.ifa_addr)?;
-    let prefix = match ip(entry.ifa_netmask)? {
-        IpAddr::V4(mask) => mask.to_bits().leading_ones(),
-        IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+    let Ok(kernel) = Kernel::ask() else { return Vec::new() };
+    let of = |entry: &AddressEntry| {
+        let link = kernel.link(entry).filter(|link| link.up)?;
+        let (interface, address, prefix) = (link.name.clone(), entry.address, entry.prefix_len);
+        Some(Held { interface, address, prefix })
     };
-    // SAFETY: a text that lives as long as the entry.
-    let name = unsafe { CStr::from_ptr(entry.ifa_name) };
-    let interface = name.to_string_lossy().into_owned();
-    Some(Held { interface, address, prefix: u8::try_from(prefix).ok()? })
+    kernel.addresses.iter().filter_map(of).collect()
 }
 
-fn ip(address: *const libc::sockaddr) -> Option<IpAddr> {
-    // SAFETY: null or an address that lives as long as the entry.
-    let family = unsafe { address.as_ref() }?.sa_family;
-    match i32::from(family) {
-        libc::AF_INET => {
-            // SAFETY: an address of this family has this form.
-            let v4 = unsafe { address.cast::<libc::sockaddr_in>().read_unaligned() };
-            Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from_be(v4.sin_addr.s_addr))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: an address of this family has this form.
-            let v6 = unsafe { address.cast::<libc::sockaddr_in6>().read_unaligned() };
-            Some(IpAddr::V6(Ipv6Addr::from(v6.sin6_addr.s6_addr)))
-        }
-        _ => None,
+/// The MAC addresses of all interfaces, for the other nodes: a station that answers for a cluster
+/// address is judged by them. None where the system does not say.
+pub(crate) fn macs() -> Vec<[u8; 6]> {
+    let links = Route::open().and_then(|route| route.links()).unwrap_or_default();
+    let macs = links.into_iter().filter_map(|link| link.mac).map(|mac| mac.0);
+    let mut macs: Vec<_> = macs.filter(|mac| *mac != [0; 6]).collect();
+    macs.sort_unstable();
+    macs.dedup();
+    macs.truncate(MACS_MAX);
+    macs
+}
+
+/// This node's interfaces on the networks of its cluster. What is gone keeps the name and the
+/// subnet that it had `before`.
+pub(super) fn on_networks(
+    config: &NodeConfig,
+    before: &[Interface],
+) -> Result<Vec<Interface>, RouteError> {
+    let kernel = Kernel::ask()?;
+    let own = config.node_entry(config.node).map_or(&[][..], |node| &node.addresses);
+    let interface = |own: &stead_model::config::NodeAddress| {
+        let former = before.iter().find(|known| known.network == own.network);
+        let former = former.and_then(|known| known.port.clone());
+        let (port, state) = match kernel.of_address(own.address) {
+            Some((port, state)) => (Some(port), state),
+            None => kernel.without_address(former),
+        };
+        Interface { network: own.network, port, state }
+    };
+    Ok(own.iter().map(interface).collect())
+}
+
+impl Kernel {
+    /// The interface that has an address; the loopback one has all addresses of its subnets.
+    fn of_address(&self, address: IpAddr) -> Option<(Port, InterfaceState)> {
+        let subnet = |entry: &AddressEntry| Subnet::of(entry.address, entry.prefix_len);
+        let has = |entry: &&AddressEntry| {
+            entry.address == address || (address.is_loopback() && subnet(entry).contains(address))
+        };
+        let entry = self.addresses.iter().find(has)?;
+        let link = self.link(entry)?;
+        Some((Port { name: link.name.clone(), subnet: subnet(entry) }, state(link)))
+    }
+
+    /// What was there: the kernel takes IPv6 addresses away from an interface that is switched
+    /// off.
+    fn without_address(&self, former: Option<Port>) -> (Option<Port>, InterfaceState) {
+        let named = |port: &Port| self.links.iter().find(|link| link.name == port.name);
+        let is_off = former.as_ref().and_then(named).is_some_and(|link| !link.up);
+        (former, if is_off { InterfaceState::Down } else { InterfaceState::Absent })
+    }
+}
+
+const fn state(link: &Link) -> InterfaceState {
+    match (link.up, link.carrier) {
+        (true, true) => InterfaceState::Up,
+        (true, false) => InterfaceState::NoCarrier,
+        (false, _) => InterfaceState::Down,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::peers_config;
+    use std::net::Ipv4Addr;
 
     fn at(address: &str, prefix: u8) -> Held {
         Held { interface: "eth0".into(), address: address.parse().unwrap(), prefix }
@@ -121,11 +154,33 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_told_apart_by_their_first_bits() {
-        let is = |one: &Held, other: &str| one.is_beside(other.parse().unwrap());
-        assert!(is(&at("10.1.2.3", 24), "10.1.2.200") && !is(&at("10.1.2.3", 24), "10.1.3.3"));
-        assert!(is(&at("fd00::1", 64), "fd00::2") && !is(&at("fd00::1", 64), "fd01::2"));
-        assert!(is(&at("0.0.0.9", 0), "200.0.0.1") && !is(&at("0.0.0.9", 0), "::9"));
-        assert!(is(&at("10.1.2.3", 32), "10.1.2.3") && !is(&at("10.1.2.3", 32), "10.1.2.2"));
+    fn the_macs_are_those_of_the_interfaces_and_the_loopback_has_none() {
+        let mut there: Vec<[u8; 6]> = Vec::new();
+        for entry in std::fs::read_dir("/sys/class/net").unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path().join("address"));
+            let bytes = text.unwrap_or_default();
+            let bytes = bytes.trim().split(':').map(|b| u8::from_str_radix(b, 16));
+            let bytes: Result<Vec<u8>, _> = bytes.collect();
+            there.extend(bytes.ok().and_then(|b| <[u8; 6]>::try_from(b).ok()));
+        }
+        there.retain(|mac| *mac != [0; 6]);
+        there.sort_unstable();
+        there.dedup();
+        assert_eq!(macs(), there);
+    }
+
+    #[test]
+    fn what_is_gone_keeps_the_name_and_the_subnet_that_it_had() {
+        let mut config = peers_config(1, 1);
+        let all = on_networks(&config, &[]).unwrap();
+        assert!(all.iter().all(|i| i.to_string() == "interface `lo` is up"), "{all:?}");
+        assert_eq!(all.len(), config.networks.len());
+        let gone: IpAddr = "192.0.2.77".parse().unwrap();
+        config.nodes[0].addresses[1].address = gone;
+        let none = on_networks(&config, &[]).unwrap();
+        assert_eq!((&none[1].port, none[1].state), (&None, InterfaceState::Absent));
+        let kept = on_networks(&config, &all).unwrap();
+        assert_eq!((&kept[1].port, kept[1].state), (&all[1].port, InterfaceState::Absent));
+        assert_eq!((&kept[0], &kept[2]), (&all[0], &all[2]));
     }
 }

@@ -13,19 +13,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
 use stead_model::profile::Timing;
+use stead_model::record::Level;
 use stead_model::wire::codec;
 use stead_model::wire::peer::{GroupReport, PeerFrame, PeerMessage};
 use stead_model::{Incarnation, Span};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
-use super::hello::{Greeting, HELLO_BYTES_MAX, Hello};
+use super::hello::{Greeting, HELLO_BYTES_MAX, Hello, stretch};
 use super::tls::{Broken, Tls};
 use super::udp::allow_absent;
 use super::{Peers, Reach, Route};
+use crate::clock;
 use crate::records::Records;
 
 /// Bytes that may wait; one message of any size may wait alone.
@@ -33,6 +37,8 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 /// First and longest pause between two attempts.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// A route on which heartbeats are heard and so many attempts in a row got stuck is told.
+const STUCK_MAX: u32 = 3;
 
 /// The core thread's end of a stream and its queue.
 #[derive(Debug)]
@@ -126,10 +132,12 @@ impl Line {
     pub(super) async fn run(self: Arc<Self>, around: Surroundings) {
         let route = around.peers.routes[self.route];
         let mut pause = PAUSE_FIRST;
+        let mut stuck = Stuck::default();
         loop {
             match connect(&around, &route).await {
                 Ok((stream, life)) => {
                     pause = PAUSE_FIRST;
+                    stuck.passes(&around, &route);
                     self.connected.store(true, Ordering::Relaxed);
                     self.carry(stream, life, &around).await;
                     self.connected.store(false, Ordering::Relaxed);
@@ -143,6 +151,7 @@ impl Line {
                     around.records.peer_not_trusted(route.peer, route.remote, &why);
                     pause = PAUSE_LONGEST;
                 }
+                Err(Unconnected::Stuck) => stuck.again(&around, self.route),
                 // Link events are told by heartbeats.
                 Err(Unconnected::Broken(Broken::Io(_))) => {}
             }
@@ -207,13 +216,17 @@ fn size(message: &PeerMessage) -> usize {
         PeerMessage::Forward(_) => 4096,
         PeerMessage::Bundle(messages) => messages.iter().map(size).sum(),
         PeerMessage::Members(nodes) => nodes.len() * 256 + 64,
+        PeerMessage::Within { message, .. } => size(message),
+        PeerMessage::Forced(forced) => forced.ends.len() * 16 + 1024,
         PeerMessage::Note(note) => note.bytes.len() + 256,
         PeerMessage::FitQuestion { wanted, .. } => wanted.len() * 1024 + 256,
         PeerMessage::FitAnswer { .. } => 1024,
+        PeerMessage::NewKeys(_) => 4096,
         PeerMessage::Heartbeat(_)
         | PeerMessage::LeaseQuestion(_)
         | PeerMessage::LeaseAnswer(_)
         | PeerMessage::ReportSeen { .. }
+        | PeerMessage::KeysWanted { .. }
         | PeerMessage::ForwardAnswer { .. }
         | PeerMessage::FailResource { .. }
         | PeerMessage::Probe { .. }
@@ -225,10 +238,46 @@ fn weigh(groups: &[GroupReport]) -> usize {
     groups.iter().map(|group| group.resources.len() * 96 + 256).sum::<usize>() + 64
 }
 
+/// Attempts in a row that got through to the peer and no further.
+#[derive(Default)]
+struct Stuck {
+    times: u32,
+    told: bool,
+}
+
+impl Stuck {
+    /// Small packets pass, or there would be no connection and no heartbeats: it is told once what
+    /// that looks like.
+    fn again(&mut self, around: &Surroundings, route: usize) {
+        self.times += 1;
+        let heard = around.reach.is_heard(route, clock::now());
+        if self.times >= STUCK_MAX && heard && !std::mem::replace(&mut self.told, true) {
+            let Route { peer, end, remote } = around.peers.routes[route];
+            let text = format!(
+                "streams to {peer} at {remote} get stuck on network `{}`, and heartbeats arrive: \
+                 large packets seem to be lost there. Streams use other networks, if there are; \
+                 compare the MTU of all interfaces and switches",
+                around.peers.networks[end].name
+            );
+            around.records.note(Level::Warning, "streams-stuck", &text);
+        }
+    }
+
+    fn passes(&mut self, around: &Surroundings, route: &Route) {
+        if std::mem::take(self).told {
+            let name = &around.peers.networks[route.end].name;
+            let text = format!("streams to {} pass on network `{name}` again", route.peer);
+            around.records.note(Level::Info, "streams-pass", &text);
+        }
+    }
+}
+
 /// Why there is no connection.
 enum Unconnected {
     Broken(Broken),
     Refused(String),
+    /// The peer's kernel took the connection, and what was said over it went nowhere.
+    Stuck,
 }
 
 impl From<Broken> for Unconnected {
@@ -253,16 +302,24 @@ async fn connect(
     route: &Route,
 ) -> Result<(TlsStream<TcpStream>, Incarnation), Unconnected> {
     let limit = Duration::from_millis(patience(&around.timing).as_millis());
-    match tokio::time::timeout(limit, greet(around, route)).await {
+    let until = Instant::now() + limit;
+    let stream = match timeout_at(until, dial(around, route)).await {
+        Ok(stream) => stream?,
+        Err(_) => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+    };
+    match timeout_at(until, greet(around, route, stream)).await {
+        // The kernel gives a connection up after the same time without an acknowledgement.
+        Ok(Err(Unconnected::Broken(Broken::Io(error))))
+            if error.kind() == io::ErrorKind::TimedOut =>
+        {
+            Err(Unconnected::Stuck)
+        }
         Ok(result) => result,
-        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        Err(_) => Err(Unconnected::Stuck),
     }
 }
 
-async fn greet(
-    around: &Surroundings,
-    route: &Route,
-) -> Result<(TlsStream<TcpStream>, Incarnation), Unconnected> {
+async fn dial(around: &Surroundings, route: &Route) -> io::Result<TcpStream> {
     let local = around.peers.networks[route.end].local;
     let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     allow_absent(&socket, local)?;
@@ -270,9 +327,18 @@ async fn greet(
     let patience_ms = patience(&around.timing).as_millis() as u32;
     rustix::net::sockopt::set_tcp_user_timeout(&socket, patience_ms).map_err(io::Error::from)?;
     socket.bind(SocketAddr::new(local.ip(), 0))?;
-    let stream = socket.connect(route.remote).await?;
+    socket.connect(route.remote).await
+}
+
+async fn greet(
+    around: &Surroundings,
+    route: &Route,
+    stream: TcpStream,
+) -> Result<(TlsStream<TcpStream>, Incarnation), Unconnected> {
+    let segment_bytes = SockRef::from(&stream).tcp_mss()? as usize;
     let mut stream = around.tls.call(route.peer, route.remote, stream).await?;
-    let hello = codec::encode(&Hello::new(&around.peers, route.peer));
+    let mut hello = codec::encode(&Hello::new(&around.peers, route.peer));
+    hello.append(&mut stretch(segment_bytes));
     stream.write_all(&hello).await?;
     stream.flush().await?;
     match read_greeting(&mut stream).await? {

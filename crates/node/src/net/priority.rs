@@ -12,9 +12,8 @@ use std::io;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::CapabilitySet;
+use stead_model::wire::guard::NODE_PRIORITY as PRIORITY;
 
-/// Priority of the core thread; the guard's is higher.
-const PRIORITY: i32 = 5;
 /// Allocations from this size on are returned to the system when they are freed.
 const RETURNED_BYTES: i32 = 128 << 10;
 

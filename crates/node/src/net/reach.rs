@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stead_model::profile::Timing;
 use stead_model::{Incarnation, Span, Time};
 
+use super::Route;
+
 /// Shared between the two threads; indexes are those of [`super::Peers::routes`].
 #[derive(Debug)]
 pub(crate) struct Reach {
@@ -29,20 +31,28 @@ pub(crate) enum News {
     Back,
 }
 
+impl Heard {
+    fn copy(&self) -> Self {
+        Self {
+            at: AtomicU64::new(self.at.load(Ordering::Relaxed)),
+            incarnation: AtomicU64::new(self.incarnation.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 impl Reach {
     pub(crate) fn new(routes: usize, timing: &Timing) -> Self {
         let heard = (0..routes).map(|_| Heard::default()).collect();
         Self { heard, fresh: timing.heartbeat * 3 }
     }
 
-    /// The same knowledge with room for more routes.
-    pub(crate) fn with_routes(&self, routes: usize) -> Self {
-        let known = self.heard.iter().map(|heard| Heard {
-            at: AtomicU64::new(heard.at.load(Ordering::Relaxed)),
-            incarnation: AtomicU64::new(heard.incarnation.load(Ordering::Relaxed)),
-        });
-        let new = std::iter::repeat_with(Heard::default);
-        Self { heard: known.chain(new).take(routes).collect(), fresh: self.fresh }
+    /// The same knowledge for other routes than before.
+    pub(crate) fn of(&self, before: &[Route], now: &[Route]) -> Self {
+        let known = |route: &Route| {
+            let former = before.iter().position(|known| known == route);
+            former.map(|former| self.heard[former].copy()).unwrap_or_default()
+        };
+        Self { heard: now.iter().map(known).collect(), fresh: self.fresh }
     }
 
     /// Something came over a route.
@@ -57,6 +67,11 @@ impl Reach {
     /// When a route was last heard; zero: never.
     pub(crate) fn last(&self, route: usize) -> Time {
         Time(self.heard[route].at.load(Ordering::Relaxed))
+    }
+
+    /// Whether something came over a route of late.
+    pub(crate) fn is_heard(&self, route: usize, now: Time) -> bool {
+        now.since(self.last(route)) <= self.fresh
     }
 
     /// Whether the peer was last heard in another life than this one.

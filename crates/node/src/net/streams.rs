@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use stead_model::NodeId;
 use stead_model::wire::peer::PeerMessage;
+use stead_trust::{Credentials, TrustError};
 
 use super::callers::Callers;
 use super::incoming::Incoming;
@@ -34,14 +35,20 @@ impl Streams {
         Ok(Self { around, inbox, lines, serving })
     }
 
-    /// Nodes joined: the thread begins anew, with lines to them too. What waited in the old lines
-    /// is dropped like what waits in one that breaks.
+    /// Nodes joined, or are no members any more, or another use is made of the networks: the
+    /// thread begins anew, with lines to those that are. What waited in the old lines is dropped
+    /// like what waits in one that breaks.
     pub(crate) fn meet(&mut self, peers: Arc<Peers>, reach: Arc<Reach>) -> io::Result<()> {
         // The old thread is gone before the new one listens on the same addresses.
         self.serving = Serving::new();
         (self.around.peers, self.around.reach) = (peers, reach);
         (self.lines, self.serving) = begin(&self.around, &self.inbox)?;
         Ok(())
+    }
+
+    /// Connections from now on prove themselves with these.
+    pub(crate) fn rekey(&self, credentials: &Credentials) -> Result<(), TrustError> {
+        self.around.tls.rekey(credentials)
     }
 
     /// Sends a message over the best connected network; over the best one where none is.
@@ -89,10 +96,10 @@ async fn serve(lines: Vec<Arc<Line>>, around: Surroundings, inbox: Arc<Inbox>) {
     }
     let mut listening = tokio::task::JoinSet::new();
     let callers = Arc::new(Callers::new(Arc::clone(&around.records)));
-    for end in 0..around.peers.networks.len() {
+    for (end, own) in around.peers.ends() {
         let (callers, inbox) = (Arc::clone(&callers), Arc::clone(&inbox));
         let incoming = Incoming::new(around.clone(), callers, inbox, end);
-        let own = around.peers.networks[end].clone();
+        let own = own.clone();
         listening.spawn(async move { (own, Arc::new(incoming).run().await) });
     }
     while let Some(ended) = listening.join_next().await {
@@ -112,8 +119,9 @@ async fn serve(lines: Vec<Arc<Line>>, around: Surroundings, inbox: Arc<Inbox>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::net::Tls;
-    use crate::net::hello::{Greeting, Hello};
+    use crate::net::hello::{Greeting, Hello, stretch};
     use crate::net::peers::tests::config;
     use crate::records::Records;
     use rustls::pki_types::ServerName;
@@ -126,7 +134,7 @@ mod tests {
     use stead_model::wire::codec;
     use stead_model::wire::peer::{PeerFrame, RaftMessage};
     use stead_model::{Incarnation, Time, VoterId};
-    use stead_trust::{Authority, Credentials, NODE_PROTOCOL, pinned_client};
+    use stead_trust::{Authority, NODE_PROTOCOL, pinned_client};
 
     const WAIT: Duration = Duration::from_secs(20);
 
@@ -193,7 +201,7 @@ mod tests {
         match inbox.pop() {
             Some(Item::Event(event)) => Some(event),
             Some(Item::Macs(from, macs)) => {
-                assert_eq!((from, macs), (NodeId(1), crate::net::macs::own()));
+                assert_eq!((from, macs), (NodeId(1), crate::net::interfaces::macs()));
                 next(inbox)
             }
             None => None,
@@ -294,7 +302,9 @@ mod tests {
 
     fn hello(port: u16) -> Vec<u8> {
         let caller = Peers::new(&config(1, port), Incarnation(1));
-        codec::encode(&Hello::new(&caller, NodeId(2)))
+        let mut hello = codec::encode(&Hello::new(&caller, NodeId(2)));
+        hello.append(&mut stretch(0));
+        hello
     }
 
     /// Waits until node 2 has told something.
@@ -373,6 +383,41 @@ mod tests {
         let why = told(&one, "peer-not-trusted");
         assert!(why.contains("no stream to n2 at 127.77.") && why.contains("certificate"), "{why}");
         assert!(next(&impostor.inbox).is_none());
+    }
+
+    #[test]
+    fn a_route_on_which_only_small_packets_pass_is_told_and_is_told_to_pass_again() {
+        let world = World::new(17_547);
+        // The kernel takes connections at once, and what is said over them is not read.
+        let deaf = std::net::TcpListener::bind("127.77.1.2:17547").unwrap();
+        let one = world.node(1, 1);
+        let route = one.peers.routes.iter().position(|r| (r.peer, r.end) == (NodeId(2), 0));
+        let heartbeats = || one.reach.hear(route.unwrap(), clock::now(), Incarnation(2));
+        let until = Instant::now() + WAIT;
+        let of = |code: &str| {
+            let found = one.records.since(0, 1000).records.into_iter().filter(|r| r.code == code);
+            found.map(|record| record.text).collect::<Vec<_>>()
+        };
+        while of("streams-stuck").is_empty() {
+            assert!(Instant::now() < until, "it was never told");
+            heartbeats();
+            std::thread::yield_now();
+        }
+        assert!(!one.streams.lines[&NodeId(2)][0].is_connected());
+        let why = of("streams-stuck").remove(0);
+        assert!(
+            why.contains("streams to n2 at 127.77.1.2:17547 get stuck on network `net1`"),
+            "{why}"
+        );
+        drop(deaf);
+        let two = world.node(2, 2);
+        let until = Instant::now() + WAIT;
+        while of("streams-pass").is_empty() {
+            assert!(Instant::now() < until, "it was never told that streams pass");
+            std::thread::yield_now();
+        }
+        assert_eq!(of("streams-stuck").len(), 1, "told once");
+        drop(two);
     }
 
     #[test]

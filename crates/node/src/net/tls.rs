@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
@@ -16,8 +16,32 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
     own: Identity,
-    client: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
+    client: Current<ClientConfig>,
+    server: Current<ServerConfig>,
+}
+
+/// What is used for the next connection; all that have it see another one at once.
+#[derive(Debug)]
+pub(crate) struct Current<T>(Arc<Mutex<Arc<T>>>);
+
+impl<T> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Current<T> {
+    pub(crate) fn new(first: Arc<T>) -> Self {
+        Self(Arc::new(Mutex::new(first)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, next: Arc<T>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
 }
 
 /// Why there is no stream.
@@ -45,8 +69,17 @@ impl From<io::Error> for Broken {
 impl Tls {
     /// Of what a node proves itself with.
     pub(crate) fn new(credentials: &Credentials) -> Result<Self, TrustError> {
-        let (client, server) = (credentials.client()?, credentials.server()?);
+        let client = Current::new(credentials.client()?);
+        let server = Current::new(credentials.server()?);
         Ok(Self { own: credentials.identity(), client, server })
+    }
+
+    /// Connections from now on prove themselves with these.
+    pub(crate) fn rekey(&self, credentials: &Credentials) -> Result<(), TrustError> {
+        let (client, server) = (credentials.client()?, credentials.server()?);
+        self.client.set(client);
+        self.server.set(server);
+        Ok(())
     }
 
     /// Calls a peer over a connection to its address.
@@ -56,7 +89,7 @@ impl Tls {
         remote: SocketAddr,
         stream: TcpStream,
     ) -> Result<client::TlsStream<TcpStream>, Broken> {
-        let connector = TlsConnector::from(Arc::clone(&self.client));
+        let connector = TlsConnector::from(self.client.get());
         let stream = connector.connect(ServerName::from(remote.ip()), stream).await?;
         self.is(peer, stream.get_ref().1.peer_certificates())?;
         Ok(stream)
@@ -68,7 +101,7 @@ impl Tls {
         peer: NodeId,
         stream: TcpStream,
     ) -> Result<server::TlsStream<TcpStream>, Broken> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
+        let acceptor = TlsAcceptor::from(self.server.get());
         let stream = acceptor.accept(stream).await?;
         self.is(peer, stream.get_ref().1.peer_certificates())?;
         Ok(stream)

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use stead_core::{Arrival, Event};
+use stead_model::keys::{Keys, Print};
 use stead_model::record::Level;
+use stead_model::view::View;
 use stead_model::wire::codec;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{NodeId, Time};
@@ -23,6 +25,7 @@ use stead_trust::{
 
 use super::reach::{News, Reach};
 use super::refused::{Refused, Why};
+use super::twins::Twins;
 use super::{Peers, Route};
 use crate::clock;
 
@@ -38,13 +41,26 @@ const REFUSED_AT_ONE_GO: usize = 32;
 pub(crate) struct Datagrams {
     peers: Arc<Peers>,
     reach: Arc<Reach>,
-    sockets: Vec<UdpSocket>,
+    /// By network; `None`: it is not for nodes.
+    sockets: Vec<Option<UdpSocket>>,
     keys: Keyring,
+    /// The set of the key that seals.
+    own: Print,
     sealer: Sealer,
     acquaintances: BTreeMap<NodeId, Acquaintance>,
     sequences: BTreeMap<NodeId, u64>,
+    /// Per route.
+    sent: Vec<Sent>,
     refused: Refused,
+    twins: Twins,
     buffer: Vec<u8>,
+}
+
+/// What went out over one route.
+#[derive(Clone, Copy, Default, Debug)]
+struct Sent {
+    taken: u64,
+    refused: u64,
 }
 
 /// What one look at a socket gave.
@@ -59,65 +75,129 @@ pub(crate) enum Taken {
 }
 
 impl Datagrams {
-    /// Opens one socket per network, also where the address is not on this node yet.
-    pub(crate) fn open(peers: Arc<Peers>, reach: Arc<Reach>, key: &[u8; 32]) -> io::Result<Self> {
-        let sockets =
-            peers.networks.iter().map(|n| bound(n.local)).collect::<io::Result<Vec<_>>>()?;
-        let keys = Keyring::new(peers.cluster_id, &[*key]);
+    /// Opens one socket per network for nodes, also where the address is not on this node yet.
+    pub(crate) fn open(peers: Arc<Peers>, reach: Arc<Reach>, keys: &Keys) -> io::Result<Self> {
+        let own = keys.own.print;
+        let keys = ring(&peers, keys);
         let sealer = Sealer::new(&keys, peers.node, peers.incarnation);
-        Ok(Self {
+        let mut datagrams = Self {
             acquaintances: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            sent: vec![Sent::default(); peers.routes.len()],
             refused: Refused::default(),
+            twins: Twins::default(),
             buffer: vec![0; DATAGRAM_BYTES_MAX + 1],
+            sockets: peers.networks.iter().map(|_| None).collect(),
             peers,
             reach,
-            sockets,
             keys,
+            own,
             sealer,
-        })
+        };
+        datagrams.open_sockets()?;
+        Ok(datagrams)
     }
 
-    /// Nodes joined; the sockets and the sequence numbers stay.
-    pub(crate) fn meet(&mut self, peers: Arc<Peers>, reach: Arc<Reach>) {
-        (self.peers, self.reach) = (peers, reach);
+    /// The node has other keys than before. What it sealed stays sealed, and numbers go on: under
+    /// one key each is used once.
+    pub(crate) fn rekey(&mut self, keys: &Keys) {
+        self.keys = ring(&self.peers, keys);
+        if self.own != keys.own.print {
+            self.own = keys.own.print;
+            self.sealer = Sealer::new(&self.keys, self.peers.node, self.peers.incarnation);
+        }
     }
 
-    /// Who is where, and what was heard of them.
-    pub(crate) fn known(&self) -> (&Peers, &Reach) {
-        (&self.peers, &self.reach)
+    /// Nodes joined, or are no members any more, or other networks are for nodes; what stays
+    /// keeps its socket and its sequence numbers. Gives the networks that are new.
+    pub(crate) fn meet(&mut self, peers: Arc<Peers>) -> io::Result<Vec<usize>> {
+        let before = self.peers.routes.iter().zip(&self.sent);
+        let sent = |route: &Route| before.clone().find(|(r, _)| *r == route).map(|(_, sent)| *sent);
+        self.sent = peers.routes.iter().map(|route| sent(route).unwrap_or_default()).collect();
+        self.reach = Arc::new(self.reach.of(&self.peers.routes, &peers.routes));
+        self.peers = peers;
+        self.open_sockets()
     }
 
-    /// The sockets, to wait on; the index is the one [`Self::take`] wants.
-    pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.sockets.iter().map(AsFd::as_fd)
+    /// Opens what is missing and closes what is too much.
+    fn open_sockets(&mut self) -> io::Result<Vec<usize>> {
+        let mut opened = Vec::new();
+        for (end, own) in self.peers.networks.iter().enumerate() {
+            let socket = &mut self.sockets[end];
+            if !own.carries {
+                *socket = None;
+            } else if socket.is_none() {
+                *socket = Some(bound(own.local)?);
+                opened.push(end);
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Who is where.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// What was heard of them.
+    pub(crate) fn reach(&self) -> Arc<Reach> {
+        Arc::clone(&self.reach)
+    }
+
+    /// The sockets, to wait on, with the index that [`Self::take`] wants.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let all = self.sockets.iter().enumerate();
+        all.filter_map(|(end, socket)| Some((end, socket.as_ref()?.as_fd())))
     }
 
     /// What is to be told of datagrams that were refused, at most once in a while.
     pub(crate) fn refusals(&mut self, now: Time) -> Vec<(Level, &'static str, String)> {
-        self.refused.tell(now)
+        let mut records = self.refused.tell(now);
+        records.extend(self.twins.tell());
+        records
     }
 
     /// Sends a message on every network on which the peer has an address. Gives the message back
     /// if it is too large.
     ///
     /// A network that refuses is a link that is down: the peer's silence tells it to the core.
-    pub(crate) fn send(&mut self, to: NodeId, message: PeerMessage) -> Result<(), PeerMessage> {
+    pub(crate) fn send(
+        &mut self,
+        to: NodeId,
+        message: PeerMessage,
+    ) -> Result<(), Box<PeerMessage>> {
         let mut bytes = codec::encode_behind(SEALED_HEADER_BYTES, &message);
         if bytes.len() + TAG_BYTES > DATAGRAM_BYTES_MAX {
-            return Err(message);
+            return Err(Box::new(message));
         }
         let sequence = self.sequences.entry(to).or_default();
         *sequence += 1;
         let known = self.acquaintances.entry(to).or_insert_with(|| Acquaintance::new(to));
         self.sealer.seal(known.addressee(), *sequence, &mut bytes);
-        for Route { end, remote, .. } in self.peers.routes.iter().filter(|r| r.peer == to) {
-            let _ = self.sockets[*end].send_to(&bytes, remote);
+        let routes = self.peers.routes.iter().zip(&mut self.sent);
+        for (Route { end, remote, .. }, sent) in routes.filter(|(r, _)| r.peer == to) {
+            let Some(socket) = &self.sockets[*end] else { continue };
+            match socket.send_to(&bytes, remote) {
+                Ok(_) => sent.taken += 1,
+                Err(_) => sent.refused += 1,
+            }
         }
         Ok(())
     }
 
-    /// How many networks there are.
+    /// Adds to a view what went out over each link.
+    pub(crate) fn count_into(&self, view: &mut View) {
+        for (route, sent) in self.peers.routes.iter().zip(&self.sent) {
+            let network = self.peers.networks[route.end].network;
+            let node = view.nodes.iter_mut().find(|node| node.node == route.peer);
+            let links = node.into_iter().flat_map(|node| &mut node.links);
+            for link in links.filter(|link| link.network == network) {
+                (link.sent, link.unsent) = (sent.taken, sent.refused);
+            }
+        }
+    }
+
+    /// How many networks there are, for nodes or not.
     pub(crate) fn networks(&self) -> usize {
         self.sockets.len()
     }
@@ -125,7 +205,8 @@ impl Datagrams {
     /// Takes the next datagram off a socket that is one of the cluster's.
     pub(crate) fn take(&mut self, end: usize) -> Taken {
         for _ in 0..REFUSED_AT_ONE_GO {
-            match self.sockets[end].recv_from(&mut self.buffer) {
+            let Some(socket) = &self.sockets[end] else { return Taken::Empty };
+            match socket.recv_from(&mut self.buffer) {
                 Ok((length, from)) => match self.read(end, length, from.ip()) {
                     Ok(taken) => return taken,
                     Err(why) => self.refused.count(why, from.ip()),
@@ -148,16 +229,24 @@ impl Datagrams {
         let now = clock::now();
         let here = Here { keys: &self.keys, own, network: end, now };
         let known = self.acquaintances.entry(peer).or_insert_with(|| Acquaintance::new(peer));
-        let opened = known.open(here, &mut self.buffer[..length]).map_err(Why::Refused)?;
+        let opened = known.open(here, &mut self.buffer[..length]).map_err(|refusal| {
+            if refusal == Refusal::Former {
+                self.twins.former(peer, from, now);
+            }
+            Why::Refused(refusal)
+        })?;
         let (incarnation, sequence, bytes) = match opened {
             Opened::Message { incarnation, sequence, bytes } => (incarnation, sequence, bytes),
             Opened::Greet(to) => {
+                self.twins.ignored(peer, now);
                 // A network that takes nothing is a link that is down.
-                let _ = self.sockets[end].send_to(&self.sealer.greeting(to), remote);
+                let greeting = self.sealer.greeting(to);
+                let _ = self.sockets[end].as_ref().map(|socket| socket.send_to(&greeting, remote));
                 return Ok(Taken::Dropped);
             }
             Opened::Greeted | Opened::Wait => return Ok(Taken::Dropped),
         };
+        self.twins.heard(peer, incarnation, now);
         // Sealed by a peer and yet no message: one of another version.
         let message = codec::decode_bare::<PeerMessage>(bytes)
             .map_err(|_| Why::Refused(Refusal::Malformed))?;
@@ -169,6 +258,13 @@ impl Datagrams {
         };
         Ok(Taken::Message(Event::Received { from: peer, arrival, message }, back))
     }
+}
+
+/// The key that seals, and the one that opens besides.
+fn ring(peers: &Peers, keys: &Keys) -> Keyring {
+    let other = keys.other.as_ref().set().map(|key| key.bytes);
+    let all: Vec<_> = std::iter::once(keys.own.bytes).chain(other).collect();
+    Keyring::new(peers.cluster_id, &all)
 }
 
 fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
@@ -201,6 +297,7 @@ pub(crate) fn is_here(local: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use crate::net::peers::tests::config;
+    use stead_model::keys::Key;
     use stead_model::profile::Profile;
     use stead_model::wire::peer::Heartbeat;
     use stead_model::{Incarnation, NetworkId, Term};
@@ -210,7 +307,8 @@ mod tests {
     fn node(number: u16) -> Datagrams {
         let peers = Arc::new(Peers::new(&config(number, PORT), Incarnation(u64::from(number))));
         let reach = Arc::new(Reach::new(peers.routes.len(), &Profile::Standard.timing()));
-        Datagrams::open(peers, reach, &[7; 32]).unwrap()
+        let key = Key { print: Print([7; 32]), bytes: [7; 32] };
+        Datagrams::open(peers, reach, &Keys::only(key)).unwrap()
     }
 
     fn heartbeat() -> PeerMessage {
@@ -219,12 +317,17 @@ mod tests {
             leader: None,
             term: Term(3),
             members: 2,
+            sent: Time(0),
+            echo: None,
+            history: Default::default(),
+            last: Default::default(),
+            forces: false,
         })
     }
 
     fn wait(node: &mut Datagrams, end: usize) -> Taken {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::new(&node.sockets[end], PollFlags::IN)];
+        let mut fds = [PollFd::new(node.sockets[end].as_ref().unwrap(), PollFlags::IN)];
         poll(&mut fds, Some(&Timespec { tv_sec: 20, tv_nsec: 0 })).unwrap();
         node.take(end)
     }
@@ -273,6 +376,28 @@ mod tests {
         }
         assert!(matches!(two.take(0), Taken::Empty));
         assert_eq!(counted(&mut two), "");
+    }
+
+    #[test]
+    fn a_former_node_is_a_stranger_and_the_counts_of_others_stay_theirs() {
+        let (mut one, mut two) = (node(1), node(2));
+        acquaint(&mut one, &mut two);
+        let third = |of: &Datagrams| {
+            let routes = of.peers.routes.iter().zip(&of.sent);
+            let sent = routes.filter(|(route, _)| route.peer == NodeId(3));
+            sent.map(|(_, sent)| sent.taken + sent.refused).collect::<Vec<_>>()
+        };
+        two.send(NodeId(3), heartbeat()).unwrap();
+        assert_eq!(third(&two), [1, 1]);
+        let peers = Arc::new(two.peers.as_ref().clone().without(NodeId(1)));
+        assert!(two.meet(peers).unwrap().is_empty(), "no network is new");
+        assert_eq!(third(&two), [1, 1]);
+        one.send(NodeId(2), heartbeat()).unwrap();
+        for end in 0..2 {
+            assert!(matches!(wait(&mut two, end), Taken::Dropped | Taken::Empty));
+        }
+        let told = counted(&mut two);
+        assert!(told.contains("from an address of no node"), "{told}");
     }
 
     #[test]

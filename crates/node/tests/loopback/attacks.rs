@@ -1,8 +1,7 @@
 //! Somebody who reaches the cluster networks, even from the machine of a node, and has no secret:
 //! nothing changes hands, quorum and leases hold, and it is told (issue 5; D1, D16).
 //!
-//! A block of the quorum disk that was tampered with is told by the journal's own tests
-//! (`a_block_opens_only_where_it_was_written`) and those of the core's quorum seat.
+//! The same for whoever can write to the quorum disk: what is tampered with there is `tampered`.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -33,7 +32,7 @@ const HELD: usize = 300;
 /// What no record may say while somebody attacks.
 const HARM: [&str; 5] = ["suspected", "lease-lost", "link-down", "elected", "majority-silent"];
 
-fn address(network: u8, host: u16) -> String {
+pub(crate) fn address(network: u8, host: u16) -> String {
     format!("127.78.{network}.{host}")
 }
 
@@ -73,7 +72,7 @@ impl Tap {
 }
 
 /// Sends datagrams from a node's address.
-fn shoot(from: u16, to: (u16, u16), datagrams: &[Vec<u8>]) {
+pub(crate) fn shoot(from: u16, to: (u16, u16), datagrams: &[Vec<u8>]) {
     let (node, port) = to;
     let socket = UdpSocket::bind((address(1, from).as_str(), 0)).unwrap();
     for datagram in datagrams {
@@ -105,7 +104,7 @@ fn damaged(recorded: &[Vec<u8>]) -> Vec<Vec<u8>> {
     all
 }
 
-fn records(world: &World, index: usize) -> Vec<Record> {
+pub(crate) fn records(world: &World, index: usize) -> Vec<Record> {
     let client = world.nodes[index].client();
     let path = "/v1/events?since=0&limit=1000";
     let events: Events = world.runtime.block_on(client.get(path)).unwrap();
@@ -113,13 +112,13 @@ fn records(world: &World, index: usize) -> Vec<Record> {
 }
 
 /// What nodes said before an attack.
-struct Peace {
+pub(crate) struct Peace {
     views: Vec<View>,
     told: Vec<u64>,
 }
 
 impl Peace {
-    fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         world.one_leader();
         let views = world.until("all links up", |views| {
             let up = |view: &View| view.nodes.iter().flat_map(|n| &n.links).all(|link| link.up);
@@ -130,7 +129,7 @@ impl Peace {
     }
 
     /// The same leader in the same term, a lease on every node, and no record of harm.
-    fn holds(&self, world: &World, during: &str) {
+    pub(crate) fn holds(&self, world: &World, during: &str) {
         let index = world.set(0, during);
         world.applied_everywhere(index);
         for (index, before) in self.views.iter().enumerate() {
@@ -147,7 +146,7 @@ impl Peace {
     }
 }
 
-fn told(world: &World, index: usize, code: &str) -> String {
+pub(crate) fn told(world: &World, index: usize, code: &str) -> String {
     let until = Instant::now() + WAIT;
     loop {
         let told = records(world, index).into_iter().rfind(|record| record.code == code);
@@ -233,7 +232,7 @@ fn flood(to: SocketAddr) -> JoinHandle<()> {
 }
 
 /// Tries to be heard as node 1.
-fn knock(to: SocketAddr, client: Arc<ClientConfig>, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn knock(to: SocketAddr, client: Arc<ClientConfig>, bytes: &[u8]) -> Vec<u8> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&format!("{}:0", address(1, 1)).parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.connect(&to.into()).unwrap();

@@ -3,13 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod admission;
 mod attacks;
+mod forced;
+mod networks;
+mod remote;
+mod rotated;
+mod tampered;
 mod world;
 
 use stead_api::ClientError;
 use stead_model::config::QuorumMode;
+use stead_model::network::InterfaceState;
 use stead_model::reason::Code;
 use stead_model::request::Request;
+use stead_model::view::{InterfaceView, LinkView, NetworkView, View};
 use stead_model::{NodeId, RequestId};
 
 use world::{World, alone};
@@ -36,6 +44,29 @@ fn three_nodes_elect_one_leader_and_apply_a_change() {
     world.nodes[dead].start();
     world.applied_everywhere(index);
     world.one_leader();
+}
+
+#[test]
+fn every_node_shows_all_interfaces_and_the_figures_of_its_links() {
+    let _alone = alone();
+    let world = World::new(3, QuorumMode::NodeMajority, 17_609);
+    world.one_leader();
+    let whole = |view: &View| {
+        let up = |network: &NetworkView| {
+            let lo = |one: &InterfaceView| {
+                (one.name.as_deref(), one.state) == (Some("lo"), Some(InterfaceState::Up))
+            };
+            network.interfaces.len() == 3 && network.interfaces.iter().all(lo)
+        };
+        let mut links = view.nodes.iter().flat_map(|node| &node.links);
+        let told = |link: &LinkView| {
+            link.up && link.sent > 0 && link.round_trip_us.is_some_and(|us| us < 1_000_000)
+        };
+        view.networks.iter().all(up) && links.all(told)
+    };
+    world.until("interfaces and round trips", |views| views.iter().all(whole));
+    let subnet = world.view(0).networks[0].subnets[0].to_string();
+    assert_eq!(subnet, "127.0.0.0/8");
 }
 
 #[test]

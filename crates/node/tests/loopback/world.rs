@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -24,7 +25,7 @@ use stead_model::wire::codec;
 use stead_model::wire::guard::{GuardToNode, NodeToGuard};
 use stead_model::{Incarnation, LeaseNumber, LogIndex, NetworkId, NodeId, VoterId};
 use stead_node::{Ending, Handle, Paths, Service, Settings};
-use stead_trust::{Authority, Credentials};
+use stead_trust::{Authority, Credentials, Loaded, Pki};
 use tempfile::TempDir;
 
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
@@ -89,7 +90,6 @@ fn answers(message: NodeToGuard, status: &mut GuardStatus) -> Vec<GuardToNode> {
 pub(crate) struct Node {
     root: PathBuf,
     config: NodeConfig,
-    credentials: Credentials,
     running: Option<Running>,
     last: LeaseNumber,
 }
@@ -106,14 +106,10 @@ impl Node {
         let guard = guard(theirs, self.last);
         let paths = Paths::under(&self.root);
         let config = self.config.clone();
-        let settings = Settings {
-            paths,
-            config,
-            key: KEY,
-            credentials: self.credentials.clone(),
-            guard: ours,
-            signals: false,
-        };
+        let pki = paths.pki();
+        pki.settle().unwrap();
+        let Loaded { keys, credentials } = pki.load().unwrap();
+        let settings = Settings { paths, config, keys, credentials, guard: ours, signals: false };
         let service = Service::start(settings).unwrap();
         let handle = service.handle();
         let service = std::thread::spawn(move || service.run());
@@ -127,14 +123,24 @@ impl Node {
         self.last = running.guard.join().unwrap();
     }
 
+    /// A file that the node keeps beside its log.
+    pub(crate) fn beside_log(&self, name: &str) -> PathBuf {
+        Paths::under(&self.root).node_log().with_file_name(name)
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(&Paths::under(&self.root).api())
+    }
+
+    /// Its keys and certificates.
+    pub(crate) fn pki(&self) -> Pki {
+        Paths::under(&self.root).pki()
     }
 }
 
 /// A cluster of nodes on addresses of the loopback device.
 pub(crate) struct World {
-    _folder: TempDir,
+    folder: TempDir,
     pub(crate) nodes: Vec<Node>,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) authority: Authority,
@@ -154,14 +160,19 @@ impl World {
             let first = Paths::under(&root).first_start();
             std::fs::create_dir_all(first.parent().unwrap()).unwrap();
             std::fs::write(first, b"").unwrap();
+            install_papers(&Paths::under(&root), &authority, number);
             let config = NodeConfig { node: NodeId(number), ..config.clone() };
-            let credentials = credentials(&authority, number);
-            Node { root, config, credentials, running: None, last: LeaseNumber(0) }
+            Node { root, config, running: None, last: LeaseNumber(0) }
         };
         let mut nodes: Vec<Node> = (1..=nodes).map(node).collect();
         nodes.iter_mut().for_each(Node::start);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { _folder: folder, nodes, runtime, authority }
+        Self { folder, nodes, runtime, authority }
+    }
+
+    /// Where the quorum disk is.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.path().join("quorum")
     }
 
     pub(crate) fn view(&self, index: usize) -> View {
@@ -212,6 +223,14 @@ impl World {
     }
 }
 
+/// Gives a node the files of its keys.
+fn install_papers(paths: &Paths, authority: &Authority, number: u16) {
+    let issued = authority.issue(NodeId(number), SystemTime::now()).unwrap();
+    paths.pki().install(authority, &issued).unwrap();
+    std::fs::write(paths.key(), KEY).unwrap();
+    std::fs::set_permissions(paths.key(), std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// What a node proves itself with.
 pub(crate) fn credentials(authority: &Authority, number: u16) -> Credentials {
     let issued = authority.issue(NodeId(number), SystemTime::now()).unwrap();
@@ -235,7 +254,7 @@ fn config(nodes: u16, mode: QuorumMode, (port, disk): (u16, &Path)) -> NodeConfi
         name: format!("node{node}"),
         addresses: vec![address(1, node), address(2, node)],
     };
-    let network = |id: u8, role| NetworkEntry { id: NetworkId(id), name: format!("net{id}"), role };
+    let network = |id: u8, role| NetworkEntry::new(NetworkId(id), format!("net{id}"), role);
     let disk =
         QuorumDisk { voter: VoterId(VoterId::DISK_FIRST), path: disk.to_owned(), disk_id: [9; 16] };
     NodeConfig {
@@ -252,9 +271,14 @@ fn config(nodes: u16, mode: QuorumMode, (port, disk): (u16, &Path)) -> NodeConfi
     }
 }
 
+/// How the quorum disk is divided.
+pub(crate) fn geometry() -> Geometry {
+    Geometry::plan(512 << 20, 4).unwrap()
+}
+
 fn write_disk(path: &Path, config: &NodeConfig) {
     use std::os::unix::fs::FileExt;
-    let geometry = Geometry::plan(512 << 20, 4).unwrap();
+    let geometry = geometry();
     let file = std::fs::File::create(path).unwrap();
     file.set_len(geometry.bytes()).unwrap();
     for (offset, bytes) in format::quorum_disk(config, KEY, geometry).unwrap() {

@@ -51,7 +51,8 @@ pub(super) fn listen(folder: &Path, name: &str, heard: Sender<Heard>) -> io::Res
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(&path).map_err(named)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(named)?;
+    // The folder's group is that of the node service.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).map_err(named)?;
     let accept = move || {
         for (number, stream) in (1..).zip(listener.incoming()) {
             // A connection that fails at once is tried again by the node service.

@@ -7,8 +7,8 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
-    sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, getpeername,
+    getsockname, recv, send, socket_with, sockopt,
 };
 use stead_model::probe::Probe;
 
@@ -147,6 +147,7 @@ impl Connection {
     fn go_on(&mut self) -> Option<Seen> {
         match &mut self.stage {
             Stage::Connecting => match sockopt::socket_error(&self.socket) {
+                Ok(Ok(())) if is_its_own_peer(&self.socket) => Some(refused()),
                 Ok(Ok(())) if self.question.is_empty() => Some(Seen::Works),
                 Ok(Ok(())) => {
                     self.stage = Stage::Asking { sent: 0 };
@@ -180,15 +181,26 @@ impl Connection {
     }
 }
 
+/// Whether a connection to this node was given the very port it is to reach, and so met itself:
+/// TCP allows it where nobody listens.
+pub(super) fn is_its_own_peer(socket: &OwnedFd) -> bool {
+    let ends = (getsockname(socket), getpeername(socket));
+    matches!(ends, (Ok(here), Ok(Some(there))) if here == there)
+}
+
 fn question(path: &str, address: SocketAddr) -> Vec<u8> {
     let lines = ["User-Agent: stead", "Accept: */*", "Connection: close", "", ""].join("\r\n");
     format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{lines}").into_bytes()
 }
 
+fn refused() -> Seen {
+    Seen::Fails("connection refused".to_owned())
+}
+
 /// Whoever answers decides about a connection; without an answer nothing is known.
 fn not_connected(why: Errno) -> Seen {
     match why {
-        Errno::CONNREFUSED => Seen::Fails("connection refused".to_owned()),
+        Errno::CONNREFUSED => refused(),
         Errno::CONNRESET | Errno::CONNABORTED => Seen::Fails("connection reset".to_owned()),
         Errno::TIMEDOUT => Seen::Hangs("it took no connection in time".to_owned()),
         why => Seen::CannotTell(format!("no connection can be made: {why}")),

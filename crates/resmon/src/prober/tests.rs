@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, socket_with,
+};
 use stead_model::probe::Probe;
 
+use super::attempt::is_its_own_peer;
 use super::*;
 
 /// Longer than anything here takes, however busy the machine is.
@@ -60,7 +64,8 @@ fn server(answers: &'static [&'static str]) -> SocketAddr {
 
 #[test]
 fn a_port_that_closes_has_failed_and_one_that_opens_works() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address of its own: while the port is closed, another test may be given its number.
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (_prober, found) = probed(plan(tcp(address)));
     assert_eq!(next(&found), (Health::Good, String::new()));
@@ -87,6 +92,20 @@ fn the_status_of_a_page_decides_and_is_named() {
     let (health, why) = next(&found);
     assert_eq!(health, Health::Bad);
     assert!(why.contains("without an answer"), "{why}");
+}
+
+#[test]
+fn a_connection_with_itself_reaches_nobody() {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let socket = socket.unwrap();
+    // The kernel gives a port of its own choice, and one day the very port that is probed.
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 3], 0))).unwrap();
+    let own = getsockname(&socket).unwrap();
+    connect(&socket, &own).unwrap();
+    assert!(is_its_own_peer(&socket));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert!(!is_its_own_peer(&client.into()));
 }
 
 #[test]

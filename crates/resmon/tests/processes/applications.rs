@@ -322,10 +322,10 @@ fn a_new_node_service_adopts() {
     assert!(life.lives(), "it was restarted");
 }
 
-/// What guard, monitor and one init keep for themselves. Their code comes on top, and is measured
-/// by `bench idle` on the optimised program.
+/// What guard, monitor and one init keep for themselves. Their code comes on top, with the tables
+/// of it that are relocated when it starts; `bench idle` measures it on the optimised program.
 fn the_processes_stay_small() {
-    const KIB_MAX: u64 = 2 << 10;
+    const KIB_MAX: u64 = 600;
     let mut world = World::start();
     let mut life = world.witness("life");
     let script = world.script(STAY, &[]);
@@ -333,7 +333,7 @@ fn the_processes_stay_small() {
     life.wait_for_life();
     let guard = world.guard.id().cast_signed();
     let init = children(guard).into_iter().find(|pid| name(*pid).contains("as-init")).unwrap();
-    let parts = [guard, world.monitor_pid(), init].map(anonymous_kib);
+    let parts = [guard, world.monitor_pid(), init].map(written_kib);
     let total: u64 = parts.iter().sum();
     println!("guard, monitor, init: {parts:?} KiB of their own");
     assert!(total <= KIB_MAX, "{total} KiB");
@@ -348,8 +348,17 @@ fn name(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
-fn anonymous_kib(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+/// What is written to, of the memory that it may write: heap, stacks and statics.
+fn written_kib(pid: i32) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut writable, mut kib) = (false, 0);
+    for line in maps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next().unwrap(), words.next().unwrap()) {
+            ("Anonymous:", size) if writable => kib += size.parse::<u64>().unwrap(),
+            (name, rights) if !name.ends_with(':') => writable = rights.contains('w'),
+            _ => {}
+        }
+    }
+    kib
 }

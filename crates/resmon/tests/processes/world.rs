@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stead_guard::process::{GuardOptions, run_with};
+use stead_guard::process::{GuardOptions, NodeService, run_with};
 use stead_model::order::{
     Action, GuardOrder, GuardReport, GuardStatus, OnlineSpec, Outcome, ResourceOrder,
     ResourceReport,
@@ -46,6 +46,7 @@ pub(crate) fn be_guard(args: &[String]) -> ExitCode {
         root,
         grace: GRACE,
         watchdog: None,
+        service: NodeService { user: None, port: 7410, quorum: None },
     })
 }
 

@@ -4,7 +4,7 @@
 //! Every key is written once, so a value that is absent or different is a lost change. Each node
 //! is asked for each acknowledged key as soon as it has applied its entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::{LogIndex, NodeId};
 
@@ -27,6 +27,8 @@ pub struct Ack {
     newest: LogIndex,
     /// By node: acknowledged before its guard started, and checked up to here.
     nodes: BTreeMap<NodeId, Seen>,
+    /// Histories that began by force, as far as they were seen.
+    histories: BTreeSet<u64>,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -97,6 +99,28 @@ impl Ack {
         })
     }
 
+    /// A node goes on in another history; it had applied `had`, and has `has` now. What is not in
+    /// a forced history when that begins is lost, as was confirmed; what the forced node had
+    /// applied is not. How much was lost.
+    pub fn goes_on(
+        &mut self,
+        (node, history): (NodeId, u64),
+        (had, has): (LogIndex, LogIndex),
+        value: impl Fn(&str) -> Option<String>,
+    ) -> u64 {
+        self.nodes.entry(node).or_default().checked = LogIndex(0);
+        if history == 0 || !self.histories.insert(history) {
+            return 0;
+        }
+        let before = self.kept.len();
+        self.kept.retain(|index, kept| {
+            *index <= had || value(&kept.key).as_deref() == Some(kept.value.as_str())
+        });
+        self.newest = self.newest.min(has);
+        self.nodes.values_mut().for_each(|seen| seen.missed = seen.missed.min(has));
+        (before - self.kept.len()) as u64
+    }
+
     /// A resource begins to act on a node that has applied everything up to `applied`.
     pub fn runs(&self, node: NodeId, applied: LogIndex) -> Verdict {
         let missed = self.nodes.get(&node).map_or(LogIndex(0), |seen| seen.missed);
@@ -129,6 +153,16 @@ mod tests {
         assert_eq!(ack.acknowledged(LogIndex(5), kept("b")), Ok(()));
         assert!(ack.applied(n1, LogIndex(10), |_| None).is_err());
         assert!(ack.acknowledged(LogIndex(5), kept("c")).is_err());
+    }
+
+    #[test]
+    fn i_ack_what_is_lost_by_force_is_what_the_forced_node_never_had() {
+        let (n1, mut ack) = (NodeId(1), Ack::default());
+        ack.acknowledged(LogIndex(4), kept("a")).unwrap();
+        ack.acknowledged(LogIndex(5), kept("b")).unwrap();
+        assert_eq!(ack.goes_on((n1, 7), (LogIndex(4), LogIndex(5)), |_| None), 1);
+        assert_eq!(ack.goes_on((NodeId(2), 7), (LogIndex(0), LogIndex(5)), |_| None), 0);
+        assert!(ack.applied(n1, LogIndex(5), |_| None).is_err());
     }
 
     #[test]

@@ -11,13 +11,18 @@ use super::{Promise, Verdict, Violation};
 /// The checker.
 #[derive(Default, Debug)]
 pub struct Agree {
-    digests: BTreeMap<LogIndex, (u64, NodeId)>,
+    digests: BTreeMap<(u64, LogIndex), (u64, NodeId)>,
 }
 
 impl Agree {
-    /// A node has applied everything up to `index`.
-    pub fn applied(&mut self, node: NodeId, index: LogIndex, digest: u64) -> Verdict {
-        let (first, by) = *self.digests.entry(index).or_insert((digest, node));
+    /// A node has applied everything up to `index` of a history.
+    pub fn applied(
+        &mut self,
+        node: NodeId,
+        (history, index): (u64, LogIndex),
+        digest: u64,
+    ) -> Verdict {
+        let (first, by) = *self.digests.entry((history, index)).or_insert((digest, node));
         if first == digest {
             return Ok(());
         }
@@ -33,9 +38,10 @@ mod tests {
     #[test]
     fn i_agree_sees_another_history() {
         let mut agree = Agree::default();
-        assert_eq!(agree.applied(NodeId(1), LogIndex(7), 1), Ok(()));
-        assert_eq!(agree.applied(NodeId(2), LogIndex(7), 1), Ok(()));
-        assert_eq!(agree.applied(NodeId(2), LogIndex(8), 5), Ok(()));
-        assert!(agree.applied(NodeId(1), LogIndex(8), 6).is_err());
+        assert_eq!(agree.applied(NodeId(1), (0, LogIndex(7)), 1), Ok(()));
+        assert_eq!(agree.applied(NodeId(2), (0, LogIndex(7)), 1), Ok(()));
+        assert_eq!(agree.applied(NodeId(2), (0, LogIndex(8)), 5), Ok(()));
+        assert_eq!(agree.applied(NodeId(3), (9, LogIndex(8)), 6), Ok(()));
+        assert!(agree.applied(NodeId(1), (0, LogIndex(8)), 6).is_err());
     }
 }

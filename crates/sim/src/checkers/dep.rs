@@ -76,6 +76,12 @@ pub struct Dep {
 }
 
 impl Dep {
+    /// A new history begins: what was declared may be lost in it.
+    pub fn forget(&mut self) {
+        self.declared.clear();
+        self.read = None;
+    }
+
     /// Reads what depends on what in a database, and that no tree leaves its group.
     pub fn applied(&mut self, db: &Db) -> Verdict {
         let (index, changed) = (db.applied(), db.groups_changed());

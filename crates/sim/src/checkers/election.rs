@@ -9,13 +9,13 @@ use super::{Promise, Verdict, Violation};
 /// The checker.
 #[derive(Default, Debug)]
 pub struct Election {
-    leaders: BTreeMap<Term, VoterId>,
+    leaders: BTreeMap<(u64, Term), VoterId>,
 }
 
 impl Election {
-    /// A voter leads in a term.
-    pub fn leads(&mut self, term: Term, voter: VoterId) -> Verdict {
-        let first = *self.leaders.entry(term).or_insert(voter);
+    /// A voter leads in a term of a history.
+    pub fn leads(&mut self, (history, term): (u64, Term), voter: VoterId) -> Verdict {
+        let first = *self.leaders.entry((history, term)).or_insert(voter);
         if first == voter {
             return Ok(());
         }

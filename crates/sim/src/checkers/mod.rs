@@ -155,4 +155,18 @@ pub struct Checkers {
     pub converge: converge::Converge,
     /// I-WHY.
     pub why: why::Why,
+    /// The newest generation of histories that was seen.
+    generation: u32,
+}
+
+impl Checkers {
+    /// Whether no newer history was seen than one of this generation: what an older one has is no
+    /// more what counts (R13).
+    pub fn reaches(&mut self, generation: u32) -> bool {
+        if generation > self.generation {
+            self.generation = generation;
+            self.dep.forget();
+        }
+        generation == self.generation
+    }
 }

@@ -23,6 +23,7 @@ mod verb;
 use std::collections::BTreeMap;
 
 use stead_model::config::QuorumMode;
+use stead_model::network::InterfaceState;
 use stead_model::profile::Profile;
 use stead_model::request::Request;
 use stead_model::{GroupId, NodeId, ResourceId};
@@ -33,7 +34,7 @@ use crate::agenda::{Happening, Outside};
 use crate::checkers::Promise;
 use crate::clients;
 use crate::clock::Instant;
-use crate::swarm::Plan;
+use crate::swarm::{Plan, Told};
 use crate::world::{Phase, World};
 
 /// A parsed script.
@@ -43,6 +44,8 @@ pub struct Script {
     pub nodes: u16,
     /// How many of them, the last ones, are no members at first.
     pub spares: u16,
+    /// Blocks in the ring of every log: small ones are compacted often.
+    pub ring_blocks: u64,
     /// The quorum mode.
     pub mode: QuorumMode,
     /// The profile.
@@ -102,12 +105,22 @@ pub enum Verb {
     Pause(Who),
     /// `thaw WHO`
     Thaw(Who),
+    /// `clock WHO forward|back TIME`: somebody sets its wall clock; milliseconds.
+    Clock(Who, i64),
     /// `cut WHO [WHO]`: on all networks, both ways.
     Cut(Who, Option<Who>),
     /// `cut-network NUMBER WHO`: one network of a node.
     CutNetwork(usize, Who),
+    /// `narrow NUMBER WHO`: on one network of a node only small packets pass: no streams.
+    Narrow(usize, Who),
+    /// `interface NUMBER WHO up|down`: of a node; one that is down passes nothing.
+    Interface(u8, Who, InterfaceState),
     /// `one-way WHO WHO`: the first no longer reaches the second.
     OneWay(Who, Who),
+    /// `loss PERCENT`: of the datagrams of all networks, from now on.
+    Loss(u64),
+    /// `delay TIME`: how long a message takes at most, from now on.
+    Delay(Instant),
     /// `heal`: all networks.
     Heal,
     /// `path WHO lost|hangs|back`
@@ -133,7 +146,7 @@ pub enum Verb {
     /// `move GROUP to WHO`
     Move(GroupId, Who),
     /// A request: online, offline, online-resource, offline-resource, depend, set, clear-failures,
-    /// create, force create.
+    /// create, force create, network.
     Ask(Request),
     /// `vote WHO on|off`
     Vote(Who, bool),
@@ -143,6 +156,11 @@ pub enum Verb {
     Absent(Who, bool),
     /// `add NODE`: a spare one becomes a member.
     Add(NodeId),
+    /// A node is made no member any more.
+    Evict(Who),
+    /// `force WHO [without-disk]`: an administrator says that all that are silent there are off,
+    /// and so is the quorum disk.
+    Force(Who, bool),
     /// `expect GROUP on WHO`
     ExpectOn(GroupId, Who),
     /// `expect ROLE is WHO`
@@ -155,14 +173,19 @@ pub enum Verb {
     ExpectHole(Promise, bool),
     /// `expect WHO has-lease|no-lease`
     ExpectLease(Who, bool),
+    /// `expect WHO seals NUMBER`: with the keys of that rotation, and believes no others.
+    ExpectSeals(Who, u64),
 }
 
 impl Script {
     /// The world of the script.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let plan = Plan::calm(self.nodes, self.mode, self.profile);
-        Plan { joiners: self.spares, ..plan }
+        let mut plan = Plan::calm(self.nodes, self.mode, self.profile);
+        plan.disks.ring_bytes = self.ring_blocks * 4096;
+        let told = self.lines.iter().any(|l| matches!(l.verb, Verb::Interface(..)));
+        let interfaces = if told { Told::Yes } else { Told::No };
+        Plan { joiners: self.spares, interfaces, ..plan }
     }
 }
 

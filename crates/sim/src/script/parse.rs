@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::amounts::Amounts;
-use stead_model::config::QuorumMode;
+use stead_model::config::{NetworkRole, QuorumMode};
+use stead_model::core_group::ClusterIp;
 use stead_model::group::{Desired, GroupPolicy};
+use stead_model::network::InterfaceState;
 use stead_model::profile::Profile;
 use stead_model::request::Request;
 use stead_model::resource_type::parse_time_ms;
+use stead_model::rules::Priority;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::{GroupId, NodeId, ResourceId};
 use thiserror::Error;
@@ -35,6 +38,7 @@ pub fn parse(text: &str) -> Result<Script, ParseError> {
     let mut script = Script {
         nodes: 2,
         spares: 0,
+        ring_blocks: 64,
         mode: QuorumMode::NodeAndDiskMajority,
         profile: Profile::Standard,
         set_up: Vec::new(),
@@ -71,6 +75,9 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
             };
             let unknown = || format!("{profile} is no profile");
             script.profile = Profile::parse(profile).ok_or_else(unknown)?;
+        }
+        ["ring", blocks] => {
+            script.ring_blocks = blocks.parse().map_err(|_| format!("{blocks} is no number"))?;
         }
         ["spare", count] => {
             script.spares = count.parse().map_err(|_| format!("{count} is no number"))?;
@@ -202,8 +209,17 @@ const fn upkeep(upkeep: Upkeep) -> Verb {
     Verb::Ask(Request::Upkeep { upkeep })
 }
 
+fn brought(group: &str, desired: Desired) -> Verb {
+    Verb::Ask(Request::SetGroupDesired { group: group.into(), desired })
+}
+
 fn switched(resource: &str, desired: Desired) -> Verb {
     Verb::Ask(Request::SetResourceDesired { resource: resource.into(), desired })
+}
+
+fn wall_ms(by: &str) -> Result<i64, String> {
+    let ms = parse_time_ms(by).map_err(|reason| reason.to_string())?;
+    i64::try_from(ms).map_err(|_| format!("{by} is too long"))
 }
 
 fn depend(resource: &str, on: &[&str]) -> Verb {
@@ -211,8 +227,74 @@ fn depend(resource: &str, on: &[&str]) -> Verb {
     Verb::Ask(Request::SetDependencies { resource: resource.into(), depends_on })
 }
 
+/// `ADDRESS [NAME=VALUE...]`: the cluster IP, and what publishes the cluster's name.
+fn cluster_ip(address: &str, published: &[&str]) -> Result<Request, String> {
+    let pair = |word: &&str| {
+        let pair = word.split_once('=').ok_or_else(|| format!("{word} is no NAME=VALUE"))?;
+        Ok((pair.0.to_owned(), pair.1.to_owned()))
+    };
+    let name = published.iter().map(pair).collect::<Result<BTreeMap<_, _>, String>>()?;
+    let name = (!name.is_empty()).then_some(name);
+    let wanted = ClusterIp { address: Some(address.to_owned()), name };
+    Ok(Request::SetClusterIp { wanted })
+}
+
+/// What is done to the networks and to the keys.
+fn of_networks(words: &[&str]) -> Result<Option<Verb>, String> {
+    Ok(Some(match words {
+        ["cut", node] => Verb::Cut(who(node), None),
+        ["cut", node, other] => Verb::Cut(who(node), Some(who(other))),
+        ["cut-network", number @ ("1" | "2"), node] => {
+            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node))
+        }
+        ["interface", number @ ("1" | "2"), node, word @ ("up" | "down")] => {
+            let state = if *word == "up" { InterfaceState::Up } else { InterfaceState::NoCarrier };
+            Verb::Interface(if *number == "1" { 1 } else { 2 }, who(node), state)
+        }
+        ["narrow", number @ ("1" | "2"), node] => {
+            Verb::Narrow(if *number == "1" { 1 } else { 2 }, who(node))
+        }
+        ["one-way", from, to] => Verb::OneWay(who(from), who(to)),
+        ["loss", percent] => {
+            Verb::Loss(percent.parse().map_err(|_| format!("{percent} is no number"))?)
+        }
+        ["delay", longest] => Verb::Delay(time(longest)?),
+        ["heal"] => Verb::Heal,
+        ["network", network, what, to] => Verb::Ask(changed(network, what, to)?),
+        _ => return of_keys(words),
+    }))
+}
+
+/// `network NETWORK name|role|priority VALUE`.
+fn changed(network: &str, what: &str, to: &str) -> Result<Request, String> {
+    let wrong = || format!("not understood: network {network} {what} {to}");
+    let (mut name, mut role, mut priority) = (None, None, None);
+    match what {
+        "name" => name = Some(to.to_owned()),
+        "role" => role = Some(NetworkRole::parse(to).ok_or_else(wrong)?),
+        "priority" => priority = Some(Priority::parse(to).ok_or_else(wrong)?),
+        _ => return Err(wrong()),
+    }
+    Ok(Request::SetNetwork { network: network.to_owned(), name, role, priority })
+}
+
+fn of_keys(words: &[&str]) -> Result<Option<Verb>, String> {
+    Ok(Some(match words {
+        ["rotate-keys"] => Verb::Ask(Request::RotateKeys),
+        ["abandon-keys"] => Verb::Ask(Request::AbandonKeys),
+        ["expect", node, "seals", number] => {
+            let number = number.parse().map_err(|_| format!("{number} is no number"))?;
+            Verb::ExpectSeals(who(node), number)
+        }
+        _ => return Ok(None),
+    }))
+}
+
 fn verb(words: &[&str]) -> Result<Verb, String> {
     let group = |name: &str| GroupId::from(name);
+    if let Some(verb) = of_networks(words)? {
+        return Ok(verb);
+    }
     Ok(match words {
         ["call", name, role] => Verb::Call((*name).into(), who(role)),
         ["crash", node] => Verb::Crash(who(node)),
@@ -220,13 +302,8 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["freeze", node] => Verb::Freeze(who(node)),
         ["pause", node] => Verb::Pause(who(node)),
         ["thaw", node] => Verb::Thaw(who(node)),
-        ["cut", node] => Verb::Cut(who(node), None),
-        ["cut", node, other] => Verb::Cut(who(node), Some(who(other))),
-        ["cut-network", number @ ("1" | "2"), node] => {
-            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node))
-        }
-        ["one-way", from, to] => Verb::OneWay(who(from), who(to)),
-        ["heal"] => Verb::Heal,
+        ["clock", node, "forward", by] => Verb::Clock(who(node), wall_ms(by)?),
+        ["clock", node, "back", by] => Verb::Clock(who(node), -wall_ms(by)?),
         ["path", node, "lost"] => Verb::Path(who(node), Path::Broken),
         ["path", node, "hangs"] => Verb::Path(who(node), Path::Hung),
         ["path", node, "back"] => Verb::Path(who(node), Path::Up),
@@ -250,13 +327,15 @@ fn verb(words: &[&str]) -> Result<Verb, String> {
         ["leave", node] => Verb::Leave(who(node)),
         ["absent", node, word @ ("on" | "off")] => Verb::Absent(who(node), *word == "on"),
         ["add", name] => Verb::Add(node(name)?),
+        ["evict", node] => Verb::Evict(who(node)),
+        ["force", node] => Verb::Force(who(node), false),
+        ["force", node, "without-disk"] => Verb::Force(who(node), true),
+        ["cluster-ip", "remove"] => Verb::Ask(Request::RemoveClusterIp),
+        ["cluster-ip", address, name @ ..] => Verb::Ask(cluster_ip(address, name)?),
+        ["measured", name] => Verb::Ask(Request::MeasureCapacity { node: node(name)? }),
         ["vote", node, word @ ("on" | "off")] => Verb::Vote(who(node), *word == "on"),
-        ["online", name] => {
-            Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Online })
-        }
-        ["offline", name] => {
-            Verb::Ask(Request::SetGroupDesired { group: group(name), desired: Desired::Offline })
-        }
+        ["online", name] => brought(name, Desired::Online),
+        ["offline", name] => brought(name, Desired::Offline),
         ["online-resource", name] => switched(name, Desired::Online),
         ["offline-resource", name] => switched(name, Desired::Offline),
         ["depend", name] => depend(name, &[]),

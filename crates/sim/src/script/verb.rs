@@ -1,12 +1,14 @@
 //! What the verbs of a script do to the world, and how expectations are met.
 
-use stead_model::NodeId;
+use stead_model::keys::Other;
 use stead_model::request::Request;
+use stead_model::{NodeId, ResourceId};
 
 use super::{Verb, Who};
 use crate::checkers::Promise;
 use crate::clients::joins;
 use crate::faults::{Kind, Recovery};
+use crate::keys;
 use crate::node::Power;
 use crate::world::World;
 
@@ -29,9 +31,19 @@ impl World {
             Verb::Freeze(who) => self.stop_processes(self.who(who)?, Power::Frozen),
             Verb::Pause(who) => self.stop_processes(self.who(who)?, Power::Paused),
             Verb::Thaw(who) => self.wake_processes(self.who(who)?),
-            Verb::Cut(..) | Verb::CutNetwork(..) | Verb::OneWay(..) | Verb::Heal => {
+            Verb::Cut(..)
+            | Verb::CutNetwork(..)
+            | Verb::Narrow(..)
+            | Verb::OneWay(..)
+            | Verb::Heal => {
                 self.perform_cut(verb)?;
             }
+            Verb::Interface(network, who, state) => {
+                self.interface_is((self.who(who)?, *network), *state);
+            }
+            Verb::Clock(who, by_ms) => self.set_clock(self.who(who)?, *by_ms),
+            Verb::Loss(percent) => self.net.weather.loss = percent * 10,
+            Verb::Delay(longest) => self.net.weather.delay_max_ns = *longest,
             Verb::Path(who, path) => self.set_path(self.who(who)?, *path),
             Verb::ServiceDies(who) => self.service_dies(self.who(who)?),
             Verb::GuardDies(who) => self.guard_dies(self.who(who)?),
@@ -41,15 +53,9 @@ impl World {
             Verb::MonitorGoesOn(who) => self.recover(Recovery::MonitorGoesOn(self.who(who)?)),
             Verb::Hang(resource) => drop(self.hangs_next.insert(resource.clone())),
             Verb::Unfit(resource, who) => {
-                let node = self.who(who)?;
-                self.unfit.insert((node, resource.clone()));
+                self.unfit.insert((self.who(who)?, resource.clone()));
             }
-            Verb::Fail(resource) => {
-                let act = self.acts.iter().find(|act| act.resource == *resource);
-                let act = act.ok_or_else(|| format!("{resource} does not run"))?;
-                let (node, instance) = (act.node, act.instance);
-                self.resource_fails(node, instance);
-            }
+            Verb::Fail(resource) => self.perform_fail(resource)?,
             Verb::Move(group, who) => {
                 let to = Some(self.who(who)?);
                 self.script_asks(Request::MoveGroup { group: group.clone(), to });
@@ -61,6 +67,11 @@ impl World {
                 self.script_asks(request);
             }
             Verb::Add(node) => self.script_asks(joins(&self.plan, *node)),
+            Verb::Force(who, disk_too) => self.force_quorum(self.who(who)?, *disk_too),
+            Verb::Evict(who) => {
+                let node = self.who(who)?;
+                self.script_asks(Request::Evict { node });
+            }
             Verb::Vote(who, votes) => {
                 let request = Request::SetVote { node: self.who(who)?, votes: *votes };
                 self.script_asks(request);
@@ -70,8 +81,17 @@ impl World {
             | Verb::ExpectStopped(_)
             | Verb::ExpectKey(..)
             | Verb::ExpectHole(..)
-            | Verb::ExpectLease(..) => return self.expect(verb),
+            | Verb::ExpectLease(..)
+            | Verb::ExpectSeals(..) => return self.expect(verb),
         }
+        Ok(())
+    }
+
+    fn perform_fail(&mut self, resource: &ResourceId) -> Result<(), String> {
+        let act = self.acts.iter().find(|act| act.resource == *resource);
+        let act = act.ok_or_else(|| format!("{resource} does not run"))?;
+        let (node, instance) = (act.node, act.instance);
+        self.resource_fails(node, instance);
         Ok(())
     }
 
@@ -96,6 +116,12 @@ impl World {
                 for other in self.node_ids().filter(|n| *n != node) {
                     cuts.extend([(*network - 1, node, other), (*network - 1, other, node)]);
                 }
+            }
+            Verb::Narrow(network, who) => {
+                let node = self.who(who)?;
+                self.trace.milestone(self.now, || format!("net{network} of {node} is narrow"));
+                self.net.narrow(*network - 1, node);
+                return Ok(());
             }
             Verb::OneWay(from, to) => {
                 let (from, to) = (self.who(from)?, self.who(to)?);
@@ -151,6 +177,12 @@ impl World {
                 let none = || Err(format!("the stated hole of {promise} did not show"));
                 if holes > 0 { Ok(()) } else { none() }
             }
+            Verb::ExpectSeals(who, number) => {
+                let keys = &self.node(self.who(who)?).keys;
+                let (own, other) = (keys.own.print, keys.other.map(|key| key.print));
+                let wanted = (keys::print(*number), Other::None);
+                if (own, other) == wanted { Ok(()) } else { Err(format!("{own} and {other:?}")) }
+            }
             Verb::ExpectLease(who, wanted) => {
                 let node = self.who(who)?;
                 let keeper = self.node(node).keeper.as_ref();
@@ -177,9 +209,7 @@ impl World {
             Who::Host => self.node_ids().find(hosts),
             Who::Follower => self.node_ids().find(|n| runs(n) && !leads(n)),
             Who::Owner(group) => {
-                let newest =
-                    self.node_ids().filter_map(|n| self.db(n)).max_by_key(|db| db.applied());
-                newest.and_then(|db| Some(db.group(group)?.ownership.as_ref()?.node))
+                self.newest_db().and_then(|db| Some(db.group(group)?.ownership.as_ref()?.node))
             }
         };
         found.ok_or_else(|| format!("nobody is {who:?}"))

@@ -15,7 +15,7 @@ use super::layout::Layout;
 pub(super) struct Cost {
     /// Groups without a node, the priorities like digits.
     waiting: u128,
-    /// Groups where they failed lately, or away from where they are pinned.
+    /// Groups on nodes in quarantine, where they failed lately, or away from where they are pinned.
     misplaced: u32,
     /// What nodes lack, in millionths.
     lacks: u64,
@@ -285,7 +285,11 @@ impl Layout<'_> {
         let (whole, id) = (self.groups[group], self.nodes[usize::from(node)]);
         let pinned = self.input.db.upkeep().pin(&whole.id);
         let failed = super::failures(self.input, whole, id);
-        u32::from(pinned.is_some_and(|pinned| pinned != id)) + u32::from(failed.is_some())
+        let calm = !self.input.db.upkeep().quarantined().contains_key(&id);
+        let other =
+            u32::from(pinned.is_some_and(|pinned| pinned != id)) + u32::from(failed.is_some());
+        // Worse than both others together.
+        if calm { other } else { other + 3 }
     }
 
     /// Whether a node may own the group and takes groups now, whatever else is there.

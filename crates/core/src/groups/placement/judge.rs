@@ -6,12 +6,12 @@ use stead_model::amounts::written;
 use stead_model::group::Group;
 use stead_model::{GroupId, NodeId, ResourceId};
 
-use super::layout::{Layout, Shut, Spot};
+use super::layout::{Layout, Lost, Shut, Spot};
 use super::wants::{Need, Tie};
 use super::{Candidate, Fit, excluding, failures};
 
 /// What keeps a group from a node now.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Bar<'a> {
     /// The node is not a possible owner of a resource.
     NotOwner(NodeId, &'a ResourceId),
@@ -19,6 +19,8 @@ pub(crate) enum Bar<'a> {
     Down(NodeId),
     /// It is paused.
     Paused(NodeId),
+    /// Its interface for an address of the group does not work.
+    Unplugged(NodeId, Lost<'a>),
     /// A group is there that must not run beside it.
     Beside(&'a GroupId),
     /// A group is elsewhere that it must run beside.
@@ -34,7 +36,7 @@ impl Bar<'_> {
     pub(super) const fn fit(&self) -> Fit {
         match self {
             Self::NotOwner(..) => Fit::Excluded,
-            Self::Down(_) | Self::Paused(_) => Fit::Unavailable,
+            Self::Down(_) | Self::Paused(_) | Self::Unplugged(..) => Fit::Unavailable,
             Self::Beside(_) | Self::Without(..) | Self::Full { .. } | Self::Company(..) => {
                 Fit::Barred
             }
@@ -50,6 +52,7 @@ impl fmt::Display for Bar<'_> {
             }
             Self::Down(node) => write!(f, "{node} is not up or may not be given groups"),
             Self::Paused(node) => write!(f, "{node} is paused: it is given no groups"),
+            Self::Unplugged(node, lost) => write!(f, "{lost} on {node}"),
             Self::Beside(other) => {
                 write!(f, "required anti-affinity with `{other}`, which is there")
             }
@@ -87,6 +90,8 @@ pub(super) struct Rank {
 /// All of a rank but how much else is on the node: smaller is better, from the first field on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Suit {
+    /// The node is in quarantine.
+    quarantined: bool,
     /// It is pinned to another node.
     elsewhere: bool,
     /// How late it failed there; 0: it did not.
@@ -191,6 +196,9 @@ impl<'a> Layout<'a> {
             Some(Shut::Paused) => return Some(Bar::Paused(id)),
             None => {}
         }
+        if let Some(lost) = self.lost(group, node) {
+            return Some(Bar::Unplugged(id, lost));
+        }
         let name = |other: usize| &self.groups[other].id;
         let elsewhere = party.anchors.iter().find(|(_, at)| *at != node);
         if let Some((other, at)) = elsewhere {
@@ -201,8 +209,9 @@ impl<'a> Layout<'a> {
         }
         for &member in &party.members {
             let resource = excluding(self.groups[member], id).map(|r| Bar::NotOwner(id, r));
+            let unplugged = || self.lost(member, node).map(|lost| Bar::Unplugged(id, lost));
             let beside = || self.kept_away(member, node).map(|other| Bar::Beside(name(other)));
-            if let Some(why) = resource.or_else(beside) {
+            if let Some(why) = resource.or_else(unplugged).or_else(beside) {
                 return Some(Bar::Company(name(member), Box::new(why)));
             }
         }
@@ -279,6 +288,7 @@ impl<'a> Layout<'a> {
             }
         }
         Suit {
+            quarantined: self.input.db.upkeep().quarantined().contains_key(&id),
             elsewhere: pin.is_some_and(|pinned| pinned != id),
             failed: failures(self.input, whole, id).map_or(0, |last| last + 1),
             lacks: self.lacking_more(group, node),
@@ -333,6 +343,9 @@ impl<'a> Layout<'a> {
         }
         if self.input.db.upkeep().pin(&whole.id) == Some(id) {
             words.push_str(", the group is pinned to it");
+        }
+        if self.input.db.upkeep().quarantined().contains_key(&id) {
+            words.push_str(", is in quarantine and comes last");
         }
         let remarks = self.remarks(group, node);
         if !remarks.is_empty() {

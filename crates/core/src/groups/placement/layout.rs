@@ -5,15 +5,20 @@
 //! copied while thousands of groups look for a node. A group that moves counts on both nodes: it
 //! still runs on the one and will run on the other.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use stead_model::amounts::{CPU, MEMORY};
 use stead_model::group::Group;
+use stead_model::network::{Interface, Stand};
+use stead_model::resource::ResourceConfig;
 use stead_model::wire::peer::{GroupReport, Standing};
-use stead_model::{Epoch, GroupId, NodeId};
+use stead_model::{Epoch, GroupId, NodeId, ResourceId};
 
 use super::super::{NodeLive, PlanInput};
 use super::names::Names;
 use super::wants::{Listed, Need, Tie, Wants};
-use crate::db::shall_run;
+use crate::db::{networks, shall_run, tree};
 use crate::planted::Fault;
 
 /// Where all groups are, and what is left.
@@ -31,6 +36,15 @@ pub struct Layout<'a> {
     needs: Listed<Need>,
     ties: Listed<(u32, Tie)>,
     names: Names<'a>,
+    lost: BTreeMap<(usize, u16), Lost<'a>>,
+}
+
+/// An address of a group that no interface of a node works for.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Lost<'a> {
+    pub(in super::super) resource: &'a ResourceId,
+    pub(in super::super) interface: &'a Interface,
+    pub(in super::super) stand: Stand,
 }
 
 /// What is looked at of every group, side by side: thousands of groups are far apart in memory.
@@ -77,6 +91,12 @@ pub(super) enum Shut {
     Paused,
 }
 
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, which address `{}` needs,", self.interface, self.resource)
+    }
+}
+
 impl<'a> Layout<'a> {
     /// Of the database and the reports of an input.
     #[must_use]
@@ -88,6 +108,7 @@ impl<'a> Layout<'a> {
         let Wants { units, needs, ties } = Wants::of(input, &groups, &names);
         let rooms = nodes.iter().map(|node| room(input, *node, &units)).collect();
         let mut layout = Self {
+            lost: lost(input, &groups),
             reports: reports(input, &members, &names),
             members,
             lives: input.nodes.values().copied().collect(),
@@ -130,6 +151,11 @@ impl<'a> Layout<'a> {
             self.rooms[usize::from(node)].owned += 1;
             self.fill(group, node);
         }
+    }
+
+    /// An address of a group that no interface of a node works for.
+    pub(in super::super) fn lost(&self, group: usize, node: u16) -> Option<Lost<'a>> {
+        self.lost.get(&(group, node)).copied()
     }
 
     /// Takes back where a group was sent.
@@ -273,6 +299,32 @@ fn reports<'a>(
         }
     }
     reports
+}
+
+/// Where groups cannot be reached; nothing is looked at while all interfaces work.
+fn lost<'a>(input: &'a PlanInput<'a>, groups: &[&'a Group]) -> BTreeMap<(usize, u16), Lost<'a>> {
+    let mut all = BTreeMap::new();
+    for (node, live) in (0..).zip(input.nodes.values()) {
+        let told = live.report.map_or(&[][..], |report| &report.interfaces);
+        if told.iter().all(|told| told.stand == Stand::Works) {
+            continue;
+        }
+        for (number, group) in groups.iter().enumerate() {
+            let wanted = tree::wanted(&group.resources);
+            let of = |resource: &'a ResourceConfig| {
+                let told = told.iter().map(|told| (&told.interface, told.stand));
+                let counts = resource.policy.affects_group && wanted.contains(&resource.id);
+                let (interface, stand) = networks::lost_on(resource, told).filter(|_| counts)?;
+                Some(Lost { resource: &resource.id, interface, stand })
+            };
+            // One that is dead says more than one that wavers.
+            let found = group.resources.values().filter_map(of);
+            if let Some(lost) = found.max_by_key(|lost| lost.stand == Stand::Dead) {
+                all.insert((number, node), lost);
+            }
+        }
+    }
+    all
 }
 
 /// A node that does not say how much processor time or memory it has is not limited in it; of

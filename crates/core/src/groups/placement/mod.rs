@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  barred ── not a possible owner, down, paused, a required rule ──► never, however good it is
-//!  rank   ── pinned, failed lately, room, kept apart, kept together, preferred, balance, number
+//!  rank   ── in quarantine, pinned, failed lately, room, kept apart, kept together, preferred,
+//!            balance, number
 //! ```
 //!
 //! A required rule bars a node; a preferred one only ranks it, so that it never keeps a group

@@ -1,12 +1,12 @@
 //! The steps of claiming and adopting (R2): each completion leads to the next read or write.
 
 use stead_journal::{
-    Fresh, Header, Identity, Journal, Medium as IdentityMedium, OpenError, Opened, Opening, Sealed,
-    Step,
+    ClusterKey, Fresh, Header, Identity, Journal, Medium as IdentityMedium, OpenError, Opened,
+    Opening, Sealed, Step,
 };
 use stead_model::{DiskEpoch, Span, Time};
 
-use super::{Claim, Copying, Seat, Seen, State, Surroundings, Turn, Writing};
+use super::{Claim, Copying, MISSES, Seat, Seen, State, Surroundings, Turn, Writing};
 use crate::consensus::keeper::{IoDesk, Keeper};
 use crate::consensus::record;
 use crate::consensus::replica::{Replica, Setup};
@@ -27,9 +27,10 @@ impl Seat {
             State::Watching(_) => {
                 if let Some(table) = self.table(bytes) {
                     self.watched(now, &table, heartbeat);
+                    self.look_after(&table, turn.io);
                 }
             }
-            State::Reading(claim, _) => self.first_read(claim, bytes, turn.io),
+            State::Reading(claim, _) => self.first_read(claim, bytes, turn),
             State::WritingClaim(mut claim, _) => {
                 claim.answered = now;
                 self.state = State::ReadingAgain(claim, self.read_table(turn.io));
@@ -57,19 +58,20 @@ impl Seat {
 
     fn identified(&mut self, bytes: &[u8], turn: &Turn<'_>) {
         let now = turn.now;
-        let identity = Identity::decode(bytes, Some(&self.config.key));
+        let keys = &self.config.keys;
+        let identity = keys.open(|key| Identity::decode(bytes, Some(key))).map(|(read, _)| read);
         match identity {
             Ok(Identity { disk, medium: IdentityMedium::Shared { geometry } })
                 if disk == self.config.disk =>
             {
-                let key = self.config.key.clone();
+                let keys = keys.clone();
                 let slots_needed = 2 * u32::from(self.config.node.0);
                 if geometry.slots() < slots_needed {
                     let why = format!("it has no slot for {}", self.config.node);
                     self.die(why);
                     return;
                 }
-                self.medium = Some(Medium { disk, key, geometry });
+                self.medium = Some(Medium { disk, keys, geometry });
                 self.unreadable = None;
                 self.state = State::Watching(None);
                 self.poll_at = now;
@@ -113,7 +115,7 @@ impl Seat {
         let Header { active, counter, .. } = header;
         if !self.renewed(Seen { slot, active, counter, first: now }, now) {
             self.misses += 1;
-            if self.misses == 3 {
+            if self.misses == MISSES {
                 let back_off = Span(heartbeat.0 * self.draw(64) / 64);
                 self.may_claim_at = self.may_claim_at.max(now + back_off);
                 self.poll_at = self.poll_at.min(now + back_off);
@@ -131,7 +133,7 @@ impl Seat {
     /// read now and then all the same: a path that was lost is not to be found out in need.
     pub(super) fn note_host(&mut self, now: Time, around: &Surroundings) {
         let (Some(host), Some(medium)) = (around.host, &self.medium) else { return };
-        if !matches!(self.state, State::Watching(None)) {
+        if !matches!(self.state, State::Watching(None)) || self.is_to_be_sealed() {
             return;
         }
         let active = host.epoch.0;
@@ -160,10 +162,15 @@ impl Seat {
         true
     }
 
-    fn first_read(&mut self, mut claim: Claim, bytes: &[u8], io: &mut IoDesk) {
+    fn first_read(&mut self, mut claim: Claim, bytes: &[u8], turn: &mut Turn<'_>) {
+        let (now, heartbeat) = (turn.now, turn.setup.timing.heartbeat);
         let Some(table) = self.table(bytes) else { return };
         let Some(medium) = &self.medium else { return };
         let own = table.header(claim.slot);
+        if table.newest().0 == claim.slot && table.is_other(claim.slot) {
+            // The log in it is under the other key: it goes into the other slot.
+            return self.spare_slot(now, heartbeat, claim.slot);
+        }
         claim.epoch = table.next_epoch(claim.slot);
         claim.header = Header {
             claim: claim.epoch,
@@ -177,8 +184,8 @@ impl Seat {
             claim.header.active = 0;
         }
         let place = medium.geometry.header_place(medium.disk, claim.slot);
-        let header = claim.header.encode(&place, &medium.key);
-        let ticket = io.write(Device::QuorumDisk, place.offset, header);
+        let header = claim.header.encode(&place, &medium.keys.seal);
+        let ticket = turn.io.write(Device::QuorumDisk, place.offset, header);
         self.news.push(("disk-claimed", format!("claims the quorum disk, epoch {}", claim.epoch)));
         self.state = State::WritingClaim(claim, ticket);
     }
@@ -204,11 +211,34 @@ impl Seat {
             claim.answered = seen.first;
         }
         let Some(medium) = &self.medium else { return };
-        let seal = Sealed { key: medium.key.clone(), disk: medium.disk, slot: source };
-        let opening = Opening::live(medium.geometry.area(source), seal, header.active);
-        let opening = opening.with_planted(journal_planted(self.config.planted));
-        let copying = Copying { claim, source, opening, ticket: None };
+        let (own, other) = (Some(medium.keys.seal.clone()), medium.keys.other().cloned());
+        let is_other = table.is_other(source) && other.is_some();
+        let (key, untried) = if is_other { (other, own) } else { (own, other) };
+        let Some(key) = key else { return };
+        let opening = self.opening(medium, (source, header.active), key);
+        let active = header.active;
+        let copying = Copying { claim, source, active, opening, untried, is_other, ticket: None };
         self.copy(Box::new(copying), turn);
+    }
+
+    fn opening(
+        &self,
+        medium: &Medium,
+        (source, active): (u32, u64),
+        key: ClusterKey,
+    ) -> Opening<Sealed> {
+        let seal = Sealed { key, disk: medium.disk, slot: source };
+        let opening = Opening::live(medium.geometry.area(source), seal, active);
+        opening.with_planted(journal_planted(self.config.planted))
+    }
+
+    /// The source does not open with the key of its header: its log may be under the other one.
+    fn try_other_key(&mut self, mut copying: Box<Copying>, turn: &mut Turn<'_>) {
+        let (Some(medium), Some(key)) = (&self.medium, copying.untried.take()) else { return };
+        let (source, active) = (copying.source, copying.active);
+        copying.opening = self.opening(medium, (source, active), key);
+        copying.is_other = !copying.is_other;
+        self.copy(copying, turn);
     }
 
     fn copy(&mut self, mut copying: Box<Copying>, turn: &mut Turn<'_>) {
@@ -218,7 +248,11 @@ impl Seat {
                 self.state = State::Copying(copying);
             }
             Step::Done(opened) => {
-                let Copying { claim, source, .. } = *copying;
+                let Copying { claim, source, is_other, .. } = *copying;
+                if is_other && source == claim.slot {
+                    let (now, heartbeat) = (turn.now, turn.setup.timing.heartbeat);
+                    return self.spare_slot(now, heartbeat, source);
+                }
                 if let Err(why) = self.write_copy(claim, source, *opened, turn) {
                     self.doubt_source(claim, why, turn.io);
                 }
@@ -227,6 +261,7 @@ impl Seat {
                 let why = "its log is still being written".to_owned();
                 self.retreat(turn.now, turn.setup.timing.heartbeat, why);
             }
+            Step::Failed(_) if copying.untried.is_some() => self.try_other_key(copying, turn),
             Step::Failed(error) => self.doubt_source(copying.claim, error.to_string(), turn.io),
         }
     }
@@ -271,7 +306,8 @@ impl Seat {
             (resumed.journal, resumed.writes)
         } else {
             let area = medium.geometry.area(claim.slot);
-            let seal = Sealed { key: medium.key.clone(), disk: medium.disk, slot: claim.slot };
+            let key = medium.keys.seal.clone();
+            let seal = Sealed { key, disk: medium.disk, slot: claim.slot };
             let fresh = Fresh { area, seal: seal.into(), life: claim.epoch };
             Journal::create(fresh, &opened.contents).map_err(|e| e.to_string())?
         };
@@ -298,7 +334,7 @@ impl Seat {
         let claim = &mut writing.claim;
         claim.header.active = claim.epoch;
         let place = medium.geometry.header_place(medium.disk, claim.slot);
-        let header = claim.header.encode(&place, &medium.key);
+        let header = claim.header.encode(&place, &medium.keys.seal);
         let ticket = io.write(Device::QuorumDisk, place.offset, header);
         self.state = State::Activating(writing, ticket);
     }

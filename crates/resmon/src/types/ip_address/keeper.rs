@@ -2,7 +2,8 @@
 //!
 //! Announced at once, after 50, 200 and 1000 ms, then every minute: a neighbour that missed one
 //! hears the next. When a node answers again on a network all of that begins anew: whoever was cut
-//! off from this owner meanwhile heard nothing and still asks another. From the second on the wire
+//! off from this owner meanwhile heard nothing and still asks another; and so it does when its own
+//! interface is back. From the second on the wire
 //! is asked, too, who else has it. A conflict is judged by the MAC: a node of the cluster is a
 //! stale owner whose kernel still answers (its stop is under way, or nothing ties its addresses to
 //! its lease), so the address stays and is announced again; a stranger makes the resource fail.
@@ -220,18 +221,22 @@ impl Keeping {
         true
     }
 
-    /// False when the address is gone.
-    fn look_for_changes(&self) -> bool {
+    /// False when the address is gone. One that is lost with its interface is no failure that a
+    /// restart helps: the check says so, and the core knows it of the interface.
+    fn look_for_changes(&mut self) -> bool {
         while let Ok(Some(event)) = self.monitor.next(Duration::ZERO) {
             let why = match event {
-                Event::AddressRemoved(entry) if entry.address == self.wire.address => {
+                Event::AddressRemoved(entry)
+                    if entry.address == self.wire.address && !self.is_off() =>
+                {
                     "somebody removed it from the interface"
                 }
                 Event::LinkRemoved(link) if link.index == self.wire.ifindex => {
                     "its interface was removed"
                 }
-                Event::LinkChanged(link) if link.index == self.wire.ifindex && !link.up => {
-                    "its interface was switched off"
+                Event::LinkChanged(link) if link.index == self.wire.ifindex && link.carrier => {
+                    (self.started, self.announcements) = (Instant::now(), 0);
+                    continue;
                 }
                 Event::LinkChanged(_)
                 | Event::LinkRemoved(_)
@@ -245,6 +250,12 @@ impl Keeping {
             return false;
         }
         true
+    }
+
+    /// Whether the interface is switched off: its kernel takes IPv6 addresses away from it then.
+    fn is_off(&self) -> bool {
+        let link = Route::open().and_then(|route| route.link(self.wire.ifindex));
+        link.is_ok_and(|link| !link.up)
     }
 }
 

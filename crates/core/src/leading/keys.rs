@@ -1,0 +1,39 @@
+//! The rotation of keys at the leader: every phase is one entry, as soon as all nodes told that
+//! they are ready for it (`db/rotation` says what that is).
+
+use stead_model::LogIndex;
+use stead_model::change::{Change, Entry};
+use stead_model::keys::Phase;
+use stead_model::reason::Reason;
+
+use super::{Around, cluster_time};
+use crate::consensus::replica::Replica;
+use crate::db::rotation::{self, Member};
+
+/// The change with which one begins.
+pub(super) fn begin(replica: &Replica, around: &Around<'_>) -> Result<Change, Reason> {
+    rotation::begin(&replica.db, has_disk(around), &members(around))
+}
+
+/// Proposes the next phase, if its time has come; the index of the entry.
+pub(super) fn go_on(replica: &mut Replica, around: &Around<'_>) -> Option<LogIndex> {
+    replica.db.rotation().filter(|rotation| rotation.phase != Phase::Ended)?;
+    let members = members(around);
+    let change = rotation::next(&replica.db, around.host, has_disk(around), &members)?;
+    let (at, why) = (cluster_time(replica, around.utc), "all nodes are ready for it".to_owned());
+    let entry = Entry { at, request: None, why, changes: vec![change] };
+    replica.propose(&entry).ok()
+}
+
+fn has_disk(around: &Around<'_>) -> bool {
+    around.config.quorum.disk.is_some()
+}
+
+fn members<'a>(around: &Around<'a>) -> Vec<Member<'a>> {
+    let member = |node: &stead_model::NodeId| Member {
+        node: *node,
+        heard: around.heard.contains(node),
+        seals: around.reports.get(node).map(|report| &*report.seals),
+    };
+    around.nodes.iter().map(member).collect()
+}

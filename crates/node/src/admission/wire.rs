@@ -1,0 +1,138 @@
+//! What a host that joins and a member say to each other inside TLS: one line of JSON each, so
+//! that versions that cannot do more can still tell each other so.
+
+use serde::{Deserialize, Serialize};
+use stead_model::config::{NodeAddress, NodeConfig};
+use stead_model::reason::{Code, Reason};
+use stead_model::token::Applicant;
+use stead_model::{NetworkId, NodeId, UtcMillis};
+
+use crate::net::PROTOCOL;
+
+/// A host asks no more than this in one line.
+pub(crate) const ASK_BYTES_MAX: u64 = 4096;
+/// A member answers no more than this in one line.
+pub(crate) const ANSWER_BYTES_MAX: u64 = 256 << 10;
+/// With this a member looks whether datagrams reach a host, which sends them back.
+pub(crate) const ECHO: &[u8] = b"stead: does this come back? ";
+
+/// What every version says first, and understands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Version {
+    /// What its nodes speak.
+    pub(crate) protocol: u16,
+    /// What people know it by.
+    pub(crate) version: String,
+}
+
+impl Version {
+    /// This one.
+    pub(crate) fn own() -> Self {
+        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into() }
+    }
+
+    /// Whether a host of another version can be a node beside this member; says both where not.
+    pub(crate) fn check(&self, member: NodeId) -> Result<(), Reason> {
+        if self.protocol == PROTOCOL {
+            return Ok(());
+        }
+        let version: String = self.version.chars().take(32).collect();
+        let own = Self::own();
+        let cause = format!(
+            "the host runs stead {} (protocol {}), {member} runs stead {} (protocol {})",
+            version.escape_debug(),
+            self.protocol,
+            own.version,
+            own.protocol
+        );
+        Err(Reason::new(Code::Conflict, "the host cannot join")
+            .because(cause)
+            .hint("install the same version on both: the older one is to be upgraded"))
+    }
+}
+
+/// A host shows a token. Its [`Version`] is in the same line.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Call {
+    #[serde(flatten)]
+    pub(crate) version: Version,
+    pub(crate) secret: [u8; 16],
+    pub(crate) by: Applicant,
+}
+
+/// What it asks afterwards.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// To be reached at these addresses on the port of the cluster.
+    Reach(Vec<NodeAddress>),
+    /// To become a node.
+    Admit {
+        /// Its host name.
+        name: String,
+        /// Its address on each network.
+        addresses: Vec<NodeAddress>,
+    },
+}
+
+/// What a member says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The token is good.
+    Welcome(Box<Outline>),
+    /// How each address was reached.
+    Reached(Vec<Reached>),
+    /// It is a node; with all that one has.
+    Admitted(Box<Admitted>),
+    /// It is not.
+    Refused(Reason),
+}
+
+/// The cluster as a host sees it before it joins: no secret.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Outline {
+    pub(crate) version: Version,
+    /// The member's clock.
+    pub(crate) at: UtcMillis,
+    /// The member's configuration, with all nodes.
+    pub(crate) config: NodeConfig,
+    /// The node that the host is already: it was interrupted after it was let in.
+    pub(crate) known_as: Option<NodeId>,
+}
+
+/// How an address was reached; `None`: it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Reached {
+    pub(crate) network: NetworkId,
+    pub(crate) tcp: Option<String>,
+    pub(crate) udp: Option<String>,
+}
+
+/// All that a node has. No `Debug`: secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Admitted {
+    /// Its configuration.
+    pub(crate) config: NodeConfig,
+    /// The cluster key.
+    pub(crate) key: [u8; 32],
+    /// Certificate and key of the authority, in PEM: it signs its own certificate.
+    pub(crate) authority: (String, String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_protocol_is_refused_with_both_versions_whatever_else_the_line_says() {
+        let line = r#"{"protocol": 9, "version": "9.1", "oath": [1]}"#;
+        let told: Version = serde_json::from_str(line).unwrap();
+        let why = told.check(NodeId(3)).unwrap_err().to_string();
+        let own = env!("CARGO_PKG_VERSION");
+        assert!(why.contains("the host runs stead 9.1 (protocol 9)"), "{why}");
+        assert!(why.contains(&format!("n3 runs stead {own} (protocol {PROTOCOL})")), "{why}");
+        let call = Call { version: Version::own(), secret: [1; 16], by: Applicant(1 << 60) };
+        let line = serde_json::to_string(&call).unwrap();
+        assert_eq!(serde_json::from_str::<Version>(&line).unwrap().check(NodeId(1)), Ok(()));
+        assert!(serde_json::from_str::<Call>(&line).unwrap() == call);
+    }
+}

@@ -1,0 +1,258 @@
+//! From the installed package to a failover, on hosts with systemd that know nothing of each other
+//! (A-200): at most four commands and no configuration file; then a third host, and who is refused.
+
+use std::fs;
+
+use e2e::{Hosts, Machine, tell, until, wait};
+use serde_json::Value;
+
+const QUORUM: &str = "/var/shared/quorum";
+/// The address of the group.
+const ADDRESS: &str = "10.90.1.50";
+const COMMANDS_MAX: usize = 4;
+const SERVICE: &str = "[group]\nname = \"web\"\n\
+    [[resource]]\nname = \"address\"\ntype = \"ip-address\"\naddress = \"10.90.1.50/24\"\n";
+
+/// What a person types, counted.
+struct Person<'a> {
+    hosts: &'a Hosts,
+    typed: usize,
+}
+
+impl Person<'_> {
+    fn types(&mut self, host: usize, words: &[&str]) -> String {
+        self.typed += 1;
+        let said = self.hosts.must(host, words);
+        tell(&format!(
+            "host {}$ stead {}\n{}",
+            host + 1,
+            words[..2].join(" "),
+            said.err.trim_end()
+        ));
+        said.out.trim().to_owned()
+    }
+
+    /// `stead apply -`, with what it reads.
+    fn declares(&mut self, host: usize, text: &str) {
+        self.typed += 1;
+        let script = "printf %s \"$1\" | stead apply - --wait";
+        self.hosts.all[host].must(&["sh", "-c", script, "sh", text]);
+    }
+}
+
+fn status(hosts: &Hosts, host: usize) -> Value {
+    let said = hosts.stead(host, &["--json", "status"]);
+    serde_json::from_str(&said.out).unwrap_or_default()
+}
+
+/// Waits until so many nodes vote and hear each other on both networks, as a host sees it.
+fn all_vote(hosts: &Hosts, host: usize, count: usize) {
+    wait(&format!("{count} nodes vote"), || {
+        let view = status(hosts, host);
+        let nodes = view["nodes"].as_array().cloned().unwrap_or_default();
+        let links = |n: &Value| n["links"].as_array().unwrap().iter().all(|l| l["up"] == true);
+        let fine = |n: &&Value| n["votes"] == true && n["state"] == "up" && links(n);
+        let quorum = view["quorum"]["has_quorum"] == true;
+        if quorum && nodes.iter().filter(fine).count() == count {
+            Ok(())
+        } else {
+            Err(view.to_string())
+        }
+    });
+}
+
+fn has_address(hosts: &Hosts, host: usize) -> bool {
+    hosts.all[host].must(&["ip", "-o", "address"]).contains(ADDRESS)
+}
+
+#[test]
+fn from_an_installed_package_to_a_failover_in_four_commands_and_no_file() {
+    if let Some(why) = Machine::lacks() {
+        tell(&format!("SKIPPED: no machine with systemd: {why}"));
+        return;
+    }
+    let mut hosts = Hosts::up(&["alpha", "beta", "gamma"]);
+    hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
+    let mut person = Person { hosts: &hosts, typed: 0 };
+    person.types(0, &["cluster", "create", "office", "--quorum-disk", QUORUM]);
+    let token = person.types(0, &["cluster", "token"]);
+    person.types(1, &["cluster", "join", &token]);
+    person.declares(1, SERVICE);
+    assert!(person.typed <= COMMANDS_MAX, "{} commands", person.typed);
+    all_vote(&hosts, 0, 2);
+    until("the address is somewhere", || has_address(&hosts, 0) || has_address(&hosts, 1));
+    let owner = usize::from(!has_address(&hosts, 0));
+    refusals(&hosts, &token);
+    joins_third(&hosts, 1 - owner);
+    let owner = reboots(&mut hosts, owner);
+    hosts.all[owner].kill();
+    until("another host has the address", || owner_but(&hosts, owner).is_some());
+}
+
+/// The host other than this one that has the address.
+fn owner_but(hosts: &Hosts, host: usize) -> Option<usize> {
+    (0..hosts.all.len()).filter(|other| *other != host).find(|other| has_address(hosts, *other))
+}
+
+/// The owner reboots: its groups go first, nobody has to find out that it is away, and it is back
+/// by itself (A-062). Gives who owns the group then.
+fn reboots(hosts: &mut Hosts, owner: usize) -> usize {
+    assert_eq!(hosts.all[owner].run(&["systemctl", "reboot"]).code, 0);
+    hosts.all[owner].wait_off();
+    let next = owner_but(hosts, owner).expect("the address was given away before the host went");
+    let records = hosts.must(next, &["--json", "event", "list", "--last", "100"]).out;
+    let records: Value = serde_json::from_str(&records).unwrap();
+    let records = records["records"].as_array().unwrap();
+    let last = |code: &str| records.iter().rfind(|r| r["code"] == code).expect(code);
+    let granted = last("group-granted");
+    assert!(granted["text"].as_str().unwrap().contains("reported it stopped"), "{granted}");
+    assert_eq!(granted["cause"], last("node-leaves")["id"], "{records:?}");
+    hosts.boot(owner);
+    all_vote(hosts, owner, 3);
+    assert!(has_address(hosts, next) && !has_address(hosts, owner), "it came back, and stays");
+    next
+}
+
+/// A token that was used, is of another cluster, or no token at all: a sentence, and nothing done.
+fn refusals(hosts: &Hosts, used: &str) {
+    let (secret, rest) = used.split_once('-').unwrap();
+    let foreign = format!("{secret}-{}{}", "0".repeat(64), &rest[64..]);
+    let cases = [
+        (used.to_owned(), "it was used: it let n2 in"),
+        (foreign, "is no member of the cluster of this token"),
+        (used[..40].to_owned(), "it is no join token, or not all of it"),
+    ];
+    // One that is good keeps the door open.
+    let _good = hosts.must(0, &["cluster", "token", "--expires", "5"]);
+    for (token, why) in cases {
+        let said = hosts.stead(2, &["cluster", "join", &token]);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        assert!(said.err.contains(why), "{}", said.err);
+        assert!(!hosts.all[2].path("etc/stead/plan.json").exists());
+    }
+}
+
+/// The third host is interrupted after it was let in, and goes on as the same node; whoever makes
+/// its token.
+fn joins_third(hosts: &Hosts, host: usize) {
+    let token = hosts.must(host, &["cluster", "token"]).out.trim().to_owned();
+    let looked = hosts.must(2, &["cluster", "check", &token]).out;
+    for check in ["versions", "clocks", "names", "networks", "quorum disk", "ports"] {
+        assert!(looked.contains(&format!("ok       {check}: ")), "{check}: {looked}");
+    }
+    assert!(!looked.contains("wrong"), "{looked}");
+    // Its certificates cannot be written: it was let in, and is not complete.
+    let in_the_way = hosts.all[2].path("etc/stead/pki");
+    fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+    fs::write(&in_the_way, "").unwrap();
+    let said = hosts.stead(2, &["cluster", "join", &token]);
+    assert!(said.code == 1 && said.err.contains("let this host in as n3"), "{}", said.err);
+    fs::remove_file(&in_the_way).unwrap();
+    let again = hosts.must(2, &["cluster", "join", &token]).err;
+    assert!(again.contains("this host is n3 already"), "{again}");
+    all_vote(hosts, 2, 3);
+    let config = fs::read_to_string(hosts.all[2].path("etc/stead/cluster.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let names: Vec<_> = config["nodes"].as_array().unwrap().iter().map(|n| &n["name"]).collect();
+    assert_eq!(names, ["alpha", "beta", "gamma"], "it knows who joined before it");
+    assert_eq!(config["founders"], serde_json::json!([1]));
+}
+
+#[test]
+fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
+    if let Some(why) = Machine::lacks() {
+        tell(&format!("SKIPPED: no machine with systemd: {why}"));
+        return;
+    }
+    let mut hosts = Hosts::up(&["alpha", "beta"]);
+    hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
+    hosts.must(0, &["cluster", "create", "office", "--quorum-disk", QUORUM]);
+    let join = |hosts: &Hosts| {
+        let token = hosts.must(0, &["cluster", "token"]).out.trim().to_owned();
+        hosts.must(1, &["cluster", "join", &token]).err
+    };
+    join(&hosts);
+    all_vote(&hosts, 0, 2);
+    let script = "printf %s \"$1\" | stead apply - --wait";
+    hosts.all[0].must(&["sh", "-c", script, "sh", SERVICE]);
+    hosts.must(0, &["group", "move", "web", "--to", "n2", "--wait"]);
+    until("beta has the address", || has_address(&hosts, 1));
+    // It leaves: its group goes to the other one, and nothing of the cluster stays on it.
+    hosts.must(1, &["cluster", "leave"]);
+    until("alpha has the address", || has_address(&hosts, 0));
+    assert!(!has_address(&hosts, 1));
+    let left = "find /etc/stead /var/lib/stead /run/stead -type f 2>/dev/null; true";
+    assert_eq!(hosts.all[1].must(&["sh", "-c", left]), "", "files are left");
+    assert!(!hosts.all[1].must(&["cat", "/proc/self/mounts"]).contains("stead"));
+    all_vote(&hosts, 0, 1);
+    until("one node is left", || status(&hosts, 0)["nodes"].as_array().unwrap().len() == 1);
+    // It comes back as another node.
+    let told = join(&hosts);
+    assert!(told.contains("let this host in as n3"), "{told}");
+    all_vote(&hosts, 0, 2);
+    all_vote(&hosts, 1, 2);
+    // Dead, it is evicted; switched on again it is not heard, and serves nothing.
+    hosts.all[1].kill();
+    let evicted = hosts.must(0, &["node", "evict", "beta"]).out;
+    assert!(evicted.contains("n3 is no member any more"), "{evicted}");
+    hosts.boot(1);
+    wait("it is told as dropped", || {
+        let records = hosts.must(0, &["event", "list", "--last", "100"]).out;
+        if records.contains("from an address of no node") { Ok(()) } else { Err(records) }
+    });
+    let view = status(&hosts, 1);
+    assert!(view["quorum"]["has_quorum"] != true, "{view}");
+    assert!(has_address(&hosts, 0) && !has_address(&hosts, 1));
+    assert_eq!(status(&hosts, 0)["nodes"].as_array().unwrap().len(), 1);
+    // What is left of it goes, and it joins again.
+    hosts.must(1, &["cluster", "leave", "--force"]);
+    join(&hosts);
+    all_vote(&hosts, 0, 2);
+}
+
+/// A backup is all that it takes when the cluster is gone with its log.
+#[test]
+fn a_cluster_that_was_lost_is_restored_from_its_backup() {
+    const FILE: &str = "/var/tmp/office.backup";
+    if let Some(why) = Machine::lacks() {
+        tell(&format!("SKIPPED: no machine with systemd: {why}"));
+        return;
+    }
+    let hosts = Hosts::up(&["alpha"]);
+    hosts.must(0, &["cluster", "create", "office"]);
+    let script = "mkdir -p /var/tmp && printf %s \"$1\" | stead apply - --wait";
+    hosts.all[0].must(&["sh", "-c", script, "sh", SERVICE]);
+    hosts.must(0, &["alert", "add", "ops", "--webhook", "http://10.90.1.9/"]);
+    hosts.must(0, &["node", "capacity", "alpha", "cpu=4"]);
+    let admin = ["admin", "add", "ops", "--role", "viewer", "--out", "/var/tmp/ops.pem"];
+    hosts.must(0, &admin);
+    let declared = hosts.must(0, &["export"]).out;
+    hosts.must(0, &["cluster", "backup", FILE]);
+    let again = hosts.stead(0, &["cluster", "backup", FILE]);
+    assert!(again.code == 1 && again.err.contains("exists"), "{}", again.err);
+    let text = fs::read_to_string(hosts.all[0].path(FILE.trim_start_matches('/'))).unwrap();
+    assert!(!text.contains("PRIVATE") && !text.contains("BEGIN"), "{text}");
+    // On the running cluster: what was changed since is as it was.
+    hosts.must(0, &["group", "set", "web", "failover-threshold=7"]);
+    let plan = hosts.must(0, &["cluster", "restore", FILE, "--plan"]).out;
+    assert!(plan.contains("~ group web: failover-threshold `7` -> "), "{plan}");
+    hosts.must(0, &["cluster", "restore", FILE]);
+    assert_eq!(hosts.must(0, &["export"]).out, declared);
+    // Everything is lost.
+    hosts.must(0, &["cluster", "destroy", "office"]);
+    assert!(!has_address(&hosts, 0));
+    hosts.must(0, &["cluster", "create", "branch"]);
+    let other = hosts.stead(0, &["cluster", "restore", FILE]);
+    assert!(other.code == 1 && other.err.contains("`--from office`"), "{}", other.err);
+    let cut = "head -c 600 /var/tmp/office.backup > /var/tmp/cut.backup";
+    hosts.all[0].must(&["sh", "-c", cut]);
+    let damaged =
+        hosts.stead(0, &["cluster", "restore", "/var/tmp/cut.backup", "--from", "office"]);
+    assert!(damaged.code == 1 && damaged.err.contains("checksum is wrong"), "{}", damaged.err);
+    hosts.must(0, &["cluster", "restore", FILE, "--from", "office", "--wait"]);
+    until("the group runs", || has_address(&hosts, 0));
+    assert_eq!(hosts.must(0, &["export"]).out, declared);
+    let view = status(&hosts, 0);
+    assert_eq!(view["nodes"][0]["room"]["capacity"]["cpu"], 4000, "{view}");
+    assert_eq!(view["admins"][0]["admin"], "ops", "{view}");
+}

@@ -1,0 +1,79 @@
+//! Networks that are ill and not dead: nothing moves, and what is wrong is told.
+
+use e2e::{other, until, wait};
+use stead_lab::{CutSpec, Direction, Fault, Network, Station, Swallows};
+use stead_model::request::Request;
+use stead_model::{LogIndex, NodeId};
+
+use crate::stage::{Place, Stage};
+
+/// A path whose MTU is smaller than its ends believe, and nobody says so: heartbeats pass.
+const MTU: Swallows = Swallows::Above(1400);
+/// What does not fit into small packets.
+const LARGE_BYTES: usize = 512 << 10;
+
+#[test]
+fn networks_streams_leave_the_one_on_which_large_packets_vanish() {
+    let stage = Stage::set("mtu");
+    let owner = stage.arrange(Place::Follower).leads;
+    let epoch = stage.epoch(owner);
+    fault(&stage, MTU, Some(Network::Private));
+    large_change(&stage, "one");
+    let told = |node: NodeId| {
+        let records = stage.world.records(node);
+        records.into_iter().find(|r| r.code == "streams-stuck").map(|r| r.text)
+    };
+    let why = wait("one of them tells that streams get stuck", || {
+        let told = [owner, other(owner)].into_iter().find_map(told);
+        told.ok_or_else(|| "nobody does".to_owned())
+    });
+    assert!(why.contains("network `private`") && why.contains("MTU"), "{why}");
+    let view = stage.world.view(owner);
+    let links = view.nodes.iter().flat_map(|node| &node.links);
+    assert!(links.clone().all(|link| link.up), "heartbeats pass: {links:?}");
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    stage.world.heal();
+    until("streams pass again", || {
+        let passes = |node| stage.world.records(node).iter().any(|r| r.code == "streams-pass");
+        [owner, other(owner)].into_iter().any(passes)
+    });
+    large_change(&stage, "two");
+}
+
+/// three of ten frames between the nodes are lost on both networks.
+#[test]
+fn networks_loss_moves_nothing_and_is_told() {
+    let stage = Stage::set("loss");
+    let owner = stage.arrange(Place::Follower).leads;
+    let epoch = stage.epoch(owner);
+    fault(&stage, Swallows::Percent(30), None);
+    until("lossy links are told", || {
+        let lossy = |node| stage.world.records(node).iter().any(|r| r.code == "link-lossy");
+        lossy(owner) && lossy(other(owner))
+    });
+    stage.writer.wait_more(10);
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    let lost = |node| stage.world.records(node).iter().any(|r| r.code == "lease-lost");
+    assert!(!lost(owner), "{owner} lost its lease");
+    stage.world.heal();
+    until("links are sound again", || {
+        let view = stage.world.view(owner);
+        view.nodes.iter().flat_map(|node| &node.links).all(|link| link.loss_permille < 20)
+    });
+}
+
+/// Between the nodes; clients reach both as ever.
+fn fault(stage: &Stage, swallows: Swallows, network: Option<Network>) {
+    let [from, to] = [1, 2].map(|node| Station::Node(NodeId(node)));
+    let cut = CutSpec::Pair { from, to, direction: Direction::BothWays, network };
+    stage.world.lab().fault(Fault { cut, swallows }).unwrap();
+}
+
+/// A change that only a stream carries reaches both nodes.
+fn large_change(stage: &Stage, key: &str) {
+    let value = Some("v".repeat(LARGE_BYTES));
+    stage.world.ask(&Request::SetKey { key: key.to_owned(), value });
+    let applied = |node| stage.world.view(NodeId(node)).applied;
+    let index: LogIndex = applied(1).max(applied(2));
+    until("both have the change", || applied(1) >= index && applied(2) >= index);
+}
