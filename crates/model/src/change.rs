@@ -272,6 +272,12 @@ pub enum Change {
         /// The node.
         node: NodeId,
     },
+    /// The owner of a group was lost soon after it was given it: counted like a failover of the
+    /// group's own.
+    CountLoss {
+        /// The group.
+        group: GroupId,
+    },
     /// Name, role and priority of a network of the cluster, instead of those before.
     SetNetwork {
         /// All of it.
@@ -312,6 +318,7 @@ impl Change {
             | Self::Release { group, .. }
             | Self::Disown { group, .. }
             | Self::CountFailover { group }
+            | Self::CountLoss { group }
             | Self::FailGroup { group, .. }
             | Self::ClearFailures { group }
             | Self::SetUsage { group, .. }
@@ -372,6 +379,9 @@ impl fmt::Display for Change {
                 write!(f, "group {group}: no owner after {epoch}, because {why}")
             }
             Self::CountFailover { group } => write!(f, "group {group}: failover counted"),
+            Self::CountLoss { group } => {
+                write!(f, "group {group}: failover counted, its node was lost soon")
+            }
             Self::FailGroup { group, why } => write!(f, "group {group} failed, because {why}"),
             Self::ClearFailures { group } => write!(f, "group {group}: failures forgotten"),
             Self::Retry { group, why } => write!(f, "group {group} is tried again, because {why}"),

@@ -21,6 +21,11 @@ pub const QUARANTINE_WITHIN_S: u64 = 3_600;
 /// How long a quarantine lasts, in seconds.
 pub const QUARANTINE_S: u64 = 2 * 3_600;
 
+/// A node that is lost within this time after it was given a group may be lost because of the
+/// group, in seconds: that counts like a failover of the group. Long enough for what starts to do
+/// its harm, shorter than a node takes to come back and be lost for another reason.
+pub const LOST_SOON_S: u64 = 120;
+
 /// Something that is put aside, or taken up again.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]

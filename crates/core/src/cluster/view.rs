@@ -285,7 +285,8 @@ impl Cluster {
                     self.counters.lease_length_changes += 1;
                     "lease-length"
                 }
-                Change::SetKey { .. } => continue,
+                // The record of the take-over beside it says it.
+                Change::CountLoss { .. } | Change::SetKey { .. } => continue,
                 Change::Absence { .. } => "absence",
                 Change::NodeLeaves { .. } => "node-leaves",
                 Change::NodeGoes { .. } => "node-goes",

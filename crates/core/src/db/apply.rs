@@ -156,7 +156,8 @@ impl Db {
                 self.release(index, (group, *epoch), release)
             }
             Change::Disown { group, epoch, .. } => self.disown(index, group, *epoch),
-            Change::CountFailover { group } => self.count_failover(group),
+            Change::CountFailover { group } => self.count_failover(group, true),
+            Change::CountLoss { group } => self.count_failover(group, false),
             Change::FailGroup { group, why } => self.fail_group(group, why),
             Change::ClearFailures { group } => self.clear_failures(group),
             Change::Retry { group, .. } => self.group_mut(group).map(|g| g.failed = None),
@@ -302,6 +303,7 @@ impl Db {
     }
 
     fn grant(&mut self, index: LogIndex, id: &GroupId, granted: Ownership) -> Result<(), Skip> {
+        let at = self.at;
         let group = self.group_mut(id)?;
         let (given, last) = (granted.epoch, group.epoch_last);
         if given <= last {
@@ -312,7 +314,7 @@ impl Db {
         let before = group.ownership.replace(granted).map(|o| o.node);
         self.take_from(index, before.filter(|owner| *owner != to));
         if let Some(trail) = self.trails.get_mut(id) {
-            trail.granted = index;
+            (trail.granted, trail.granted_at) = (index, at);
         }
         Ok(())
     }
@@ -337,8 +339,9 @@ impl Db {
         Ok(())
     }
 
-    /// Counts at the present cluster time; what left the window is forgotten.
-    fn count_failover(&mut self, id: &GroupId) -> Result<(), Skip> {
+    /// Counts at the present cluster time, against the owner if the group failed there; what left
+    /// the window is forgotten.
+    fn count_failover(&mut self, id: &GroupId, failed: bool) -> Result<(), Skip> {
         let at = self.at;
         let group = self.group_mut(id)?;
         let Some(owner) = group.ownership.as_ref().map(|o| o.node) else {
@@ -351,7 +354,7 @@ impl Db {
         if let Some(trail) = self.trails.get_mut(id) {
             let gone = trail.failed_on.len().saturating_sub(kept);
             trail.failed_on.drain(..gone);
-            trail.failed_on.push(owner);
+            trail.failed_on.push(failed.then_some(owner));
         }
         Ok(())
     }
@@ -426,6 +429,7 @@ impl Db {
             | Change::Release { .. }
             | Change::Disown { .. }
             | Change::CountFailover { .. }
+            | Change::CountLoss { .. }
             | Change::FailGroup { .. }
             | Change::ClearFailures { .. }
             | Change::Retry { .. }
@@ -520,6 +524,7 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::Release { .. }
         | Change::Disown { .. }
         | Change::CountFailover { .. }
+        | Change::CountLoss { .. }
         | Change::FailGroup { .. }
         | Change::ClearFailures { .. }
         | Change::Retry { .. }
@@ -566,6 +571,7 @@ fn is_administration(change: &Change) -> bool {
         | Change::Release { .. }
         | Change::Disown { .. }
         | Change::CountFailover { .. }
+        | Change::CountLoss { .. }
         | Change::FailGroup { .. }
         | Change::Retry { .. }
         | Change::Upkeep { .. }

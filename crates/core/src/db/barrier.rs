@@ -92,6 +92,7 @@ impl Touch {
             | Change::SetResource { .. }
             | Change::SetDependencies { .. }
             | Change::CountFailover { .. }
+            | Change::CountLoss { .. }
             | Change::FailGroup { .. }
             | Change::ClearFailures { .. }
             | Change::Retry { .. }

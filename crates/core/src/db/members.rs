@@ -43,7 +43,9 @@ impl Db {
         // Whoever has this number next was let in by another token.
         self.tokens.retain(|_, token| token.used.is_none_or(|used| used.node != node));
         for trail in self.trails.values_mut() {
-            trail.failed_on.retain(|failed| *failed != node);
+            for failed in trail.failed_on.iter_mut().filter(|failed| **failed == Some(node)) {
+                *failed = None;
+            }
             trail.put_on = trail.put_on.filter(|put| *put != node);
         }
         for group in self.groups.values_mut() {

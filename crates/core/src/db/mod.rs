@@ -107,8 +107,11 @@ pub struct Trail {
     pub administered: LogIndex,
     /// The last entry that changed the group in any way.
     pub changed: LogIndex,
-    /// Owners on which it failed, oldest first, one for each counted failover.
-    pub failed_on: Vec<NodeId>,
+    /// Cluster time of the last grant: was its owner lost soon after it?
+    pub granted_at: UtcMillis,
+    /// Owners on which it failed, oldest first, one for each counted failover: none where the
+    /// owner was lost.
+    pub failed_on: Vec<Option<NodeId>>,
     /// Cluster time at which it was left failed the last time.
     pub failed_at: UtcMillis,
     /// Where an administrator put it, while it is there or on its way: it does not fail back.

@@ -82,6 +82,7 @@ pub fn of_change(change: &Change) -> u64 {
         Change::SetNetwork { network } => OBJECT_BYTES + network.name.len() as u64,
         Change::TokenMade { .. } => OBJECT_BYTES,
         Change::CountFailover { .. }
+        | Change::CountLoss { .. }
         | Change::TokenUsed { .. }
         | Change::SetUsage { .. }
         | Change::LeaseLength { .. }

@@ -130,6 +130,9 @@ impl<'a> Round<'a> {
         let group = self.layout.group(number);
         let target = owned.release.as_ref().and_then(|release| release.to);
         if shall_run(group) {
+            if matches!(cause, Cause::Ended(_)) && self.takes_nodes_down(group, owned) {
+                return;
+            }
             if order::awaited(&self.layout, group).is_none() {
                 self.seek(number, (None, target.or(stay)), cause);
             }
@@ -142,6 +145,23 @@ impl<'a> Round<'a> {
             (None, Cause::Ended(_)) if owned.release.is_none() && !core_group::goes(group) => {}
             (None, _) => self.disown(group, owned, because(owned, known)),
         }
+    }
+
+    /// Whether node after node was lost soon after it was given the group, up to the threshold:
+    /// then it is left failed, so that it harms no further one.
+    fn takes_nodes_down(&mut self, group: &Group, owned: &Ownership) -> bool {
+        let failovers = within_window(group, self.at()).len();
+        let at_limit = failovers >= group.policy.limit(self.input.nodes.len()) as usize;
+        let Some(after) = quarantine::lost_soon(self.input, group, owned).filter(|_| at_limit)
+        else {
+            return false;
+        };
+        let after = written_time(after);
+        let cause = format!("{} was lost {after} after it was given it", owned.node);
+        let why = at_the_limit(group, failovers, &cause);
+        self.changes.push(Change::FailGroup { group: group.id.clone(), why: why.clone() });
+        self.disown(group, owned, why);
+        true
     }
 
     /// It goes to the best other node; with none it is stopped in order.

@@ -97,7 +97,7 @@ fn failovers_are_counted_in_a_sliding_window_with_the_node_where_it_failed() {
     assert_eq!((count(&mut db, 0), count(&mut db, 36_000)), (1, 2));
     must(&mut db, vec![grant("web", 2, 2)]);
     assert_eq!(count(&mut db, 36_001), 2, "the first left the window");
-    assert_eq!(db.trail(&"web".into()).unwrap().failed_on, [n(1), n(2)]);
+    assert_eq!(db.trail(&"web".into()).unwrap().failed_on, [Some(n(1)), Some(n(2))]);
     let desired = Desired::Online;
     must(&mut db, vec![Change::SetGroupDesired { group: "web".into(), desired }]);
     let group = db.group(&"web".into()).unwrap();

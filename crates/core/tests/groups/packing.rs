@@ -11,6 +11,7 @@ use stead_model::amounts::Amounts;
 use stead_model::change::{Change, Entry};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::room::Room;
+use stead_model::upkeep::LOST_SOON_S;
 use stead_model::{Epoch, GroupId, NodeId, UtcMillis};
 
 /// A seeded source of choices (xorshift).
@@ -90,7 +91,7 @@ impl Case {
             let live = NodeLive { eligible: number > 0, stopped: number == 0, report: None };
             (node(number), live)
         });
-        let (at, nodes, planted) = (UtcMillis(0), lives.collect(), Planted::NONE);
+        let (at, nodes, planted) = (UtcMillis(LOST_SOON_S * 1_000), lives.collect(), Planted::NONE);
         let (cluster, entries, host_names, networks) = ("lab", &[][..], &[][..], &[][..]);
         let input = PlanInput { db, at, nodes, cluster, entries, host_names, networks, planted };
         let planned = plan(&input);

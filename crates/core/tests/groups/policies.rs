@@ -9,6 +9,7 @@ use stead_model::change::Change;
 use stead_model::group::GroupState;
 use stead_model::request::Request;
 use stead_model::resource::ResourceState;
+use stead_model::upkeep::LOST_SOON_S;
 use stead_model::view::GroupView;
 use stead_model::{NodeId, Span, UtcMillis};
 
@@ -50,6 +51,7 @@ fn hours(world: &mut World, hours: u64) {
 
 /// Power cut and back, with the takeover in between.
 fn lose(world: &mut World, id: NodeId) {
+    world.pass_time(Span::from_secs(LOST_SOON_S));
     world.crash(id);
     world.declare_stopped(id);
     world.run();

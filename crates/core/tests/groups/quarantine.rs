@@ -1,11 +1,14 @@
 //! Nodes that are lost again and again: counted where it hurts, then put aside for a while.
 
+use std::collections::BTreeMap;
+
 use stead_core::groups::explain;
 use stead_core::planted::Planted;
 use stead_model::change::Change;
+use stead_model::group::Desired;
 use stead_model::reason::Code;
 use stead_model::request::Request;
-use stead_model::upkeep::{Drain, QUARANTINE_S, Upkeep};
+use stead_model::upkeep::{Drain, LOST_SOON_S, QUARANTINE_S, Upkeep};
 use stead_model::{Span, UtcMillis};
 
 use crate::world::{World, n};
@@ -22,7 +25,13 @@ fn world(nodes: u16) -> World {
     world
 }
 
+/// A node that had its groups for long is lost.
 fn lose(world: &mut World, node: u16) {
+    world.pass_time(Span::from_secs(LOST_SOON_S));
+    lose_soon(world, node);
+}
+
+fn lose_soon(world: &mut World, node: u16) {
     world.crash(n(node));
     world.declare_stopped(n(node));
     world.run();
@@ -188,4 +197,56 @@ fn a_node_that_leaves_in_order_or_announced_its_absence_is_not_lost() {
     lose(&mut world, 1);
     assert_eq!(world.owner("web"), Some(n(2)));
     assert_eq!(world.leader.upkeep().losses(n(1)), []);
+}
+
+/// So many nodes and `web`, which is left failed after two failovers.
+fn poisonous(nodes: u16) -> World {
+    let mut world = World::new(nodes, Planted::NONE);
+    world.group("web", &[("ip", &[])]);
+    let twice = BTreeMap::from([("failover-threshold".to_owned(), Some("2".to_owned()))]);
+    world.ask(Request::SetGroup { group: "web".into(), properties: twice });
+    world.run();
+    world
+}
+
+fn failed(world: &World) -> Option<&str> {
+    world.group_of("web").failed.as_deref()
+}
+
+/// D1: what takes its nodes down one after the other takes no more than the threshold allows.
+#[test]
+fn a_group_whose_nodes_are_lost_soon_is_left_failed_at_its_threshold() {
+    let mut world = poisonous(5);
+    for node in [1, 2] {
+        assert_eq!((world.owner("web"), failed(&world)), (Some(n(node)), None));
+        lose_soon(&mut world, node);
+    }
+    assert_eq!(world.owner("web"), Some(n(3)));
+    world.pass_time(Span::from_secs(12));
+    lose_soon(&mut world, 3);
+    assert_eq!(
+        failed(&world).unwrap(),
+        "2 failovers within 10h (custom) did not help: n3 was lost 12s after it was given it; all \
+         of the group stays offline until it is tried again in 1h"
+    );
+    assert_eq!((world.owner("web"), world.running("ip")), (None, vec![]));
+    returns(&mut world, 1);
+    assert_eq!(world.owner("web"), None, "a node that is back does not change that");
+    // An administrator may try again at once, and what was counted is forgotten.
+    world.ask(Request::SetGroupDesired { group: "web".into(), desired: Desired::Online });
+    world.run();
+    assert_eq!((world.running("ip"), failed(&world)), (vec![n(1)], None));
+    lose_soon(&mut world, 1);
+    assert_eq!(world.running("ip"), [n(4)]);
+}
+
+#[test]
+fn a_node_that_had_a_group_for_long_or_left_is_not_counted_against_the_group() {
+    let mut world = poisonous(3);
+    for turn in 0..6 {
+        let node = world.owner("web").unwrap();
+        flap(&mut world, node.0);
+        assert_eq!(failed(&world), None, "loss {turn}");
+    }
+    assert!(world.group_of("web").failovers.is_empty());
 }

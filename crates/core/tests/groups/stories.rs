@@ -9,6 +9,7 @@ use stead_model::group::Desired;
 use stead_model::reason::Code;
 use stead_model::request::Request;
 use stead_model::resource::ResourceState;
+use stead_model::upkeep::LOST_SOON_S;
 use stead_model::{Epoch, Span};
 
 use crate::world::{World, n};
@@ -74,8 +75,9 @@ fn the_preferred_order_is_used_when_the_owner_dies() {
 }
 
 #[test]
-fn the_loss_of_a_node_is_not_counted_as_a_failover() {
+fn the_loss_of_a_node_that_had_it_for_long_is_not_counted_as_a_failover() {
     let mut world = world(2);
+    world.pass_time(Span::from_secs(LOST_SOON_S));
     world.crash(n(1));
     world.declare_stopped(n(1));
     world.run();

@@ -78,5 +78,5 @@ pub(super) fn failures(input: &PlanInput<'_>, group: &Group, node: NodeId) -> Op
     let failed_on = &input.db.trail(&group.id)?.failed_on;
     let counted = within_window(group, input.at.max(input.db.at())).len();
     let gone = failed_on.len().saturating_sub(counted);
-    failed_on[gone..].iter().rposition(|n| *n == node)
+    failed_on[gone..].iter().rposition(|n| *n == Some(node))
 }
