@@ -96,7 +96,7 @@ impl Kind {
             Self::IdleBytes => "  bytes it sends",
             Self::Join => "a node added -> a member like the others",
             Self::Form => "all nodes switched on -> one cluster",
-            Self::NodeLost => "a node lost power -> all others call it down",
+            Self::NodeLost => "a node lost power -> no other calls it up",
             Self::NodeBack => "that node switched on -> a member like the others",
             Self::DbOutage => "client outage, node crash, PostgreSQL on a clustered disk",
             Self::DbDisk => "  of it: disk reserved and mounted",

@@ -105,7 +105,7 @@ fn lose_one(site: &Site<'_>) -> Result<(f64, f64), MeasureError> {
             let view = cluster.view(node).map_err(|error| error.to_string())?;
             let seen = view.nodes.iter().find(|seen| seen.node == lost);
             let state = seen.map(|seen| seen.state);
-            let down = state == Some(NodeState::Down) && view.quorum.has_quorum;
+            let down = state.is_some_and(|state| state != NodeState::Up) && view.quorum.has_quorum;
             down.then_some(()).ok_or_else(|| format!("{node} sees it as {state:?}"))
         })?;
     }

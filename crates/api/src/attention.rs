@@ -54,8 +54,11 @@ fn of_node(view: &View, node: &NodeView) -> Vec<Attention> {
     match node.state {
         NodeState::Down if node.left => vec![urgent(format!("{name} has left and is down"), show)],
         NodeState::Down => vec![urgent(format!("{name} is down"), show)],
-        NodeState::Suspected => {
-            vec![urgent(format!("{name} is suspected: silent on all networks"), show)]
+        NodeState::Isolated if node.node == view.node => {
+            vec![urgent(format!("{name} is isolated: it hears no other node"), show)]
+        }
+        NodeState::Isolated => {
+            vec![urgent(format!("{name} is isolated: silent on all networks"), show)]
         }
         NodeState::Up => node
             .links

@@ -14,7 +14,7 @@ use stead_model::view::{GroupView, NodeState, NodeView, ResourceView, View};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const NODE_STATES: [(NodeState, &str); 3] =
-    [(NodeState::Up, "up"), (NodeState::Suspected, "suspected"), (NodeState::Down, "down")];
+    [(NodeState::Up, "up"), (NodeState::Isolated, "isolated"), (NodeState::Down, "down")];
 const GROUP_STATES: [(GroupState, &str); 6] = [
     (GroupState::Online, "online"),
     (GroupState::Offline, "offline"),
@@ -267,7 +267,7 @@ mod tests {
         let node = NodeView {
             node: NodeId(2),
             name: "be\"ta".into(),
-            state: NodeState::Suspected,
+            state: NodeState::Isolated,
             votes: true,
             heard_at: None,
             addresses: Vec::new(),
@@ -310,7 +310,7 @@ mod tests {
         for (sample, value) in [
             ("stead_quorum", 0.0),
             ("stead_troubles", 1.0),
-            (r#"stead_node_state{node="n2",name="be\"ta",state="suspected"}"#, 1.0),
+            (r#"stead_node_state{node="n2",name="be\"ta",state="isolated"}"#, 1.0),
             (r#"stead_node_state{node="n2",name="be\"ta",state="up"}"#, 0.0),
             (r#"stead_link_up{node="n2",network="private"}"#, 1.0),
             (r#"stead_heartbeats_received_total{node="n2",network="private"}"#, 40.0),

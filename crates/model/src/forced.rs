@@ -4,12 +4,14 @@
 //! What was agreed on in another history does not count: whoever comes back with an older one takes
 //! the newer one over, and two that were forced beside each other never mix.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{LogIndex, NodeId, Term, VoterId};
 use crate::time::UtcMillis;
+use crate::view::{NodeState, View};
 
 /// Which history of the log something belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
@@ -63,4 +65,15 @@ pub fn names<'a>(voters: impl IntoIterator<Item = &'a VoterId>) -> String {
         None => "the quorum disk".to_owned(),
     };
     voters.into_iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Voters that the viewing node does not hear, and the quorum disk where that is said.
+#[must_use]
+pub fn lost(view: &View, without_disk: bool) -> BTreeSet<VoterId> {
+    let up = |voter: &VoterId| {
+        let found = view.nodes.iter().find(|n| Some(n.node) == voter.node());
+        found.is_some_and(|n| n.node == view.node || n.state == NodeState::Up)
+    };
+    let is_lost = |v: &VoterId| if v.is_disk() { without_disk } else { !up(v) };
+    view.quorum.voters.iter().copied().filter(is_lost).collect()
 }

@@ -225,10 +225,12 @@ pub struct NodeView {
 pub enum NodeState {
     /// It answers.
     Up,
-    /// It is silent on all links, and the node that says so has no lease: either may be cut off.
-    Suspected,
-    /// It is silent on all links, or never was heard, and the cluster goes on without it. Its own
-    /// lease may run still: its groups are given away when that is over, and not before (R6).
+    /// It is silent on all links and may be cut off. Its lease may run still: its groups are given
+    /// away when that is over, and not before (R6). Also one that itself hears nobody and has no
+    /// lease, and all whom it does not hear: either may be cut off.
+    Isolated,
+    /// It is silent on all links for longer than a lease may run, or never was heard, and the
+    /// cluster goes on without it.
     Down,
 }
 

@@ -9,8 +9,7 @@ use stead_core::Event;
 use stead_model::forced;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::request::{Answer, Envelope, Request};
-use stead_model::view::NodeState;
-use stead_model::{GroupId, NodeId, RequestId, ResourceId, VoterId};
+use stead_model::{GroupId, NodeId, RequestId, ResourceId};
 
 use crate::agenda::{Happening, Outside};
 use crate::checkers::ack::Kept;
@@ -291,9 +290,7 @@ impl World {
         let local = self.local(node);
         let Some(service) = self.node(node).service.as_ref() else { return };
         let view = service.cluster.view_without_groups(local);
-        let up = |n: NodeId| view.nodes.iter().any(|v| v.node == n && v.state == NodeState::Up);
-        let silent = |v: &VoterId| v.node().map_or(disk_too, |node| !up(node));
-        let lost: BTreeSet<VoterId> = view.quorum.voters.iter().copied().filter(silent).collect();
+        let lost = forced::lost(&view, disk_too);
         self.trace
             .milestone(self.now, || format!("{node} shall go on without {}", forced::names(&lost)));
         let id = RequestId { client: FORCER, number: self.now };

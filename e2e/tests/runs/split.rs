@@ -3,6 +3,7 @@
 
 use e2e::{other, rounds, tell, witness};
 use stead_lab::boot_ns;
+use stead_model::view::{NodeState, NodeView};
 
 use crate::stage::{Place, Stage, good_of};
 
@@ -49,5 +50,9 @@ fn split_owner_does_not_host_the_disk() {
 }
 
 fn without_quorum(stage: &Stage, node: stead_model::NodeId) {
-    e2e::until(&format!("{node} without quorum"), || !stage.world.view(node).quorum.has_quorum);
+    e2e::until(&format!("{node} is isolated, without quorum"), || {
+        let view = stage.world.view(node);
+        let isolated = |seen: &NodeView| seen.state == NodeState::Isolated;
+        !view.quorum.has_quorum && view.nodes.iter().all(isolated)
+    });
 }

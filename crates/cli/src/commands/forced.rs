@@ -1,12 +1,11 @@
 //! `stead node force-quorum`: what there is to lose is shown first, and done when it was confirmed.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use stead_model::VoterId;
+use stead_model::forced;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
-use stead_model::view::{NodeState, QuorumView, View};
+use stead_model::view::QuorumView;
 
 use super::Asked;
 use crate::failure::{Exit, Failure};
@@ -22,7 +21,7 @@ pub(super) async fn force(
 ) -> Result<Exit, Failure> {
     let reached = asked.reach().await?;
     let view = &reached.view;
-    let lost = lost(view, without_disk);
+    let lost = forced::lost(view, without_disk);
     screen::talk(render::forced_loss(view, &lost).trim_end());
     let refused = |cause: String, hint: String| {
         Failure::refused(DOING, Reason::new(Code::Conflict, cause).hint(hint))
@@ -68,16 +67,6 @@ pub(super) async fn force(
 /// How often quorum was forced, as far as somebody is still missing.
 fn generation(quorum: &QuorumView) -> Option<u32> {
     quorum.forced.as_ref().map(|forced| forced.generation)
-}
-
-/// Voters that the node does not hear, and the quorum disk where that was said.
-fn lost(view: &View, without_disk: bool) -> BTreeSet<VoterId> {
-    let up = |voter: &VoterId| {
-        let found = view.nodes.iter().find(|n| Some(n.node) == voter.node());
-        found.is_some_and(|n| n.state == NodeState::Up)
-    };
-    let is_lost = |v: &VoterId| if v.is_disk() { without_disk } else { !up(v) };
-    view.quorum.voters.iter().copied().filter(is_lost).collect()
 }
 
 /// The longest lease and grace of the slowest profile, and the time in which a disk is claimed.

@@ -180,8 +180,8 @@ fn state(view: &View, node: &NodeView) -> String {
     let mut text = match node.state {
         NodeState::Up if node.left => "leaves",
         NodeState::Up => "up",
-        NodeState::Suspected | NodeState::Down if node.left => "left",
-        NodeState::Suspected => "suspected",
+        NodeState::Isolated | NodeState::Down if node.left => "left",
+        NodeState::Isolated => "isolated",
         NodeState::Down => "down",
     }
     .to_owned();

@@ -373,11 +373,7 @@ fn minority(seen_from: u16) -> View {
     view.quorum.leader = None;
     view.quorum.disk_host = None;
     view.quorum.disk_state = None;
-    let seen = |number| match number == seen_from {
-        true => NodeState::Up,
-        false => NodeState::Suspected,
-    };
-    view.nodes = (1..=3).map(|number| node(number, seen(number), seen_from)).collect();
+    view.nodes = (1..=3).map(|number| node(number, NodeState::Isolated, seen_from)).collect();
     view.groups[0].state = GroupState::Unknown;
     view
 }

@@ -128,13 +128,6 @@ impl Cluster {
     fn node_view(&self, now: Time, entry: &NodeEntry) -> NodeView {
         let id = entry.id;
         let own = self.running();
-        let state = if id == self.node || self.links.is_heard(id) {
-            NodeState::Up
-        } else if self.links.is_suspected(id) && self.asker.lease(now).is_none() {
-            NodeState::Suspected
-        } else {
-            NodeState::Down
-        };
         let link = |l: &crate::membership::LinkState| {
             let network = self.config.networks.iter().find(|n| n.id == l.network)?;
             Some(LinkView {
@@ -155,7 +148,7 @@ impl Cluster {
             node: id,
             name: entry.name.clone(),
             addresses: entry.addresses.clone(),
-            state,
+            state: self.node_state(now, id),
             votes: own.is_some_and(|o| o.replica.is_voter(VoterId::from(id))),
             heard_at: self.links.heard_at(id).map(|at| self.utc_at(now, at)),
             lease_longer: own.is_some_and(|o| o.replica.db.lease_length(id) > LeaseLength::Short),
@@ -165,6 +158,23 @@ impl Cluster {
             room: own.and_then(|o| o.replica.db.rooms().get(&id).cloned()).unwrap_or_default(),
             needed: Amounts::default(),
         }
+    }
+
+    fn node_state(&self, now: Time, id: NodeId) -> NodeState {
+        let has_lease = self.asker.lease(now).is_some();
+        if id == self.node {
+            let alone =
+                self.config.nodes.len() > 1 && !self.links.nodes().any(|n| self.links.is_heard(n));
+            return if alone && !has_lease { NodeState::Isolated } else { NodeState::Up };
+        }
+        if self.links.is_heard(id) {
+            return NodeState::Up;
+        }
+        let length = self.running().map(|own| own.replica.db.lease_length(id)).unwrap_or_default();
+        let wait = self.timing.wait(self.timing.length(length));
+        let may_run = self.links.heard_at(id).is_some_and(|heard| now.since(heard) <= wait);
+        let suspected = self.links.is_suspected(id);
+        if suspected && (may_run || !has_lease) { NodeState::Isolated } else { NodeState::Down }
     }
 
     /// The groups of the view. They change with what is applied, with [`Cluster::sights`], and

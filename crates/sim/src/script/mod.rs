@@ -26,6 +26,7 @@ use stead_model::config::QuorumMode;
 use stead_model::network::InterfaceState;
 use stead_model::profile::Profile;
 use stead_model::request::Request;
+use stead_model::view::NodeState;
 use stead_model::{GroupId, NodeId, ResourceId};
 
 pub use parse::{ParseError, parse};
@@ -175,6 +176,8 @@ pub enum Verb {
     ExpectLease(Who, bool),
     /// `expect WHO seals NUMBER`: with the keys of that rotation, and believes no others.
     ExpectSeals(Who, u64),
+    /// `expect WHO sees WHO STATE`: what its view says of a node.
+    ExpectSees(Who, Who, NodeState),
 }
 
 impl Script {

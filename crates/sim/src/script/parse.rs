@@ -12,6 +12,7 @@ use stead_model::request::Request;
 use stead_model::resource_type::parse_time_ms;
 use stead_model::rules::Priority;
 use stead_model::upkeep::{Drain, Upkeep};
+use stead_model::view::NodeState;
 use stead_model::{GroupId, NodeId, ResourceId};
 use thiserror::Error;
 
@@ -285,6 +286,15 @@ fn of_keys(words: &[&str]) -> Result<Option<Verb>, String> {
         ["expect", node, "seals", number] => {
             let number = number.parse().map_err(|_| format!("{number} is no number"))?;
             Verb::ExpectSeals(who(node), number)
+        }
+        ["expect", node, "sees", other, state] => {
+            let state = match *state {
+                "up" => NodeState::Up,
+                "isolated" => NodeState::Isolated,
+                "down" => NodeState::Down,
+                other => return Err(format!("{other} is no state of a node")),
+            };
+            Verb::ExpectSees(who(node), who(other), state)
         }
         _ => return Ok(None),
     }))

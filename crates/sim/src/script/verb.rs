@@ -82,7 +82,8 @@ impl World {
             | Verb::ExpectKey(..)
             | Verb::ExpectHole(..)
             | Verb::ExpectLease(..)
-            | Verb::ExpectSeals(..) => return self.expect(verb),
+            | Verb::ExpectSeals(..)
+            | Verb::ExpectSees(..) => return self.expect(verb),
         }
         Ok(())
     }
@@ -182,6 +183,13 @@ impl World {
                 let (own, other) = (keys.own.print, keys.other.map(|key| key.print));
                 let wanted = (keys::print(*number), Other::None);
                 if (own, other) == wanted { Ok(()) } else { Err(format!("{own} and {other:?}")) }
+            }
+            Verb::ExpectSees(who, other, wanted) => {
+                let (node, other) = (self.node(self.who(who)?), self.who(other)?);
+                let service = node.service.as_ref().ok_or("its service does not run")?;
+                let view = service.cluster.view(node.clock.show(self.now));
+                let state = view.nodes.iter().find(|n| n.node == other).map(|n| n.state);
+                if state == Some(*wanted) { Ok(()) } else { Err(format!("it is {state:?}")) }
             }
             Verb::ExpectLease(who, wanted) => {
                 let node = self.who(who)?;
