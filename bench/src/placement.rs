@@ -132,6 +132,7 @@ fn reports(db: &Db) -> BTreeMap<NodeId, Report> {
             machine: Usage::default(),
             interfaces: Vec::new(),
             seals: Box::default(),
+            program: Default::default(),
         });
         // A report that came over the network shares no text with the database.
         let (group, epoch) = (group.id.as_str().into(), owned.epoch);

@@ -167,6 +167,7 @@ mod tests {
             links: Vec::new(),
             room: Room::default(),
             needed: Amounts::default(),
+            program: None,
         }
     }
 

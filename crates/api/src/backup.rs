@@ -211,6 +211,7 @@ mod tests {
             links: Vec::new(),
             room: Room::default(),
             needed: stead_model::amounts::Amounts::default(),
+            program: None,
         };
         let nodes = (1..).zip(names).map(node).collect();
         View { cluster: "office".to_owned(), nodes, ..View::default() }

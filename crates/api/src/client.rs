@@ -37,7 +37,7 @@ use crate::backend::Later;
 use crate::contract::{
     Audited, Control, Controlled, Dependencies, Done, Explanation, ForceQuorum, KeyValue,
     LocalService, MoveTo, NetworkChange, NewAlert, NewGroup, NewNode, NewResource, NewToken,
-    NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, Tested, Timeouts,
+    NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, RaiseLevel, Tested, Timeouts,
 };
 
 /// Largest answer taken.
@@ -386,9 +386,7 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             let changes = PropertyChanges { properties: properties.clone() };
             (Method::PATCH, group_path(group.as_str(), ""), body(&changes))
         }
-        Request::DeleteGroup { group } => {
-            (Method::DELETE, group_path(group.as_str(), ""), Value::Null)
-        }
+        Request::DeleteGroup { group } => deleted(group_path(group.as_str(), "")),
         Request::SetGroupDesired { group, desired } => {
             (Method::POST, group_path(group.as_str(), desired.word()), Value::Null)
         }
@@ -402,9 +400,7 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             let (group, resource, kind) = (group.clone(), resource.clone(), kind.clone());
             created(&NewResource { group, resource, kind, properties: properties.clone() })
         }
-        Request::DeleteResource { resource } => {
-            (Method::DELETE, resource_path(resource.as_str(), ""), Value::Null)
-        }
+        Request::DeleteResource { resource } => deleted(resource_path(resource.as_str(), "")),
         Request::SetResourceDesired { resource, desired } => {
             (Method::POST, resource_path(resource.as_str(), desired.word()), Value::Null)
         }
@@ -433,6 +429,9 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::SetLocal { node, service, needs } => local(*node, service, needs.as_ref()),
         Request::RotateKeys => rotation(Method::POST),
         Request::AbandonKeys => rotation(Method::DELETE),
+        Request::RaiseLevel { to } => {
+            (Method::POST, "/v1/level".into(), body(&RaiseLevel { to: *to }))
+        }
         Request::AddAlert { alert, properties } => new_alert(alert, properties),
         Request::RemoveAlert { alert } => removed_alert(alert),
         Request::SetNetwork { network, name, role, priority } => {
@@ -448,6 +447,10 @@ fn spelled(request: &Request) -> (Method, String, Value) {
             (method, format!("{path}?force=true"), body)
         }
     }
+}
+
+fn deleted(path: String) -> (Method, String, Value) {
+    (Method::DELETE, path, Value::Null)
 }
 
 fn created(new: &NewResource) -> (Method, String, Value) {

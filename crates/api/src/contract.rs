@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use stead_model::config::{NetworkRole, NodeAddress};
 use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{GroupPolicy, GroupState};
+use stead_model::program::ClusterLevel;
 use stead_model::reason::Reason;
 use stead_model::record::Record;
 use stead_model::resource_type::{Property, ResourceType, builtin};
@@ -91,6 +92,14 @@ pub struct ForceQuorum {
     /// The voters that are off or cut off and stay so: all that are silent, and the quorum disk
     /// where it is lost, too.
     pub lost: BTreeSet<VoterId>,
+}
+
+/// The level that the cluster shall be at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RaiseLevel {
+    /// One above the present one.
+    pub to: ClusterLevel,
 }
 
 /// A resource to create.

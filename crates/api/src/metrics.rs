@@ -277,6 +277,7 @@ mod tests {
             links: vec![link],
             room: stead_model::room::Room::default(),
             needed: stead_model::amounts::Amounts::default(),
+            program: None,
         };
         let mut group = crate::document::example_group("web");
         group.failovers = 3;

@@ -23,6 +23,7 @@ use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::external::{Installed, OwnAction};
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::profile::Profile;
+use stead_model::program::ClusterLevel;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
@@ -65,6 +66,7 @@ impl Node {
             links: Vec::new(),
             room: Room::default(),
             needed: Amounts::default(),
+            program: None,
         };
         let view = View {
             cluster: "test".into(),
@@ -288,6 +290,7 @@ fn requests_about_members() -> Vec<Request> {
         },
         Request::RotateKeys,
         Request::AbandonKeys,
+        Request::RaiseLevel { to: ClusterLevel(2) },
     ]
 }
 

@@ -25,6 +25,7 @@ use stead_model::config::NodeConfig;
 use stead_model::keys::Keys;
 use stead_model::order::{GuardOrder, GuardStatus};
 use stead_model::profile::Timing;
+use stead_model::program::Program;
 use stead_model::record::{Level, OfEntry, Record};
 use stead_model::request::{Answer, Envelope};
 use stead_model::usage::Usage;
@@ -58,6 +59,8 @@ pub struct Start {
     pub guard: GuardStatus,
     /// What this machine has: processors and memory.
     pub machine: Usage,
+    /// What this program is, and what it can speak.
+    pub program: Program,
     /// The keys of the cluster.
     pub keys: Keys,
     /// Seed of everything drawn.
@@ -74,6 +77,7 @@ pub struct Cluster {
     node: NodeId,
     timing: Timing,
     machine: Usage,
+    program: Program,
     /// This node's interfaces on the networks of the cluster, as they were told last.
     interfaces: Interfaces,
     guard: Incarnation,

@@ -15,6 +15,7 @@ use crate::group::{Desired, GroupPolicy};
 use crate::ids::{AlertId, Epoch, GroupId, NodeId, RequestId, ResourceId};
 use crate::keys::Rotation;
 use crate::profile::LeaseLength;
+use crate::program::{ClusterLevel, Mark};
 use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::room::Room;
 use crate::time::UtcMillis;
@@ -293,6 +294,11 @@ pub enum Change {
         /// Its number.
         number: u64,
     },
+    /// The level of the cluster, from the next entry on.
+    Level {
+        /// The level, one above that of before, and who raises it.
+        to: Mark,
+    },
 }
 
 /// Whether a node that joined votes.
@@ -305,6 +311,54 @@ pub enum JoinedVote {
 }
 
 impl Change {
+    /// The level that brought it: below that nobody proposes it. Programs of every version must be
+    /// able to read a log, so nothing that is here ever changes; what is needed later comes behind.
+    #[must_use]
+    pub const fn since(&self) -> ClusterLevel {
+        match self {
+            Self::CreateGroup { .. }
+            | Self::SetGroupPolicy { .. }
+            | Self::DeleteGroup { .. }
+            | Self::SetGroupDesired { .. }
+            | Self::CreateResource { .. }
+            | Self::DeleteResource { .. }
+            | Self::SetResourceDesired { .. }
+            | Self::SetResource { .. }
+            | Self::SetDependencies { .. }
+            | Self::Grant { .. }
+            | Self::Release { .. }
+            | Self::Disown { .. }
+            | Self::CountFailover { .. }
+            | Self::FailGroup { .. }
+            | Self::LeaseLength { .. }
+            | Self::SetKey { .. }
+            | Self::Absence { .. }
+            | Self::NodeLeaves { .. }
+            | Self::NodeGoes { .. }
+            | Self::NodeEvicted { .. }
+            | Self::QuorumForced { .. }
+            | Self::NodeReturns { .. }
+            | Self::VoteLent { .. }
+            | Self::VoteReturned { .. }
+            | Self::ClearFailures { .. }
+            | Self::Retry { .. }
+            | Self::Upkeep { .. }
+            | Self::NodeJoined { .. }
+            | Self::TokenMade { .. }
+            | Self::TokenUsed { .. }
+            | Self::SetRoom { .. }
+            | Self::SetAlert { .. }
+            | Self::RemoveAlert { .. }
+            | Self::SetUsage { .. }
+            | Self::NodeLost { .. }
+            | Self::SetNetwork { .. }
+            | Self::Rotate { .. }
+            | Self::RotationAbandoned { .. }
+            | Self::CountLoss { .. }
+            | Self::Level { .. } => ClusterLevel::FIRST,
+        }
+    }
+
     /// The node a group is taken from by this change, given the present owner (R7: the barrier).
     #[must_use]
     pub fn group(&self) -> Option<&GroupId> {
@@ -347,6 +401,7 @@ impl Change {
             | Self::SetNetwork { .. }
             | Self::Rotate { .. }
             | Self::RotationAbandoned { .. }
+            | Self::Level { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -420,6 +475,7 @@ impl fmt::Display for Change {
             Self::RotationAbandoned { number } => {
                 write!(f, "rotation {number} of the keys is abandoned")
             }
+            Self::Level { to } => write!(f, "the cluster is at {to}"),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }

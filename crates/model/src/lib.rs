@@ -2,9 +2,9 @@
 //!
 //! Every other crate speaks in these types. Reading order: `ids`, `time`, `profile`, `config`,
 //! `amounts`, `room`, `rules`, `group`, `resource`, `resource_type`, `ocf`, `external`, `probe`,
-//! `server`, `alert`, `token`, `change`, `order`, `note`, `declaration`, `request`, `role`,
-//! `remote`, `reservation`, `upkeep`, `view`, `record`, `reason`, and `wire` for what crosses a
-//! socket.
+//! `server`, `alert`, `token`, `program`, `change`, `order`, `note`, `declaration`, `request`,
+//! `role`, `remote`, `reservation`, `upkeep`, `view`, `record`, `reason`, and `wire` for what
+//! crosses a socket.
 //!
 //! Not here: decisions (crate `core`), effects on the world (crates `guard`, `resmon`, `node`).
 
@@ -28,6 +28,7 @@ pub mod ocf;
 pub mod order;
 pub mod probe;
 pub mod profile;
+pub mod program;
 pub mod reason;
 pub mod record;
 pub mod remote;

@@ -12,6 +12,7 @@ use crate::declaration::{Declaration, Foreseen};
 use crate::forced;
 use crate::group::{Desired, GroupPolicy};
 use crate::ids::{AlertId, GroupId, LogIndex, NodeId, RequestId, ResourceId, VoterId};
+use crate::program::ClusterLevel;
 use crate::reason::Reason;
 use crate::rules::Priority;
 use crate::token::{Shown, TokenHash};
@@ -252,6 +253,11 @@ pub enum Request {
     },
     /// End the group that has the cluster IP.
     RemoveClusterIp,
+    /// Raise the level of the cluster, which every node's program must know. There is no way back.
+    RaiseLevel {
+        /// To which, one above the present one.
+        to: ClusterLevel,
+    },
 }
 
 /// The answer to a request.
@@ -345,6 +351,7 @@ impl Request {
             Self::SetNetwork { network, .. } => format!("change network {}", names([network])),
             Self::RotateKeys => "rotate the keys of the cluster".into(),
             Self::AbandonKeys => "abandon the rotation of the keys".into(),
+            Self::RaiseLevel { to } => format!("raise the cluster to {to}"),
         }
     }
 }

@@ -72,6 +72,7 @@ impl Role {
             | Request::MakeToken { .. }
             | Request::RotateKeys
             | Request::AbandonKeys
+            | Request::RaiseLevel { .. }
             | Request::Evict { .. }
             | Request::ForceQuorum { .. }
             | Request::SetCapacity { .. }

@@ -16,6 +16,7 @@ use crate::ids::{AlertId, Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceI
 use crate::keys::Phase;
 use crate::network::{InterfaceState, Subnet};
 use crate::profile::Profile;
+use crate::program::{ClusterLevel, Program};
 use crate::remote::RemoteAdmin;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
 use crate::resource_type::parse_address;
@@ -35,6 +36,9 @@ pub struct View {
     pub node: NodeId,
     /// Version of stead on this node.
     pub version: String,
+    /// The level of the cluster: what the programs of all its nodes use.
+    #[serde(default)]
+    pub level: ClusterLevel,
     /// The timing profile.
     pub profile: Profile,
     /// Wall clock of the node when the view was made.
@@ -215,6 +219,9 @@ pub struct NodeView {
     /// What the groups need that it owns and that shall run.
     #[serde(default)]
     pub needed: Amounts,
+    /// What it runs, as it told last; nothing: it was not heard yet.
+    #[serde(default)]
+    pub program: Option<Program>,
 }
 
 /// State of a node.

@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use stead_core::Event;
 use stead_model::config::NodeConfig;
 use stead_model::note::Note;
+use stead_model::program::Mark;
 use stead_model::reason::Reason;
 use stead_model::token::Shown;
 use stead_model::wire::monitor::Question;
@@ -76,8 +77,18 @@ pub(crate) struct ExplainWish {
 pub(crate) struct WelcomeWish {
     /// The token.
     pub(crate) shown: Shown,
-    /// Where the answer goes: the configuration, and the node that the host is already.
-    pub(crate) answer: oneshot::Sender<Result<(NodeConfig, Option<NodeId>), Reason>>,
+    /// Where the answer goes.
+    pub(crate) answer: oneshot::Sender<Result<Welcomed, Reason>>,
+}
+
+/// The cluster, for a host whose token is good.
+#[derive(Debug)]
+pub(crate) struct Welcomed {
+    pub(crate) config: NodeConfig,
+    /// The node that the host is already.
+    pub(crate) known_as: Option<NodeId>,
+    /// The level that it must know.
+    pub(crate) mark: Mark,
 }
 
 /// Items that senders from the network may have waiting before they are made to wait.

@@ -24,7 +24,7 @@ use crate::board::Board;
 use crate::clock;
 use crate::disk::Disks;
 use crate::guard::{Guard, GuardError};
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Inbox, Item, Welcomed};
 use crate::monitors::{FromMonitor, Monitors, SHARED, Slot};
 use crate::net::{Datagrams, Remote, Streams, Taken, Watch};
 use crate::records::Records;
@@ -313,6 +313,9 @@ impl Service {
                 }
                 Item::Welcome(wish) => {
                     let welcome = self.cluster.welcome(clock::now(), wish.shown);
+                    let mark = self.cluster.db().map(stead_core::db::Db::mark).unwrap_or_default();
+                    let welcome =
+                        welcome.map(|(config, known_as)| Welcomed { config, known_as, mark });
                     // Who asked may have gone.
                     let _ = wish.answer.send(welcome);
                 }

@@ -9,6 +9,7 @@ use stead_core::{Cluster, Planted, Start};
 use stead_model::config::NodeConfig;
 use stead_model::keys::Keys;
 use stead_model::profile::Profile;
+use stead_model::program::Program;
 use stead_model::record::Level;
 use stead_model::{Incarnation, NodeId};
 use stead_trust::Credentials;
@@ -134,10 +135,10 @@ impl Service {
         let (peers, records_too) = (Arc::new(datagrams.peers().clone()), Arc::clone(&records));
         let own = (paths.clone(), records_too, Arc::clone(&inbox));
         let admission = Admission::new(door, peers, own);
-        let machine = machine::size();
+        let (machine, program) = (machine::size(), Program::own());
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
         let watch = Watch::start(config.clone(), surroundings).map_err(system("a thread"))?;
-        let start = Start { config, service, guard: status, machine, keys, seed, planted };
+        let start = Start { config, service, guard: status, machine, program, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
         let sources = Sources {
             records: Arc::clone(&records),

@@ -56,18 +56,25 @@ impl World {
         }
     }
 
-    /// A core gave up: allowed only if its own log disk failed.
+    /// A core gave up: allowed only if its own log disk failed, or others have a program that
+    /// knows a higher level.
     fn halted(&mut self, node: NodeId, why: &str) {
         self.trace.milestone(self.now, || format!("{node} service halts: {why}"));
         let place = crate::run::take_panic();
-        if !self.node(node).log_failed || place.is_some() {
+        let highest = |id| self.node(id).program.levels.highest;
+        let overtaken = self.node_ids().any(|other| highest(other) > highest(node));
+        if (!self.node(node).log_failed && !overtaken) || place.is_some() {
             let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
             self.broken(
                 Promise::NoPanic,
                 format!("{node} halted: {}{place}", why.replace('\n', " ")),
             );
         }
-        self.service_dies(node);
+        if overtaken {
+            self.service_gives_up(node);
+        } else {
+            self.service_dies(node);
+        }
     }
 
     fn send(

@@ -10,6 +10,7 @@ use stead_model::config::{
     NetworkEntry, NetworkRole, NodeAddress, NodeConfig, NodeEntry, QuorumConfig, QuorumDisk,
 };
 use stead_model::order::GuardReport;
+use stead_model::program::Program;
 use stead_model::usage::Usage;
 use stead_model::{Incarnation, LogIndex, NetworkId, NodeId, UtcMillis, VoterId};
 
@@ -243,14 +244,15 @@ impl World {
         let guard = keeper.guard.begin_service();
         let within_lease = guard.lease.is_some();
         let running: Vec<_> = guard.admitted.iter().map(|a| a.resource.clone()).collect();
-        let (config, keys) = (machine.config.clone(), machine.keys.clone());
+        let (config, keys, program) =
+            (machine.config.clone(), machine.keys.clone(), machine.program);
         let ready = keeper.monitor.as_ref().is_some_and(|m| m.readiness != Readiness::Starting);
         machine.service_last += 1;
         let life = machine.service_last;
         machine.log_failed = false;
         self.net.obey(node, &config.networks);
-        let start =
-            Start { config, service: incarnation, guard, machine: MACHINE, keys, seed, planted };
+        let (service, machine) = (incarnation, MACHINE);
+        let start = Start { config, service, guard, machine, program, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, local);
         self.node_mut(node).service = Some(Service {
             cluster: Box::new(cluster),
@@ -312,16 +314,36 @@ impl World {
 
     /// A node service dies; its guard and what that runs stay, and a new one is started soon.
     pub fn service_dies(&mut self, node: NodeId) {
-        if self.node(node).service.is_none() {
-            return;
+        if self.node(node).service.is_some() {
+            self.service_ends(node);
+            let soon = self.rng.wild(500_000, self.timing.election.0);
+            self.service_follows(node, soon);
         }
+    }
+
+    /// A node service ends because its program cannot go on: the guard takes its time.
+    pub fn service_gives_up(&mut self, node: NodeId) {
+        self.service_ends(node);
+        self.service_follows(node, GUARD_PAUSE_NS);
+    }
+
+    fn service_ends(&mut self, node: NodeId) {
         self.trace.milestone(self.now, || format!("{node} service dies"));
         self.bury_service(node);
         self.orphan_flights(node);
         self.net.close(node, &mut self.rng);
+    }
+
+    fn service_follows(&mut self, node: NodeId, pause_ns: u64) {
         let boot = self.node(node).boot;
-        let at = self.now + self.rng.wild(500_000, self.timing.election.0);
-        self.agenda.put(at, Happening::ServiceStarts { node, boot });
+        self.agenda.put(self.now + pause_ns, Happening::ServiceStarts { node, boot });
+    }
+
+    /// Another program takes the place of the node service's.
+    pub fn install(&mut self, node: NodeId, program: Program) {
+        self.trace.milestone(self.now, || format!("{node} gets {program}"));
+        self.node_mut(node).program = program;
+        self.service_dies(node);
     }
 
     /// Takes a service away and keeps its counts.
@@ -331,3 +353,6 @@ impl World {
         }
     }
 }
+
+/// After this the guard starts a node service anew that ends again and again.
+const GUARD_PAUSE_NS: u64 = 1_000_000_000;

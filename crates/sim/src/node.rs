@@ -5,6 +5,7 @@ use stead_guard::admission::Guard;
 use stead_model::config::NodeConfig;
 use stead_model::forced::History;
 use stead_model::keys::Keys;
+use stead_model::program::Program;
 use stead_model::wire::guard::MonitorId;
 use stead_model::{Incarnation, LogIndex, NodeId, Term, Time, VoterId};
 
@@ -48,6 +49,8 @@ pub struct Node {
     pub log_failed: bool,
     /// Its keys of the cluster.
     pub keys: Keys,
+    /// What its next node service is.
+    pub program: Program,
 }
 
 /// Whether the machine works.
@@ -157,6 +160,7 @@ impl Node {
             parked: Vec::new(),
             log_failed: false,
             keys,
+            program: Program::own(),
         }
     }
 

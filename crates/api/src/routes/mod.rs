@@ -71,6 +71,7 @@ fn writes() -> Router<Shared> {
     Router::new()
         .route("/v1/nodes", get(read::nodes).post(write::add_node))
         .route("/v1/tokens", post(write::make_token))
+        .route("/v1/level", post(write::raise_level))
         .route("/v1/keys/rotation", post(write::rotate_keys).delete(write::abandon_keys))
         .route(
             "/v1/nodes/{node}",

@@ -20,6 +20,7 @@ use super::audit::{decided, done};
 use crate::contract::{
     Control, Controlled, Dependencies, Done, ForceQuorum, KeyValue, LocalService, MoveTo,
     NetworkChange, NewGroup, NewNode, NewResource, NewToken, NodeChange, Problem, PropertyChanges,
+    RaiseLevel,
 };
 use crate::status::Refusal;
 
@@ -52,6 +53,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         force_quorum,
         rotate_keys,
         abandon_keys,
+        raise_level,
         change_node,
         set_network,
         apply,
@@ -430,6 +432,18 @@ pub(super) async fn rotate_keys(State(backend): State<Shared>, asker: Asker) -> 
     responses((status = 200, body = Done), (status = "default", body = Problem)))]
 pub(super) async fn abandon_keys(State(backend): State<Shared>, asker: Asker) -> Written {
     ask(&backend, asker, Request::AbandonKeys).await
+}
+
+/// Raises the level of the cluster by one; the program of every node must know it. There is no way
+/// back. `level` and `nodes` in `/v1/status` show the present one and what each node runs.
+#[utoipa::path(post, path = "/v1/level", request_body = RaiseLevel,
+    responses((status = 200, body = Done), (status = "default", body = Problem)))]
+pub(super) async fn raise_level(
+    State(backend): State<Shared>,
+    asker: Asker,
+    Body(RaiseLevel { to }): Body<RaiseLevel>,
+) -> Written {
+    ask(&backend, asker, Request::RaiseLevel { to }).await
 }
 
 /// Changes what a node is in the cluster.

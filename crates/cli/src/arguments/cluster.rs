@@ -35,6 +35,12 @@ pub(crate) enum LifeCommand {
     },
     /// Has new keys and certificates follow those of the cluster, without a stop
     RotateKeys(RotateArguments),
+    /// Shows the level of the cluster and what the program of each node knows; raises it
+    Level {
+        /// By one, when every node's program knows the next one; there is no way back
+        #[arg(long)]
+        raise: bool,
+    },
     /// Shows, sets or removes the address and the name by which the cluster is administered
     Ip(IpArguments),
     /// Writes the configuration of the cluster to a file that is not there yet

@@ -10,7 +10,7 @@ use stead_model::request::Request;
 use stead_model::view::View;
 use stead_node::life::{self, Creation, DiskEnd, Finding, Host, Joining, Told, Verdict};
 
-use super::{Asked, backup, cluster_ip, keys};
+use super::{Asked, backup, cluster_ip, keys, level};
 use crate::arguments::LifeCommand;
 use crate::failure::{Exit, Failure};
 use crate::screen;
@@ -55,6 +55,7 @@ pub(super) async fn run(asked: &Asked, command: LifeCommand) -> Result<Exit, Fai
         }
         LifeCommand::Ip(typed) => cluster_ip::run(asked, typed).await,
         LifeCommand::Backup { file } => backup::backup(asked, &file).await,
+        LifeCommand::Level { raise } => level::run(asked, raise).await,
         LifeCommand::RotateKeys(typed) => keys::rotate(asked, &typed).await,
         LifeCommand::Restore(typed) => backup::restore(asked, typed).await,
         LifeCommand::Leave { force } => leave(asked, &host, force).await,

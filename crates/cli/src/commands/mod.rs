@@ -11,6 +11,7 @@ mod forced;
 mod group;
 mod keys;
 pub(crate) mod lab;
+mod level;
 mod life;
 mod members;
 mod network;

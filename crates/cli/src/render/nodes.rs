@@ -15,13 +15,14 @@ use crate::reach::name_of;
 
 /// All nodes.
 pub(crate) fn nodes(view: &View) -> String {
-    let mut table = Table::new(&["NODE", "STATE", "VOTES", "LEASE", "LINKS"]);
+    let mut table = Table::new(&["NODE", "STATE", "VOTES", "LEASE", "STEAD", "LINKS"]);
     for node in &view.nodes {
         table.row(vec![
             name_of(view, node.node),
             state(view, node),
             yes_no(node.votes).into(),
             lease(node).into(),
+            node.program.map_or_else(|| "unknown".into(), |program| program.version.to_string()),
             links(view, node),
         ]);
     }
@@ -35,6 +36,7 @@ pub(crate) fn node(view: &View, node: &NodeView) -> String {
         ("state", state(view, node)),
         ("votes", yes_no(node.votes).into()),
         ("lease", lease(node).into()),
+        ("program", node.program.map_or_else(|| "unknown".into(), |program| program.to_string())),
     ];
     lines.extend(capacity(node));
     let mut text = facts(&lines);

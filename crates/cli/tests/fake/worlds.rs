@@ -11,6 +11,7 @@ use stead_model::amounts::Amounts;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
 use stead_model::network::{InterfaceState, Subnet};
+use stead_model::program::{ClusterLevel, Levels, Program, Version};
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
 use stead_model::room::Room;
 use stead_model::rules::Priority;
@@ -162,7 +163,15 @@ fn node(number: u16, state: NodeState, seen_from: u16) -> NodeView {
         links: if number == seen_from { Vec::new() } else { links },
         room: Room::default(),
         needed: Amounts::default(),
+        program: up.then(|| program(number)),
     }
+}
+
+/// The second node has got a later one.
+fn program(number: u16) -> Program {
+    let (minor, highest) = if number == 2 { (2, 2) } else { (1, 1) };
+    let (lowest, highest) = (ClusterLevel::FIRST, ClusterLevel(highest));
+    Program { version: Version([0, minor, 0]), levels: Levels { lowest, highest } }
 }
 
 /// A network with an interface of each of three nodes; the third one told nothing yet.

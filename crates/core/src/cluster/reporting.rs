@@ -4,6 +4,7 @@
 use stead_model::Time;
 use stead_model::group::{GroupState, Ownership};
 use stead_model::profile::Timing;
+use stead_model::program::fits;
 use stead_model::record::Level;
 use stead_model::wire::peer::{PeerMessage, Report};
 
@@ -75,8 +76,10 @@ impl Reporting {
         if was.is_some_and(|w| w.guard == report.guard && w.number > report.number) {
             return None;
         }
-        let is_shown =
-            was.is_none_or(|w| (&w.groups, &w.interfaces) != (&report.groups, &report.interfaces));
+        let is_shown = was.is_none_or(|w| {
+            (&w.groups, &w.interfaces, w.program)
+                != (&report.groups, &report.interfaces, report.program)
+        });
         if was != Some(report) {
             self.news += 1;
             self.latest.insert(report.node, report.clone());
@@ -101,6 +104,7 @@ impl Cluster {
             machine: self.machine,
             interfaces: self.interfaces.reports(),
             seals: Box::new(self.seals()),
+            program: self.program,
         };
         self.reporting.keep(&report);
         if self.leader_node(now) == Some(self.node) {
@@ -113,9 +117,22 @@ impl Cluster {
 
     /// Another node, or this one to its leader, tells everything.
     pub(super) fn reported(&mut self, now: Time, report: &Report) {
+        let before = self.reporting.latest.get(&report.node).map(|was| was.program);
         let Some(is_shown) = self.reporting.keep(report) else { return };
         self.sights += u64::from(is_shown);
+        if before != Some(report.program) {
+            self.note_program(now, report);
+        }
         self.with_leader(now, |leading, replica, around| leading.report(replica, report, around));
+    }
+
+    /// A record when a node has got a program that does not know the level: its own last line may
+    /// be read by nobody.
+    fn note_program(&mut self, now: Time, report: &Report) {
+        let mark = self.running().map(|own| own.replica.db.mark()).unwrap_or_default();
+        if let Err(why) = fits(&report.node.to_string(), report.program, mark) {
+            self.record(now, Level::Warning, "level-unknown", why);
+        }
     }
 
     /// A record when all of a group is online in its epoch here.

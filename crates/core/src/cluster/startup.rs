@@ -33,7 +33,7 @@ pub(super) struct Loading {
 }
 
 pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
-    let Start { config, service, guard, machine, keys, seed, planted } = start;
+    let Start { config, service, guard, machine, program, keys, seed, planted } = start;
     // Whatever becomes of them: a node that joins begins as they did.
     let founders = Some(config.founders().collect());
     let config = NodeConfig { founders, ..config };
@@ -57,6 +57,7 @@ pub(super) fn start(start: Start, now: Time) -> (Cluster, Vec<Effect>) {
         node,
         timing,
         machine,
+        program,
         guard: guard.incarnation,
         seed,
         planted,
@@ -127,6 +128,7 @@ impl Cluster {
             now,
             answered,
             seed: self.seed,
+            levels: self.program.levels,
             planted: self.planted,
         }
     }
@@ -243,6 +245,7 @@ mod tests {
     use stead_model::keys::{Key, Keys, Print};
     use stead_model::order::GuardStatus;
     use stead_model::profile::Profile;
+    use stead_model::program::Program;
     use stead_model::usage::Usage;
     use stead_model::{Incarnation, LeaseNumber, NodeId};
 
@@ -299,7 +302,9 @@ mod tests {
         let (service, machine) = (Incarnation(1), Usage::default());
         let (seed, planted) = (1, Planted::default());
         let keys = Keys::only(Key { print: Print([0; 32]), bytes: [1; 32] });
-        Cluster::start(Start { config, service, guard, machine, keys, seed, planted }, Time(1))
+        let program = Program::own();
+        let start = Start { config, service, guard, machine, program, keys, seed, planted };
+        Cluster::start(start, Time(1))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use stead_model::amounts::Amounts;
 use stead_model::change::{Change, Entry};
 use stead_model::config::NodeEntry;
 use stead_model::profile::LeaseLength;
+use stead_model::program::Program;
 use stead_model::record::{Level, OfEntry};
 use stead_model::upkeep::Upkeep;
 use stead_model::view::{AlertView, GroupView, LinkView, NodeState, NodeView, QuorumView, View};
@@ -42,7 +43,8 @@ impl Cluster {
         View {
             cluster: self.config.cluster.clone(),
             node: self.node,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.program.version.to_string(),
+            level: self.running().map(|o| o.replica.db.level()).unwrap_or_default(),
             profile: self.config.profile,
             at: self.utc_now(now),
             quorum: self.quorum_view(now),
@@ -157,6 +159,7 @@ impl Cluster {
             links: self.links.states(id).iter().filter_map(link).collect(),
             room: own.and_then(|o| o.replica.db.rooms().get(&id).cloned()).unwrap_or_default(),
             needed: Amounts::default(),
+            program: self.program_of(id),
         }
     }
 
@@ -175,6 +178,11 @@ impl Cluster {
         let may_run = self.links.heard_at(id).is_some_and(|heard| now.since(heard) <= wait);
         let suspected = self.links.is_suspected(id);
         if suspected && (may_run || !has_lease) { NodeState::Isolated } else { NodeState::Down }
+    }
+
+    fn program_of(&self, node: NodeId) -> Option<Program> {
+        let told = self.reporting.latest.get(&node).map(|report| report.program);
+        told.or_else(|| (node == self.node).then_some(self.program))
     }
 
     /// The groups of the view. They change with what is applied, with [`Cluster::sights`], and
@@ -315,6 +323,7 @@ impl Cluster {
                 Change::NodeLost { .. } => "node-lost",
                 Change::SetNetwork { .. } => "network-changed",
                 Change::Rotate { .. } | Change::RotationAbandoned { .. } => "keys-rotation",
+                Change::Level { .. } => "level-raised",
                 Change::SetAlert { .. } | Change::RemoveAlert { .. } => "alert-changed",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }

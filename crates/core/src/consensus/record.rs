@@ -5,10 +5,12 @@
 
 use raft::eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, HardState, Snapshot};
 use serde::{Deserialize, Serialize};
-use stead_model::change::Entry as Agreed;
+use stead_model::change::{Change, Entry as Agreed};
+use stead_model::program::Levels;
 use thiserror::Error;
 
 use super::store::Store;
+use crate::db::{self, Db};
 
 /// One journal record.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub enum RestoreError {
         /// Why.
         why: String,
     },
+    /// It was written at a level, or in a format, that this program does not know.
+    #[error("{0}")]
+    Apart(String),
     /// It decodes but makes no sense to the engine.
     #[error("the log is not consistent: {0}")]
     Inconsistent(String),
@@ -52,20 +57,29 @@ pub enum RestoreError {
 /// Something that the cluster agreed on and this program cannot read: one of another version wrote
 /// it.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error(
-    "stead {version}, the program of this node, cannot read {what} {index} that the cluster \
-     agreed on ({why}): upgrade stead on this node to the version of the other nodes",
-    version = env!("CARGO_PKG_VERSION")
-)]
-pub(crate) struct Unreadable {
-    what: &'static str,
-    index: u64,
-    why: String,
+pub(crate) enum Unreadable {
+    /// Bytes that are nothing to it.
+    #[error(
+        "stead {version}, the program of this node, cannot read {what} {index} that the cluster \
+         agreed on ({why}): upgrade stead on this node to the version of the other nodes",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    Bytes { what: &'static str, index: u64, why: String },
+    /// The cluster is at a level that this program does not know.
+    #[error("it cannot go on with entry {index}: {why}")]
+    Level { index: u64, why: String },
 }
 
 impl Unreadable {
-    pub(crate) fn new(what: &'static str, index: u64, why: impl ToString) -> Self {
-        Self { what, index, why: why.to_string() }
+    pub(crate) fn snapshot(index: u64, why: db::snapshot::RestoreError) -> Self {
+        match why {
+            db::snapshot::RestoreError::Level(why) => Self::Level { index, why },
+            other => Self::Bytes { what: "the snapshot", index, why: other.to_string() },
+        }
+    }
+
+    pub(crate) fn entry(index: u64, why: &postcard::Error) -> Self {
+        Self::Bytes { what: "the entry", index, why: why.to_string() }
     }
 }
 
@@ -124,6 +138,35 @@ fn decode<T: for<'a> Deserialize<'a>>(what: &str, bytes: &[u8]) -> Result<T, Res
         .map_err(|e| RestoreError::Decode { what: what.into(), why: e.to_string() })
 }
 
+/// The database that a store begins with, and up to which index and term it goes.
+pub(crate) fn restore_db(store: &Store, levels: Levels) -> Result<(Db, (u64, u64)), RestoreError> {
+    let first = raft::Storage::snapshot(store, 0, 0);
+    let first = first.map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
+    let meta = first.get_metadata();
+    let db = Db::restore(first.get_data(), levels).map_err(|e| match e {
+        db::snapshot::RestoreError::Level(why) => RestoreError::Apart(why),
+        other => RestoreError::Decode { what: "the database".into(), why: other.to_string() },
+    })?;
+    Ok((db, (meta.index, meta.term)))
+}
+
+/// A raise to a level that this program does not know is not applied: what follows it may be
+/// anything.
+pub(crate) fn check_level(
+    index: u64,
+    entry: Option<&Agreed>,
+    levels: Levels,
+) -> Result<(), Unreadable> {
+    let changes = entry.map(|entry| &entry.changes[..]).unwrap_or_default();
+    let mut raised = changes.iter().filter_map(|change| match change {
+        Change::Level { to } => Some(*to),
+        _ => None,
+    });
+    raised
+        .try_for_each(|to| db::snapshot::check(to, levels))
+        .map_err(|why| Unreadable::Level { index, why })
+}
+
 /// The membership change of an entry, if it is one; an empty one leaves a joint configuration.
 pub(crate) fn decode_membership(entry: &Entry) -> Result<Option<ConfChangeV2>, postcard::Error> {
     match entry.get_entry_type() {
@@ -152,9 +195,9 @@ pub(crate) fn decode_entry(entry: &Entry) -> Result<Option<Agreed>, postcard::Er
 mod tests {
     use super::*;
     use crate::consensus::replica::{Replica, Setup, first_state};
-    use crate::db::Db;
     use crate::planted::Planted;
     use stead_model::profile::Profile;
+    use stead_model::program::{ClusterLevel, Mark, Version};
     use stead_model::{LogIndex, Time, VoterId};
 
     /// A sole voter whose log holds these entries behind the first state, all of them committed.
@@ -169,22 +212,25 @@ mod tests {
             now: Time(1),
             answered: Time(1),
             seed: 1,
+            levels: Levels::OWN,
             planted: Planted::default(),
         };
         Replica::new(restore(Some(&saved), &[record]).unwrap(), setup).unwrap()
     }
+
+    const LATER: Mark = Mark { level: ClusterLevel(2), by: Version([7, 8, 9]) };
 
     fn entry(index: u64, data: Vec<u8>) -> Entry {
         Entry { index, term: 1, data, ..Entry::default() }
     }
 
     fn good(index: u64) -> Entry {
-        let agreed = Agreed {
-            at: stead_model::UtcMillis(1),
-            request: None,
-            why: "a test".into(),
-            changes: Vec::new(),
-        };
+        of(index, Vec::new())
+    }
+
+    fn of(index: u64, changes: Vec<Change>) -> Entry {
+        let at = stead_model::UtcMillis(1);
+        let agreed = Agreed { at, request: None, why: "a test".into(), changes };
         entry(index, postcard::to_allocvec(&agreed).unwrap())
     }
 
@@ -221,6 +267,50 @@ mod tests {
         }
     }
 
+    /// Other versions read it: what is new takes a new level.
+    #[test]
+    fn what_a_log_holds_keeps_its_bytes() {
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hard = HardState { term: 2, vote: 3, commit: 4 };
+        let voters = EntryType::EntryConfChangeV2;
+        let entry = Entry { entry_type: voters, context: vec![6].into(), ..entry(5, vec![7]) };
+        let record = LogRecord { hard: hard.clone(), entries: vec![entry.clone()] };
+        assert_eq!(hex(record.encode()), "020304010201050107010600");
+        let conf = ConfState { voters: vec![8], learners: vec![9], ..ConfState::default() };
+        let tail = vec![entry];
+        let state = SavedState { hard, index: 10, term: 11, conf, db: vec![12], tail };
+        assert_eq!(hex(state.encode()), "0203040a0b01080109000000010c010201050107010600");
+    }
+
+    #[test]
+    fn a_level_that_the_program_does_not_know_is_where_it_ends_with_both_versions() {
+        let mut old = replica(vec![good(2), of(3, vec![Change::Level { to: LATER }]), good(4)]);
+        assert_eq!(applied(&mut old), [2]);
+        let wanted = format!(
+            "it cannot go on with entry 3: this node runs stead {} (level 1), the cluster is at \
+             level 2 of stead 7.8.9: upgrade this node to 7.8.9 or later",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(old.unreadable().unwrap().to_string(), wanted);
+        assert_eq!(old.db.mark(), Mark::default());
+        assert!(old.apply(vec![good(5)]).is_empty());
+
+        // So is a snapshot, of which nothing behind the mark is looked at.
+        let mut db = Db::default().snapshot();
+        db.splice(1.., [2, 7, 8, 9, 0xff, 0xff]);
+        let first = first_state(&[VoterId(1)], &[], &Db::default());
+        let state = SavedState { index: 7, db, ..first };
+        let mut old = replica(vec![good(2)]);
+        assert_eq!(applied(&mut old), [2]);
+        let install = Some(state.clone());
+        old.persisted(&crate::consensus::batch::Batch { install, ..Default::default() });
+        let why = old.unreadable().unwrap().to_string();
+        assert!(why.starts_with("it cannot go on with entry 7: this node runs"), "{why}");
+        let store = restore(Some(&state.encode()), &[]).unwrap();
+        let why = restore_db(&store, Levels::OWN).unwrap_err().to_string();
+        assert!(why.starts_with("this node runs") && why.contains("of stead 7.8.9"), "{why}");
+    }
+
     #[test]
     fn a_database_of_another_version_is_not_taken_for_an_older_one() {
         let mut replica = replica(vec![good(2)]);
@@ -231,7 +321,7 @@ mod tests {
         let batch = crate::consensus::batch::Batch { install: Some(state), ..Default::default() };
         replica.persisted(&batch);
         let why = replica.unreadable().unwrap().to_string();
-        assert!(why.contains("cannot read the snapshot 7") && why.contains("version 9"), "{why}");
+        assert!(why.contains("cannot read the snapshot 7") && why.contains("format 9"), "{why}");
         assert!(replica.apply(vec![good(8)]).is_empty());
         assert_eq!(replica.applied(), LogIndex(2));
     }

@@ -10,13 +10,15 @@ use raft::eraftpb::{
 use raft::{RawNode, StateRole};
 use stead_model::change::Entry;
 use stead_model::profile::Timing;
+use stead_model::program::Levels;
 use stead_model::wire::peer::RaftMessage;
 use stead_model::{LogIndex, Span, Term, Time, VoterId};
 
 use super::age::{Answered, Ballot};
 use super::batch::{Applied, Batch, Elected, Post};
 use super::record::{
-    LogRecord, RestoreError, SavedState, Unreadable, decode_entry, decode_membership, snapshot,
+    LogRecord, RestoreError, SavedState, Unreadable, check_level, decode_entry, decode_membership,
+    restore_db, snapshot,
 };
 use super::store::Store;
 use super::ticks::{self, Ticks};
@@ -70,6 +72,8 @@ pub(crate) struct Setup {
     /// Until when it may have answered a leader before (R5, R6).
     pub(crate) answered: Time,
     pub(crate) seed: u64,
+    /// What the program of this node can speak.
+    pub(crate) levels: Levels,
     pub(crate) planted: Planted,
 }
 
@@ -80,7 +84,7 @@ pub(crate) struct NotNow;
 impl Replica {
     /// A replica over what its log held.
     pub(crate) fn new(store: Store, setup: Setup) -> Result<Self, RestoreError> {
-        let (db, applied) = restore_db(&store)?;
+        let (db, applied) = restore_db(&store, setup.levels)?;
         let hard = store.hard().clone();
         let ticks = Ticks::new(&setup);
         let config = ticks.config(setup.id, applied.0);
@@ -349,7 +353,7 @@ impl Replica {
 
     /// Proposes an entry; it is the leader's last one then.
     pub(crate) fn propose(&mut self, entry: &Entry) -> Result<LogIndex, NotNow> {
-        let data = postcard::to_allocvec(entry).map_err(|_| NotNow)?;
+        let data = self.encode(entry)?;
         self.raw.propose(Vec::new(), data).map_err(|_| NotNow)?;
         Ok(self.tail_index())
     }
@@ -363,9 +367,16 @@ impl Replica {
         if self.raw.raft.has_pending_conf() || !self.is_settled() {
             return Err(NotNow);
         }
-        let context = postcard::to_allocvec(entry).map_err(|_| NotNow)?;
+        let context = self.encode(entry)?;
         self.raw.propose_conf_change(context, change).map_err(|_| NotNow)?;
         Ok(self.tail_index())
+    }
+
+    fn encode(&self, entry: &Entry) -> Result<Vec<u8>, NotNow> {
+        let level = self.db.level();
+        let known = entry.changes.iter().all(|change| change.since() <= level);
+        assert!(known, "nothing is proposed that a program at {level} cannot read: {entry:?}");
+        postcard::to_allocvec(entry).map_err(|_| NotNow)
     }
 
     /// Asks a quorum whether this replica still leads; comes back in [`Batch::reads`]. Whether
@@ -573,13 +584,13 @@ impl Replica {
         if state.index <= self.applied.0 {
             return;
         }
-        match Db::restore(&state.db) {
+        match Db::restore(&state.db, self.setup.levels) {
             Ok(db) => {
                 self.db = db;
                 self.applied = (state.index, state.term);
                 self.raw.advance_apply_to(state.index);
             }
-            Err(why) => self.unreadable = Some(Unreadable::new("the snapshot", state.index, why)),
+            Err(why) => self.unreadable = Some(Unreadable::snapshot(state.index, why)),
         }
     }
 
@@ -610,9 +621,7 @@ impl Replica {
                     done.push(applied);
                     self.applied = (entry.index, entry.term);
                 }
-                Err(why) => {
-                    self.unreadable = Some(Unreadable::new("the entry", entry.index, why));
-                }
+                Err(why) => self.unreadable = Some(why),
             }
         }
         if !done.is_empty() {
@@ -626,9 +635,12 @@ impl Replica {
         done
     }
 
-    fn apply_one(&mut self, entry: &LogEntry) -> Result<Applied, postcard::Error> {
+    fn apply_one(&mut self, entry: &LogEntry) -> Result<Applied, Unreadable> {
         let index = LogIndex(entry.index);
-        let (voters, decoded) = (decode_membership(entry)?, decode_entry(entry)?);
+        let bytes = |why: postcard::Error| Unreadable::entry(entry.index, &why);
+        let voters = decode_membership(entry).map_err(bytes)?;
+        let decoded = decode_entry(entry).map_err(bytes)?;
+        check_level(entry.index, decoded.as_ref(), self.setup.levels)?;
         let membership = voters.is_some();
         if let Some(change) = voters
             && let Ok(conf) = self.raw.apply_conf_change(&change)
@@ -668,15 +680,6 @@ impl Replica {
 /// Entries kept in memory behind a snapshot, so that a follower that lags a little is not sent
 /// the whole database.
 const ENTRIES_KEPT: u64 = 1_000;
-
-fn restore_db(store: &Store) -> Result<(Db, (u64, u64)), RestoreError> {
-    let first = raft::Storage::snapshot(store, 0, 0);
-    let first = first.map_err(|e| RestoreError::Inconsistent(e.to_string()))?;
-    let meta = first.get_metadata();
-    let db = Db::restore(first.get_data())
-        .map_err(|e| RestoreError::Decode { what: "the database".into(), why: e.to_string() })?;
-    Ok((db, (meta.index, meta.term)))
-}
 
 fn context(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?))

@@ -9,6 +9,7 @@ use stead_model::change::Change;
 use stead_model::group::{Desired, Group, GroupPolicy, Ownership, Release};
 use stead_model::group_policy;
 use stead_model::profile::LeaseLength;
+use stead_model::program::{ClusterLevel, Mark};
 use stead_model::resource::{ResourceConfig, ResourcePolicy};
 use stead_model::upkeep::Upkeep;
 use stead_model::{Epoch, GroupId, LogIndex, NodeId, RequestId, ResourceId, UtcMillis};
@@ -98,6 +99,9 @@ pub enum Skip {
     /// The rotation is another one by now, or further.
     #[error("rotation {0} of the keys is over, or further")]
     Rotation(u64),
+    /// The level is not the next one.
+    #[error("the cluster is at {0}")]
+    Level(ClusterLevel),
 }
 
 impl Db {
@@ -188,7 +192,16 @@ impl Db {
             Change::NodeLost { node } => done(self.upkeep.count_loss(*node, (index, self.at))),
             Change::Rotate { to } => self.rotate(*to),
             Change::RotationAbandoned { number } => self.abandon_rotation(*number),
+            Change::Level { to } => self.raise(*to),
         }
+    }
+
+    fn raise(&mut self, to: Mark) -> Result<(), Skip> {
+        if to.level != self.level().next() {
+            return Err(Skip::Level(self.level()));
+        }
+        self.mark = to;
+        Ok(())
     }
 
     fn set_resource(
@@ -453,6 +466,7 @@ impl Db {
             | Change::NodeLost { .. }
             | Change::SetNetwork { .. }
             | Change::Rotate { .. }
+            | Change::Level { .. }
             | Change::RotationAbandoned { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
@@ -548,6 +562,7 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::NodeLost { .. }
         | Change::SetNetwork { .. }
         | Change::Rotate { .. }
+        | Change::Level { .. }
         | Change::RotationAbandoned { .. }
         | Change::SetKey { .. } => None,
     }
@@ -594,6 +609,7 @@ fn is_administration(change: &Change) -> bool {
         | Change::NodeLost { .. }
         | Change::SetNetwork { .. }
         | Change::Rotate { .. }
+        | Change::Level { .. }
         | Change::RotationAbandoned { .. }
         | Change::SetKey { .. } => false,
     }

@@ -115,6 +115,7 @@ impl Touch {
             | Change::NodeLost { .. }
             | Change::SetNetwork { .. }
             | Change::Rotate { .. }
+            | Change::Level { .. }
             | Change::RotationAbandoned { .. }
             | Change::SetKey { .. } => None,
         }

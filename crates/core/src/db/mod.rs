@@ -48,6 +48,7 @@ use stead_model::forced::Forced;
 use stead_model::group::{Desired, Group};
 use stead_model::keys::Rotation;
 use stead_model::profile::LeaseLength;
+use stead_model::program::{ClusterLevel, Mark};
 use stead_model::remote::{ADMIN_KEYS, RemoteAdmin};
 use stead_model::request::Answer;
 use stead_model::resource::ResourceConfig;
@@ -96,6 +97,9 @@ pub struct Db {
     forced: Option<Forced>,
     rotation: Option<Rotation>,
     rotations: u64,
+    /// In front of the rest in a snapshot.
+    #[serde(skip)]
+    mark: Mark,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -333,6 +337,18 @@ impl Db {
     #[must_use]
     pub fn tokens(&self) -> &BTreeMap<TokenHash, Token> {
         &self.tokens
+    }
+
+    /// The level of the cluster, and who raised it to that.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// The level of the cluster.
+    #[must_use]
+    pub fn level(&self) -> ClusterLevel {
+        self.mark.level
     }
 
     fn chain(&mut self, index: LogIndex, entry: &Entry) {

@@ -97,6 +97,7 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::NodeLost { .. }
         | Change::Rotate { .. }
         | Change::RotationAbandoned { .. }
+        | Change::Level { .. }
         | Change::Upkeep { .. } => 2 * ITEM_BYTES,
         Change::DeleteGroup { .. }
         | Change::SetGroupDesired { .. }

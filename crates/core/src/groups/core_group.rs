@@ -93,6 +93,7 @@ pub(super) fn protect(request: &Request) -> Result<(), Reason> {
         | Request::ForceQuorum { .. }
         | Request::RotateKeys
         | Request::AbandonKeys
+        | Request::RaiseLevel { .. }
         | Request::SetClusterIp { .. }
         | Request::RemoveClusterIp => Ok(()),
     }

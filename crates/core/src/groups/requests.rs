@@ -6,6 +6,7 @@ use stead_model::change::Change;
 use stead_model::config::NodeAddress;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::{Desired, Group, GroupPolicy};
+use stead_model::program::ClusterLevel;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::resource::ResourceState;
@@ -65,6 +66,8 @@ pub enum Decision {
     },
     /// Begin a rotation of the keys.
     Rotate,
+    /// Raise the level of the cluster.
+    Raise(ClusterLevel),
 }
 
 impl Decision {
@@ -74,7 +77,8 @@ impl Decision {
         match self {
             Self::Propose(change) => std::slice::from_ref(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
-            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } | Self::Rotate => &[],
+            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &[],
+            Self::Rotate | Self::Raise(_) => &[],
         }
     }
 
@@ -83,7 +87,8 @@ impl Decision {
         match self {
             Self::Propose(change) => std::slice::from_mut(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
-            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } | Self::Rotate => &mut [],
+            Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &mut [],
+            Self::Rotate | Self::Raise(_) => &mut [],
         }
     }
 }
@@ -135,6 +140,7 @@ pub fn decide(
         }
         Request::MakeToken { token, minutes } => make_token(input, (*token, *minutes))?,
         Request::RotateKeys => return Ok(Decision::Rotate),
+        Request::RaiseLevel { to } => return Ok(Decision::Raise(*to)),
         Request::AbandonKeys => rotation::abandon(db)?,
         Request::SetAbsence { node, absent } => absence(input, *node, *absent)?,
         Request::Leave { node } => member(input, *node, Change::NodeLeaves { node: *node })?,

@@ -8,6 +8,7 @@ mod fitting;
 mod joining;
 mod keys;
 pub(crate) mod leaving;
+mod level;
 mod networks;
 mod probing;
 mod requests;

@@ -42,6 +42,7 @@ pub(super) fn planned_move(decision: &Decision) -> Option<(&GroupId, NodeId)> {
         | Decision::Rehearse { .. }
         | Decision::Join { .. }
         | Decision::Rotate
+        | Decision::Raise(_)
         | Decision::Vote { .. } => None,
     }
 }

@@ -11,7 +11,7 @@ use stead_model::{NodeId, VoterId};
 
 use super::fitting::Waiting;
 use super::leaving::membership;
-use super::{Around, Leading, Mail, cluster_time, joining, keys, networks, probing};
+use super::{Around, Leading, Mail, cluster_time, joining, keys, level, networks, probing};
 use crate::consensus::replica::Replica;
 use crate::effect::Channel;
 use crate::groups::{self, Decision};
@@ -125,11 +125,13 @@ impl Leading {
                 return Ok(replica.propose_membership(voters, &entry).is_ok());
             }
             Decision::Rotate => entry.changes.push(keys::begin(replica, around)?),
+            Decision::Raise(to) => entry.changes.push(level::begin(to, &replica.db, around)?),
             Decision::Vote { node, votes } => {
                 let change = vote_change(replica, node, votes)?;
                 return Ok(replica.propose_membership(change, &entry).is_ok());
             }
         }
+        level::suits(&entry, replica.db.level())?;
         Ok(replica.propose(&entry).is_ok())
     }
 }
@@ -153,6 +155,7 @@ pub(super) fn answered_at_once(
         | Decision::Rehearse { .. }
         | Decision::Join { .. }
         | Decision::Rotate
+        | Decision::Raise(_)
         | Decision::Vote { .. } => None,
     }
 }

@@ -5,6 +5,7 @@ use stead_core::db::{Applied, Db, Skip};
 use stead_model::change::{Change, Entry};
 use stead_model::group::Desired;
 use stead_model::profile::LeaseLength;
+use stead_model::program::Levels;
 use stead_model::reason::Code;
 use stead_model::request::Answer;
 use stead_model::{Epoch, LogIndex, RequestId, UtcMillis};
@@ -12,6 +13,8 @@ use stead_model::{Epoch, LogIndex, RequestId, UtcMillis};
 use crate::fixture::{
     add, apply, create, depend, disown, entry, grant, must, n, release, skipped, two_groups,
 };
+
+const OWN: Levels = Levels::OWN;
 
 #[test]
 fn an_epoch_only_grows() {
@@ -146,12 +149,14 @@ fn a_snapshot_is_the_whole_database() {
     );
     must(&mut db, vec![Change::SetKey { key: "k".into(), value: Some("v".into()) }]);
     let bytes = db.snapshot();
-    let mut restored = Db::restore(&bytes).unwrap();
+    let mut restored = Db::restore(&bytes, OWN).unwrap();
     assert_eq!(restored, db);
     must(&mut db, vec![release("web", 1)]);
     must(&mut restored, vec![release("web", 1)]);
     assert_eq!((restored.digest(), &restored), (db.digest(), &db));
-    assert_eq!(Db::restore(&[]), Err(RestoreError::Empty));
-    assert_eq!(Db::restore(&[9, 0]), Err(RestoreError::Version(9)));
-    assert!(matches!(Db::restore(&bytes[..bytes.len() - 1]), Err(RestoreError::Decode(_))));
+    assert_eq!(Db::restore(&[], OWN), Err(RestoreError::Empty));
+    assert_eq!(Db::restore(&[9, 0], OWN), Err(RestoreError::Version(9)));
+    let damaged = |bytes: &[u8]| matches!(Db::restore(bytes, OWN), Err(RestoreError::Decode(_)));
+    assert!(damaged(&bytes[..bytes.len() - 1]));
+    assert!(damaged(&[&bytes[..], &[0]].concat()), "what the level does not have");
 }

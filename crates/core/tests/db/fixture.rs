@@ -102,6 +102,7 @@ pub(crate) fn empty_report(node: NodeId) -> Report {
         machine,
         interfaces: Vec::new(),
         seals: Default::default(),
+        program: Default::default(),
     }
 }
 

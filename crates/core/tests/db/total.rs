@@ -6,6 +6,7 @@ use stead_core::db::{Db, size, tree};
 use stead_model::change::{Change, Entry};
 use stead_model::group::Desired;
 use stead_model::profile::LeaseLength;
+use stead_model::program::Levels;
 use stead_model::{Epoch, LogIndex, NodeId, RequestId, UtcMillis};
 
 use crate::fixture::{add, create, depend, disown, grant, release, resource};
@@ -91,7 +92,7 @@ fn any_log_is_applied_alike_everywhere() {
             assert_eq!(outcomes.len(), entry.changes.len());
             assert_eq!(two.apply(LogIndex(index), &entry), outcomes);
             if dice.roll(10) == 0 {
-                two = Db::restore(&two.snapshot()).unwrap();
+                two = Db::restore(&two.snapshot(), Levels::OWN).unwrap();
             }
             check(&one, &mut epochs);
         }

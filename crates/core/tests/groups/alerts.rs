@@ -8,6 +8,7 @@ use stead_core::groups::Decision;
 use stead_model::alert::ALERTS_MAX;
 use stead_model::declaration::{Declaration, DeclaredAlert};
 use stead_model::group::GroupPolicy;
+use stead_model::program::Levels;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 
@@ -30,7 +31,7 @@ fn alerts_are_added_and_removed_and_survive_a_snapshot() {
     world.run();
     let alerts = world.leader.alerts();
     assert_eq!(alerts[&"ops".into()].codes, ["group-*"]);
-    let restored = Db::restore(&world.leader.snapshot()).unwrap();
+    let restored = Db::restore(&world.leader.snapshot(), Levels::OWN).unwrap();
     assert_eq!(restored.alerts(), alerts);
     let again = add(&mut world, "ops", &[HOOK]).unwrap_err();
     assert_eq!((again.code, again.text.as_str()), (Code::Exists, "alert `ops` exists already"));

@@ -143,6 +143,7 @@ impl World {
             Decision::Vote { .. }
             | Decision::Join { .. }
             | Decision::Rotate
+            | Decision::Raise(_)
             | Decision::Tell { .. } => {}
         }
         Ok(decision)
@@ -472,6 +473,7 @@ impl World {
                         machine: MACHINE,
                         interfaces: Vec::new(),
                         seals: Default::default(),
+                        program: Default::default(),
                     });
                 }
             }

@@ -31,7 +31,11 @@ pub enum FrameError {
     #[error("not a stead frame: wrong magic {0:02x?}")]
     Magic([u8; 4]),
     /// Written by another version.
-    #[error("frame version {found}, this is version {VERSION}: upgrade the older side")]
+    #[error(
+        "a program that writes frame version {found} wrote it, stead {own} here writes {VERSION}: \
+         upgrade the older one",
+        own = env!("CARGO_PKG_VERSION")
+    )]
     Version {
         /// The version found.
         found: u8,

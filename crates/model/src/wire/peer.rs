@@ -15,6 +15,7 @@ use crate::keys::{NewKeys, Print, Seals};
 use crate::network::InterfaceReport;
 use crate::note::Note;
 use crate::order::{Fitness, OnlineSpec};
+use crate::program::Program;
 use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
 use crate::time::{Span, Time};
@@ -268,6 +269,8 @@ pub struct Report {
     pub interfaces: Vec<InterfaceReport>,
     /// Its keys.
     pub seals: Box<Seals>,
+    /// What it runs.
+    pub program: Program,
 }
 
 /// One group of a report.

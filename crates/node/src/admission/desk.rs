@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stead_api::Backend;
+use stead_model::LogIndex;
 use stead_model::config::{NodeAddress, NodeConfig};
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Level;
 use stead_model::request::{self, Envelope, Request};
 use stead_model::token::Shown;
-use stead_model::{LogIndex, NodeId};
 use stead_trust::{JoinToken, TrustError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 use super::wire::{ASK_BYTES_MAX, Admitted, Answer, Ask, Call, Outline, Version};
 use super::{Setting, Standing, port, reach};
 use crate::board::Board;
-use crate::inbox::{Item, WelcomeWish};
+use crate::inbox::{Item, WelcomeWish, Welcomed};
 use crate::net::Callers;
 use crate::{clock, net};
 
@@ -167,14 +167,15 @@ impl Desk {
 
     async fn greet(&self, text: &str) -> Result<(Shown, Outline), Ended> {
         read::<Version>(text)?.check(self.setting.peers.node)?;
-        let Call { version: _, secret, by } = read(text)?;
+        let Call { version, secret, by } = read(text)?;
         let shown = Shown { token: JoinToken::hash_of(&secret), by };
-        let (config, known_as) = self.welcome(shown).await?;
+        let Welcomed { config, known_as, mark } = self.welcome(shown).await?;
+        version.fits(mark)?;
         Ok((shown, Outline { version: Version::own(), at: clock::utc(), config, known_as }))
     }
 
     /// Asks the core whether the token is good, and for the configuration as it is now.
-    async fn welcome(&self, shown: Shown) -> Result<(NodeConfig, Option<NodeId>), Reason> {
+    async fn welcome(&self, shown: Shown) -> Result<Welcomed, Reason> {
         let (answer, answered) = oneshot::channel();
         self.setting.inbox.push(Item::Welcome(WelcomeWish { shown, answer }));
         let ending = || Err(Reason::new(Code::Conflict, "the member is ending"));
@@ -220,7 +221,7 @@ impl Desk {
             request::Answer::Foreseen(_) => return Err(bug("it was foreseen and not done")),
         };
         self.applied(index).await?;
-        let (config, known_as) = self.welcome(shown).await?;
+        let Welcomed { config, known_as, .. } = self.welcome(shown).await?;
         let node = known_as.filter(|node| config.node_entry(*node).is_some());
         let node =
             node.ok_or_else(|| bug("the host is a node, and the database has no such one"))?;

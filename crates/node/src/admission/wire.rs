@@ -3,11 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use stead_model::config::{NodeAddress, NodeConfig};
+use stead_model::program::{Levels, Mark, Program, Speaker, fits, talk};
 use stead_model::reason::{Code, Reason};
 use stead_model::token::Applicant;
 use stead_model::{NetworkId, NodeId, UtcMillis};
 
-use crate::net::PROTOCOL;
+use crate::net::{PROTOCOL, spoken};
 
 /// A host asks no more than this in one line.
 pub(crate) const ASK_BYTES_MAX: u64 = 4096;
@@ -23,32 +24,38 @@ pub(crate) struct Version {
     pub(crate) protocol: u16,
     /// What people know it by.
     pub(crate) version: String,
+    /// The levels of clusters that it knows; who does not say so knows the first one.
+    #[serde(default)]
+    pub(crate) levels: Levels,
 }
 
 impl Version {
     /// This one.
     pub(crate) fn own() -> Self {
-        Self { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into() }
+        let (version, levels) = (env!("CARGO_PKG_VERSION").into(), Levels::OWN);
+        Self { protocol: PROTOCOL, version, levels }
     }
 
     /// Whether a host of another version can be a node beside this member; says both where not.
     pub(crate) fn check(&self, member: NodeId) -> Result<(), Reason> {
-        if self.protocol == PROTOCOL {
-            return Ok(());
-        }
-        let version: String = self.version.chars().take(32).collect();
-        let own = Self::own();
-        let cause = format!(
-            "the host runs stead {} (protocol {}), {member} runs stead {} (protocol {})",
-            version.escape_debug(),
-            self.protocol,
-            own.version,
-            own.protocol
-        );
-        Err(Reason::new(Code::Conflict, "the host cannot join")
-            .because(cause)
-            .hint("install the same version on both: the older one is to be upgraded"))
+        let host = Speaker { who: HOST, version: &self.version, protocol: self.protocol };
+        talk(host, spoken(&member.to_string())).map_err(cannot_join)
     }
+
+    /// Whether it knows the level of the cluster; says both where not.
+    pub(crate) fn fits(&self, mark: Mark) -> Result<(), Reason> {
+        let version = self.version.parse().unwrap_or_default();
+        fits(HOST, Program { version, levels: self.levels }, mark).map_err(cannot_join)
+    }
+}
+
+/// Who is refused, in words for both sides.
+const HOST: &str = "the host";
+
+fn cannot_join(cause: String) -> Reason {
+    Reason::new(Code::Conflict, "the host cannot join")
+        .because(cause)
+        .hint("install the same version of stead on both")
 }
 
 /// A host shows a token. Its [`Version`] is in the same line.
@@ -121,6 +128,7 @@ pub(crate) struct Admitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stead_model::program::ClusterLevel;
 
     #[test]
     fn another_protocol_is_refused_with_both_versions_whatever_else_the_line_says() {
@@ -130,9 +138,26 @@ mod tests {
         let own = env!("CARGO_PKG_VERSION");
         assert!(why.contains("the host runs stead 9.1 (protocol 9)"), "{why}");
         assert!(why.contains(&format!("n3 runs stead {own} (protocol {PROTOCOL})")), "{why}");
+        assert!(why.contains(": upgrade n3"), "{why}");
         let call = Call { version: Version::own(), secret: [1; 16], by: Applicant(1 << 60) };
         let line = serde_json::to_string(&call).unwrap();
         assert_eq!(serde_json::from_str::<Version>(&line).unwrap().check(NodeId(1)), Ok(()));
         assert!(serde_json::from_str::<Call>(&line).unwrap() == call);
+    }
+
+    #[test]
+    fn a_host_that_does_not_know_the_level_is_refused_with_both_versions() {
+        let line = format!(r#"{{"protocol": {PROTOCOL}, "version": "0.0.9"}}"#);
+        let told: Version = serde_json::from_str(&line).unwrap();
+        assert_eq!(told.fits(Mark::default()), Ok(()));
+        let later = Mark { level: ClusterLevel(7), by: "0.7.0".parse().unwrap() };
+        let why = told.fits(later).unwrap_err().to_string();
+        assert!(
+            why.contains(
+                "the host runs stead 0.0.9 (level 1), the cluster is at level 7 of stead 0.7.0: \
+                 upgrade the host to 0.7.0 or later"
+            ),
+            "{why}"
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! How a stream begins: the caller says who it is, the other side takes it or says why not.
 
 use serde::{Deserialize, Serialize};
+use stead_model::program::{Speaker, talk};
 use stead_model::{Incarnation, NodeId};
 
 use super::{Peers, interfaces};
 
 /// Version of what nodes say to each other, a node that joins included.
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 3;
 /// A hello or its answer is never longer.
 pub(super) const HELLO_BYTES_MAX: usize = 2048;
 
@@ -81,17 +82,9 @@ impl Hello {
                 self.from, self.cluster_id, peers.cluster_id
             ));
         }
-        if self.protocol != PROTOCOL {
-            let version: String = self.version.chars().take(32).collect();
-            return Err(format!(
-                "{} speaks stream protocol {} (stead {}), {own} speaks {PROTOCOL} (stead {}): \
-                 upgrade the older one",
-                self.from,
-                self.protocol,
-                version.escape_debug(),
-                env!("CARGO_PKG_VERSION")
-            ));
-        }
+        let (from, here) = (self.from.to_string(), own.to_string());
+        let caller = Speaker { who: &from, version: &self.version, protocol: self.protocol };
+        talk(caller, spoken(&here))?;
         if self.to != own {
             return Err(format!("{} calls {}, this is {own}", self.from, self.to));
         }
@@ -103,6 +96,11 @@ impl Hello {
         }
         Ok(())
     }
+}
+
+/// This program, as `who`.
+pub(crate) const fn spoken(who: &str) -> Speaker<'_> {
+    Speaker { who, version: env!("CARGO_PKG_VERSION"), protocol: PROTOCOL }
 }
 
 #[cfg(test)]
@@ -124,7 +122,9 @@ mod tests {
         let why = refused(&|h| h.cluster_id = 5);
         assert_eq!(why, "n1 belongs to cluster `test` (5), n2 to cluster `test` (63)");
         let why = refused(&|h| (h.protocol, h.version) = (9, "9.0".into()));
-        assert!(why.starts_with("n1 speaks stream protocol 9 (stead 9.0), n2 speaks 2"), "{why}");
+        let own = env!("CARGO_PKG_VERSION");
+        let wanted = "n1 runs stead 9.0 (protocol 9), n2 runs stead";
+        assert_eq!(why, format!("{wanted} {own} (protocol {PROTOCOL}): upgrade n2"));
         assert!(refused(&|h| h.to = NodeId(3)).contains("n1 calls n3, this is n2"));
         assert!(refused(&|h| h.from = NodeId(3)).contains("gives to n1"));
     }

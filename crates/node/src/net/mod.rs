@@ -32,7 +32,7 @@ mod udp;
 mod watch;
 
 pub(crate) use callers::Callers;
-pub(crate) use hello::PROTOCOL;
+pub(crate) use hello::{PROTOCOL, spoken};
 pub(crate) use incoming::listen;
 pub(crate) use line::Surroundings;
 pub(crate) use local::Door;

@@ -46,8 +46,11 @@ impl Line {
     }
 }
 
+/// What nodes speak: `net/hello`.
+const PROTOCOL: u16 = 3;
+
 fn call(secret: &[u8; 16], by: u64) -> Value {
-    json!({ "protocol": 2, "version": "0", "secret": secret, "by": by })
+    json!({ "protocol": PROTOCOL, "version": "0", "secret": secret, "by": by })
 }
 
 fn admit(name: &str, last: u8) -> Value {
@@ -130,13 +133,20 @@ fn nobody_gets_in_without_a_token_of_the_cluster_and_nobody_keeps_others_out() {
     let own = env!("CARGO_PKG_VERSION");
     assert!(version.contains("the host runs stead 9.9 (protocol 99), n1 runs stead"), "{version}");
     assert!(version.contains(own), "{version}");
+    let mut later = call(token.secret(), 1);
+    later["version"] = json!("9.9.1");
+    later["levels"] = json!({ "lowest": 8, "highest": 9 });
+    let level = refusal(&open().ask(&later));
+    let both =
+        "the host runs stead 9.9.1 (levels 8 to 9), the cluster is at level 1 of stead 0.1.0";
+    assert!(level.contains(both), "{level}");
     // A token of another cluster: its authority is another one, and nothing is said to this one.
     let other = Authority::create(1, std::time::SystemTime::now()).unwrap();
     let mut foreign = Line::open(17_610, other.fingerprint());
     assert_eq!(foreign.ask(&call(token.secret(), 1)), Value::Null);
     // To be admitted without having shown one, and to say too much, ends the line.
     for noise in
-        [admit("eve", 66), json!({ "protocol": 2, "version": "0" }), json!("x".repeat(9000))]
+        [admit("eve", 66), json!({ "protocol": PROTOCOL, "version": "0" }), json!("x".repeat(9000))]
     {
         let answer = open().ask(&noise);
         assert!(answer["Admitted"].is_null() && answer["Welcome"].is_null(), "{answer}");

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use stead_model::config::QuorumMode;
 use stead_model::network::InterfaceState;
 use stead_model::profile::Profile;
+use stead_model::program::{ClusterLevel, Program};
 use stead_model::request::Request;
 use stead_model::view::NodeState;
 use stead_model::{GroupId, NodeId, ResourceId};
@@ -178,6 +179,11 @@ pub enum Verb {
     ExpectSeals(Who, u64),
     /// `expect WHO sees WHO STATE`: what its view says of a node.
     ExpectSees(Who, Who, NodeState),
+    /// `install WHO VERSION LOWEST HIGHEST`: its node service ends, and the next one is that
+    /// program, which knows these levels.
+    Install(Who, Program),
+    /// `expect WHO level LEVEL`
+    ExpectLevel(Who, ClusterLevel),
 }
 
 impl Script {

@@ -8,6 +8,7 @@ use stead_model::core_group::ClusterIp;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::network::InterfaceState;
 use stead_model::profile::Profile;
+use stead_model::program::{ClusterLevel, Levels, NoVersion, Program};
 use stead_model::request::Request;
 use stead_model::resource_type::parse_time_ms;
 use stead_model::rules::Priority;
@@ -283,6 +284,13 @@ fn of_keys(words: &[&str]) -> Result<Option<Verb>, String> {
     Ok(Some(match words {
         ["rotate-keys"] => Verb::Ask(Request::RotateKeys),
         ["abandon-keys"] => Verb::Ask(Request::AbandonKeys),
+        ["install", node, version, lowest, highest] => {
+            let levels = Levels { lowest: level(lowest)?, highest: level(highest)? };
+            let version = version.parse().map_err(|wrong: NoVersion| wrong.to_string())?;
+            Verb::Install(who(node), Program { version, levels })
+        }
+        ["raise-level", to] => Verb::Ask(Request::RaiseLevel { to: level(to)? }),
+        ["expect", node, "level", wanted] => Verb::ExpectLevel(who(node), level(wanted)?),
         ["expect", node, "seals", number] => {
             let number = number.parse().map_err(|_| format!("{number} is no number"))?;
             Verb::ExpectSeals(who(node), number)
@@ -298,6 +306,10 @@ fn of_keys(words: &[&str]) -> Result<Option<Verb>, String> {
         }
         _ => return Ok(None),
     }))
+}
+
+fn level(text: &str) -> Result<ClusterLevel, String> {
+    text.parse().map(ClusterLevel).map_err(|_| format!("{text} is no level"))
 }
 
 fn verb(words: &[&str]) -> Result<Verb, String> {

@@ -46,6 +46,7 @@ impl World {
             Verb::Delay(longest) => self.net.weather.delay_max_ns = *longest,
             Verb::Path(who, path) => self.set_path(self.who(who)?, *path),
             Verb::ServiceDies(who) => self.service_dies(self.who(who)?),
+            Verb::Install(who, program) => self.install(self.who(who)?, *program),
             Verb::GuardDies(who) => self.guard_dies(self.who(who)?),
             Verb::MonitorDies(who) => self.fault(Kind::MonitorDies, self.who(who)?, 0),
             Verb::MonitorStops(who) => drop(self.monitor_stops(self.who(who)?)),
@@ -83,7 +84,8 @@ impl World {
             | Verb::ExpectHole(..)
             | Verb::ExpectLease(..)
             | Verb::ExpectSeals(..)
-            | Verb::ExpectSees(..) => return self.expect(verb),
+            | Verb::ExpectSees(..)
+            | Verb::ExpectLevel(..) => return self.expect(verb),
         }
         Ok(())
     }
@@ -190,6 +192,12 @@ impl World {
                 let view = service.cluster.view(node.clock.show(self.now));
                 let state = view.nodes.iter().find(|n| n.node == other).map(|n| n.state);
                 if state == Some(*wanted) { Ok(()) } else { Err(format!("it is {state:?}")) }
+            }
+            Verb::ExpectLevel(who, wanted) => {
+                let node = self.who(who)?;
+                let found = self.db(node).map(stead_core::db::Db::level);
+                let wrong = || Err(format!("{node} is at {found:?}"));
+                if found == Some(*wanted) { Ok(()) } else { wrong() }
             }
             Verb::ExpectLease(who, wanted) => {
                 let node = self.who(who)?;
