@@ -273,7 +273,7 @@ mod tests {
         let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let hard = HardState { term: 2, vote: 3, commit: 4 };
         let voters = EntryType::EntryConfChangeV2;
-        let entry = Entry { entry_type: voters, context: vec![6].into(), ..entry(5, vec![7]) };
+        let entry = Entry { entry_type: voters, context: vec![6], ..entry(5, vec![7]) };
         let record = LogRecord { hard: hard.clone(), entries: vec![entry.clone()] };
         assert_eq!(hex(record.encode()), "020304010201050107010600");
         let conf = ConfState { voters: vec![8], learners: vec![9], ..ConfState::default() };

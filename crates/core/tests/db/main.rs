@@ -11,7 +11,12 @@ mod fixture;
 #[cfg(test)]
 mod networks;
 #[cfg(test)]
+mod pinned;
+#[cfg(test)]
 mod requests;
+#[cfg(test)]
+#[path = "../../../model/tests/pinned/sampler.rs"]
+mod sampler;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
