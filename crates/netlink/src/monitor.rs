@@ -41,20 +41,11 @@ impl Monitor {
     /// Subscribes in the net namespace of the calling thread. To miss nothing: subscribe first,
     /// then list.
     pub fn open() -> Result<Self, RouteError> {
-        Self::of(&GROUPS)
-    }
-
-    /// The same for interfaces and addresses alone: neighbours come and go all the time.
-    pub fn of_interfaces() -> Result<Self, RouteError> {
-        Self::of(&[LINKS, ADDRESSES_V4, ADDRESSES_V6])
-    }
-
-    fn of(groups: &[u32]) -> Result<Self, RouteError> {
         let failed =
             |cause| RouteError::new("open", "a monitor of interfaces and addresses", cause);
         let channel = Channel::open(NETLINK_ROUTE, ANSWER_LIMIT).map_err(failed)?;
-        for group in groups {
-            let joined = channel.socket().add_membership(*group);
+        for group in GROUPS {
+            let joined = channel.socket().add_membership(group);
             joined.map_err(|error| failed(ExchangeError::Open(error)))?;
         }
         Ok(Self { channel })

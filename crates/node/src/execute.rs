@@ -84,6 +84,7 @@ impl Service {
             self.wakers.add(socket, Waker::Network(end)).map_err(failed("wait for a network"))?;
         }
         self.admission.meet(Arc::clone(&peers));
+        self.watch.meet(Arc::clone(&peers));
         self.streams.meet(peers, self.datagrams.reach()).map_err(failed("open streams anew"))
     }
 

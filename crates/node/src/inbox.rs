@@ -17,6 +17,7 @@ use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
 
 use crate::keys::Done;
+use crate::net::Neighbour;
 
 /// Something for the core thread.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) enum Item {
     Event(Event),
     /// Another node says which MAC addresses its interfaces have.
     Macs(NodeId, Vec<[u8; 6]>),
+    /// The kernel says who answers for an address of another node.
+    Neighbour(Neighbour),
     /// The monitor of another node has a note for this node's.
     Note(Note),
     /// Somebody wants the output of a resource's program.

@@ -26,7 +26,7 @@ use crate::disk::Disks;
 use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item, Welcomed};
 use crate::monitors::{FromMonitor, Monitors, SHARED, Slot};
-use crate::net::{Datagrams, Remote, Streams, Taken, Watch};
+use crate::net::{Datagrams, Doubles, Neighbour, Remote, Streams, Taken, Watch};
 use crate::records::Records;
 use crate::stall::Turning;
 use crate::threads::Serving;
@@ -100,12 +100,14 @@ pub struct Service {
     pub(crate) node: NodeId,
     /// What is wrong on this node and recorded.
     pub(crate) known_troubles: BTreeSet<Trouble>,
+    /// Strangers with an address of another node.
+    pub(crate) doubles: Doubles,
     /// Since when no majority answers.
     pub(crate) lacks_since: Option<Time>,
     /// The thread `api`: joined when the service is dropped.
     pub(crate) serving: Serving,
     /// The thread `interfaces`, as well.
-    pub(crate) _watch: Watch,
+    pub(crate) watch: Watch,
 }
 
 /// When what was done last, and is due next.
@@ -299,7 +301,9 @@ impl Service {
                     let slot = self.monitors.question(wish, clock::now());
                     self.want_monitor_room(slot)?;
                 }
+                Item::Neighbour(neighbour) => self.neighbour(neighbour),
                 Item::Macs(node, macs) => {
+                    self.doubles.told(self.datagrams.peers().addresses_of(node));
                     self.monitors.macs(node, macs, clock::now());
                     self.want_room_of_all_monitors()?;
                 }
@@ -325,6 +329,13 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    fn neighbour(&mut self, neighbour: Neighbour) {
+        let told = self.monitors.macs_of(neighbour.node);
+        if let Some(text) = self.doubles.seen(neighbour, told, clock::now()) {
+            self.records.note(Level::Warning, "address-twice", &text);
+        }
     }
 
     pub(crate) fn happen(&mut self, event: Event) -> Result<(), Ending> {

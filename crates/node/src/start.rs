@@ -27,8 +27,8 @@ use crate::machine;
 use crate::monitors::Monitors;
 use crate::net::priority::{self, Priority};
 use crate::net::{
-    Callers, Datagrams, Door, Peers, Reach, Remote, Streams, Surroundings, Tls, Watch, interfaces,
-    is_here,
+    Callers, Datagrams, Door, Doubles, Peers, Reach, Remote, Streams, Surroundings, Tls, Watch,
+    interfaces, is_here,
 };
 use crate::records::Records;
 use crate::service::{Ending, Pace, Service};
@@ -122,9 +122,9 @@ impl Service {
         let priority = if signals { priority::claim() } else { Priority::not_asked() };
         let service = Incarnation(random());
         let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
-        let (datagrams, streams) = transport(&config, (service, &keys, tls), surroundings)?;
+        let (datagrams, streams) = transport(&config, (service, &keys, tls), surroundings.clone())?;
         note_start(&records, &config, (&priority, signals));
-        let node = config.node;
+        let (node, machine, program) = (config.node, machine::size(), Program::own());
         let turning = Turning::new(config.profile.timing().election);
         let (seed, planted, now) = (random(), Planted::default(), clock::now());
         let mut monitors = Monitors::new(paths.monitors(), service, &status, now);
@@ -134,10 +134,9 @@ impl Service {
         let alerts = Arc::new(alerts);
         let (peers, records_too) = (Arc::new(datagrams.peers().clone()), Arc::clone(&records));
         let own = (paths.clone(), records_too, Arc::clone(&inbox));
-        let admission = Admission::new(door, peers, own);
-        let (machine, program) = (machine::size(), Program::own());
-        let surroundings = (Arc::clone(&records), Arc::clone(&inbox));
-        let watch = Watch::start(config.clone(), surroundings).map_err(system("a thread"))?;
+        let admission = Admission::new(door, Arc::clone(&peers), own);
+        let known = (config.clone(), Arc::clone(&peers));
+        let watch = Watch::start(known, surroundings).map_err(system("a thread"))?;
         let start = Start { config, service, guard: status, machine, program, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
         let sources = Sources {
@@ -171,9 +170,10 @@ impl Service {
             turning,
             node,
             known_troubles: BTreeSet::new(),
+            doubles: Doubles::default(),
             lacks_since: None,
             serving: Serving::new(),
-            _watch: watch,
+            watch,
         };
         service.watch().map_err(system("waiting"))?;
         service.open_api(signals)?;

@@ -1,6 +1,9 @@
 //! Networks that are ill and not dead: nothing moves, and what is wrong is told.
 
-use e2e::{other, until, wait};
+use std::net::IpAddr;
+use std::process::Command;
+
+use e2e::{other, tell, until, wait};
 use stead_lab::{CutSpec, Direction, Fault, Network, Station, Swallows};
 use stead_model::request::Request;
 use stead_model::{LogIndex, NodeId};
@@ -76,4 +79,47 @@ fn large_change(stage: &Stage, key: &str) {
     let applied = |node| stage.world.view(NodeId(node)).applied;
     let index: LogIndex = applied(1).max(applied(2));
     until("both have the change", || applied(1) >= index && applied(2) >= index);
+}
+
+/// The client's machine has an address of a node, and speaks from there to the other one: whose
+/// kernel asks who has that address learns where it is by that.
+fn speaks_as(stage: &Stage, (address, to): (IpAddr, IpAddr)) {
+    let script = format!(
+        "ip address replace {address}/32 dev eth1; \
+         ip route replace {to}/32 dev eth1 src {address}; \
+         ip neigh flush dev eth1; echo > /dev/udp/{to}/9"
+    );
+    let said = stage.world.stead(&["lab", "exec", "client", "--", "bash", "-c", &script]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+}
+
+/// Another machine has the address of the node that owns the group: frames for it go astray on one
+/// of two networks.
+#[test]
+fn networks_an_address_that_two_machines_have_is_told_and_moves_nothing() {
+    if Command::new("ip").arg("-V").output().is_err() {
+        tell("skipped: no program `ip` with which a stranger could take an address");
+        return;
+    }
+    let stage = Stage::set("double");
+    let owner = stage.arrange(Place::Follower).leads;
+    let epoch = stage.epoch(owner);
+    let view = stage.world.view(owner);
+    let public = view.networks.iter().find(|n| n.name == "public").unwrap().id;
+    let address = |node| {
+        let node = view.nodes.iter().find(|n| n.node == node).unwrap();
+        node.addresses.iter().find(|a| a.network == public).unwrap().address
+    };
+    let told = wait("the other node says who answers", || {
+        speaks_as(&stage, (address(owner), address(other(owner))));
+        let records = stage.world.records(other(owner));
+        let told = records.into_iter().find(|r| r.code == "address-twice").map(|r| r.text);
+        told.ok_or_else(|| "nobody does".to_owned())
+    });
+    let mac = Station::Client.mac(Network::Public).to_string();
+    assert!(told.contains(&address(owner).to_string()) && told.contains(&mac), "{told}");
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    let lost = |node| stage.world.records(node).iter().any(|r| r.code == "lease-lost");
+    assert!(!lost(owner) && !lost(other(owner)), "a lease was lost");
+    large_change(&stage, "meanwhile");
 }

@@ -301,6 +301,11 @@ impl Monitors {
         }
     }
 
+    /// The MAC addresses that a node told.
+    pub(crate) fn macs_of(&self, node: NodeId) -> Option<&[[u8; 6]]> {
+        self.macs.get(&node).map(Vec::as_slice)
+    }
+
     /// Another node's monitor has a note for this one's; it is kept for later lives.
     pub(crate) fn note(&mut self, note: Note, now: Time) {
         let known = self.notes.get(&note.resource);

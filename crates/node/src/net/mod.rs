@@ -14,6 +14,7 @@
 //! (`refused`, `callers`). Not here: which message goes where (core).
 
 mod callers;
+mod doubles;
 mod hello;
 mod incoming;
 pub(crate) mod inherited;
@@ -32,6 +33,7 @@ mod udp;
 mod watch;
 
 pub(crate) use callers::Callers;
+pub(crate) use doubles::{Doubles, Neighbour};
 pub(crate) use hello::{PROTOCOL, spoken};
 pub(crate) use incoming::listen;
 pub(crate) use line::Surroundings;

@@ -103,6 +103,18 @@ impl Peers {
         self
     }
 
+    /// The node to which a way leads at this address.
+    pub(crate) fn node_at(&self, address: IpAddr) -> Option<NodeId> {
+        let mut routes = self.routes.iter();
+        routes.find(|route| route.remote.ip() == address).map(|route| route.peer)
+    }
+
+    /// The addresses at which a node is reached.
+    pub(crate) fn addresses_of(&self, node: NodeId) -> impl Iterator<Item = IpAddr> {
+        let routes = self.routes.iter().filter(move |route| route.peer == node);
+        routes.map(|route| route.remote.ip())
+    }
+
     /// Own ends that are for nodes, with their indexes.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (usize, &OwnEnd)> {
         self.networks.iter().enumerate().filter(|(_, own)| own.carries)

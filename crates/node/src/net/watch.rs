@@ -1,4 +1,5 @@
-//! The thread `interfaces`: the kernel says when an interface changes, and the core is told.
+//! The thread `interfaces`: the kernel says when an interface changes, and the core is told; and
+//! who answers for the addresses of other nodes.
 //!
 //! A thread of its own, because the kernel answers about interfaces only when no driver keeps it:
 //! nothing that waits for it may stand between the core and its heartbeats. It sleeps until the
@@ -6,7 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use stead_core::Event;
 use stead_model::config::NodeConfig;
 use stead_model::network::Interface;
 use stead_model::record::Level;
-use stead_netlink::{Monitor, RouteError};
+use stead_netlink::{Event as Seen, Monitor, NeighbourEntry, RouteError};
 
+use super::doubles::Neighbour;
 use super::interfaces;
+use super::peers::Peers;
 use crate::inbox::{Inbox, Item};
 use crate::records::Records;
 use crate::threads;
@@ -31,6 +34,7 @@ pub(crate) struct Watch {
     /// Nothing is sent: that it is closed is the word.
     running: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
+    peers: Arc<Mutex<Arc<Peers>>>,
 }
 
 struct Watcher {
@@ -38,6 +42,8 @@ struct Watcher {
     inbox: Arc<Inbox>,
     records: Arc<Records>,
     running: OwnedFd,
+    /// Whose neighbours are looked at.
+    peers: Arc<Mutex<Arc<Peers>>>,
 }
 
 /// Whether the service goes on.
@@ -50,14 +56,21 @@ enum Goes {
 impl Watch {
     /// Starts the thread.
     pub(crate) fn start(
-        config: NodeConfig,
+        (config, peers): (NodeConfig, Arc<Peers>),
         (records, inbox): (Arc<Records>, Arc<Inbox>),
     ) -> io::Result<Self> {
         let (running, held) = io::pipe()?;
-        let watcher = Watcher { config, inbox, records, running: running.into() };
+        let peers = Arc::new(Mutex::new(peers));
+        let shared = Arc::clone(&peers);
+        let watcher = Watcher { config, inbox, records, running: running.into(), peers: shared };
         let inbox = Arc::clone(&watcher.inbox);
         let thread = threads::start("interfaces", inbox, move || watcher.run())?;
-        Ok(Self { running: Some(held.into()), thread: Some(thread) })
+        Ok(Self { running: Some(held.into()), thread: Some(thread), peers })
+    }
+
+    /// Nodes joined or left.
+    pub(crate) fn meet(&self, peers: Arc<Peers>) {
+        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
     }
 }
 
@@ -91,18 +104,40 @@ impl Watcher {
     /// Until the service ends. Subscribes first and looks then, so that nothing is missed.
     fn follow(&self, known: &mut Vec<Interface>) -> Result<(), String> {
         let text = |error: RouteError| error.to_string();
-        let monitor = Monitor::of_interfaces().map_err(text)?;
+        let monitor = Monitor::open().map_err(text)?;
+        let mut changed = true;
         loop {
-            let now = interfaces::on_networks(&self.config, known).map_err(text)?;
-            if now != *known {
-                known.clone_from(&now);
-                self.inbox.push(Item::Event(Event::Interfaces(now)));
+            if std::mem::take(&mut changed) {
+                let now = interfaces::on_networks(&self.config, known).map_err(text)?;
+                if now != *known {
+                    known.clone_from(&now);
+                    self.inbox.push(Item::Event(Event::Interfaces(now)));
+                }
             }
             if self.wait(Some(monitor.as_fd()))? == Goes::Ends {
                 return Ok(());
             }
             // What changes within a moment is looked at once.
-            while monitor.next(Duration::ZERO).map_err(text)?.is_some() {}
+            while let Some(event) = monitor.next(Duration::ZERO).map_err(text)? {
+                match event {
+                    Seen::NeighbourChanged(entry) => self.neighbour(&entry),
+                    Seen::NeighbourRemoved(_) => {}
+                    Seen::LinkChanged(_)
+                    | Seen::LinkRemoved(_)
+                    | Seen::AddressChanged(_)
+                    | Seen::AddressRemoved(_)
+                    | Seen::Overrun => changed = true,
+                }
+            }
+        }
+    }
+
+    /// Who answers for the address of another node is told to the service.
+    fn neighbour(&self, entry: &NeighbourEntry) {
+        let (Some(mac), address) = (entry.mac, entry.address) else { return };
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = peers.node_at(address) {
+            self.inbox.push(Item::Neighbour(Neighbour { node, address, mac }));
         }
     }
 

@@ -92,6 +92,15 @@ pub enum Who {
     Follower,
 }
 
+/// Which ways of a node's network are cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ways {
+    /// From it and to it.
+    Both,
+    /// To it alone.
+    ToIt,
+}
+
 /// What a line does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -111,8 +120,9 @@ pub enum Verb {
     Clock(Who, i64),
     /// `cut WHO [WHO]`: on all networks, both ways.
     Cut(Who, Option<Who>),
-    /// `cut-network NUMBER WHO`: one network of a node.
-    CutNetwork(usize, Who),
+    /// `cut-network 1|2 WHO`: one network of a node. `steal 1|2 WHO`: another machine has its address
+    /// there, and what is sent to it goes astray.
+    CutNetwork(usize, Who, Ways),
     /// `narrow NUMBER WHO`: on one network of a node only small packets pass: no streams.
     Narrow(usize, Who),
     /// `interface NUMBER WHO up|down`: of a node; one that is down passes nothing.

@@ -18,7 +18,7 @@ use stead_model::{GroupId, NodeId, ResourceId};
 use thiserror::Error;
 
 use super::verb::HOLE;
-use super::{Line, Script, Verb, Who};
+use super::{Line, Script, Verb, Ways, Who};
 use crate::clock::Instant;
 use crate::disks::Path;
 
@@ -247,7 +247,10 @@ fn of_networks(words: &[&str]) -> Result<Option<Verb>, String> {
         ["cut", node] => Verb::Cut(who(node), None),
         ["cut", node, other] => Verb::Cut(who(node), Some(who(other))),
         ["cut-network", number @ ("1" | "2"), node] => {
-            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node))
+            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node), Ways::Both)
+        }
+        ["steal", number @ ("1" | "2"), node] => {
+            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node), Ways::ToIt)
         }
         ["interface", number @ ("1" | "2"), node, word @ ("up" | "down")] => {
             let state = if *word == "up" { InterfaceState::Up } else { InterfaceState::NoCarrier };

@@ -4,7 +4,7 @@ use stead_model::keys::Other;
 use stead_model::request::Request;
 use stead_model::{NodeId, ResourceId};
 
-use super::{Verb, Who};
+use super::{Verb, Ways, Who};
 use crate::checkers::Promise;
 use crate::clients::joins;
 use crate::faults::{Kind, Recovery};
@@ -114,10 +114,11 @@ impl World {
                     cuts.extend([(network, node, other), (network, other, node)]);
                 }
             }
-            Verb::CutNetwork(network, who) => {
+            Verb::CutNetwork(network, who, ways) => {
                 let node = self.who(who)?;
                 for other in self.node_ids().filter(|n| *n != node) {
-                    cuts.extend([(*network - 1, node, other), (*network - 1, other, node)]);
+                    cuts.push((*network - 1, other, node));
+                    cuts.extend((*ways == Ways::Both).then_some((*network - 1, node, other)));
                 }
             }
             Verb::Narrow(network, who) => {
