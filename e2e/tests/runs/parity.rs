@@ -16,7 +16,7 @@ use stead_model::record::Record;
 use stead_model::request::Request;
 use stead_model::view::{GroupView, NodeState};
 use stead_model::{GroupId, NodeId, ResourceId};
-use stead_sim::script::{Script, Verb, Who, directory, parse};
+use stead_sim::script::{Script, Verb, Ways, Who, directory, parse};
 use stead_sim::trace::Detail;
 
 #[test]
@@ -157,7 +157,7 @@ fn is_fault(verb: &Verb) -> bool {
     matches!(
         verb,
         Verb::Crash(_)
-            | Verb::CutNetwork(..)
+            | Verb::CutNetwork(.., Ways::Both)
             | Verb::Interface(..)
             | Verb::ServiceDies(_)
             | Verb::MonitorDies(_)
@@ -220,7 +220,7 @@ impl Play {
             }
             Verb::Crash(who) => self.crash(self.who(who)),
             Verb::Power(who) => world.start(self.who(who)),
-            Verb::CutNetwork(number, who) => {
+            Verb::CutNetwork(number, who, Ways::Both) => {
                 let network = if *number == 1 { Network::Private } else { Network::Public };
                 let station = Station::Node(self.who(who));
                 let cut = CutSpec::Station { station, network: Some(network) };

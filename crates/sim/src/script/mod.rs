@@ -120,8 +120,8 @@ pub enum Verb {
     Clock(Who, i64),
     /// `cut WHO [WHO]`: on all networks, both ways.
     Cut(Who, Option<Who>),
-    /// `cut-network 1|2 WHO`: one network of a node. `steal 1|2 WHO`: another machine has its address
-    /// there, and what is sent to it goes astray.
+    /// `cut-network 1|2 WHO`: one network of a node. `steal 1|2 WHO`: another machine has its
+    /// address there, and what is sent to it goes astray.
     CutNetwork(usize, Who, Ways),
     /// `narrow NUMBER WHO`: on one network of a node only small packets pass: no streams.
     Narrow(usize, Who),
