@@ -15,7 +15,7 @@ use crate::group::{Desired, GroupPolicy};
 use crate::ids::{AlertId, Epoch, GroupId, NodeId, RequestId, ResourceId};
 use crate::keys::Rotation;
 use crate::profile::LeaseLength;
-use crate::program::{ClusterLevel, Mark};
+use crate::program::{ClusterLevel, Mark, Program};
 use crate::resource::{ResourceConfig, ResourcePolicy};
 use crate::room::Room;
 use crate::time::UtcMillis;
@@ -299,6 +299,13 @@ pub enum Change {
         /// The level, one above that of before, and who raises it.
         to: Mark,
     },
+    /// What a node runs, other than before.
+    NodeProgram {
+        /// The node.
+        node: NodeId,
+        /// Its program.
+        program: Program,
+    },
 }
 
 /// Whether a node that joined votes.
@@ -356,6 +363,7 @@ impl Change {
             | Self::RotationAbandoned { .. }
             | Self::CountLoss { .. }
             | Self::Level { .. } => ClusterLevel::FIRST,
+            Self::NodeProgram { .. } => ClusterLevel::PROGRAMS,
         }
     }
 
@@ -402,6 +410,7 @@ impl Change {
             | Self::Rotate { .. }
             | Self::RotationAbandoned { .. }
             | Self::Level { .. }
+            | Self::NodeProgram { .. }
             | Self::SetKey { .. } => None,
         }
     }
@@ -472,14 +481,17 @@ impl fmt::Display for Change {
             Self::NodeLost { node } => write!(f, "{node} was lost"),
             Self::SetNetwork { network } => write!(f, "network {} is {network}", network.id.0),
             Self::Rotate { to } => write!(f, "{to}"),
-            Self::RotationAbandoned { number } => {
-                write!(f, "rotation {number} of the keys is abandoned")
-            }
+            Self::RotationAbandoned { number } => write!(f, "{}", abandoned(*number)),
             Self::Level { to } => write!(f, "the cluster is at {to}"),
+            Self::NodeProgram { node, program } => write!(f, "{node} runs {program}"),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
             Self::SetKey { key, value: None } => write!(f, "delete key {key}"),
         }
     }
+}
+
+fn abandoned(number: u64) -> String {
+    format!("rotation {number} of the keys is abandoned")
 }
 
 fn or_nothing(text: String) -> String {

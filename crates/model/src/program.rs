@@ -34,6 +34,8 @@ pub struct ClusterLevel(pub u16);
 impl ClusterLevel {
     /// Where every cluster begins.
     pub const FIRST: Self = Self(1);
+    /// The database has what each node runs.
+    pub const PROGRAMS: Self = Self(2);
 
     /// The one after this.
     #[must_use]
@@ -65,7 +67,7 @@ pub struct Levels {
 
 impl Levels {
     /// Those of this program.
-    pub const OWN: Self = Self { lowest: ClusterLevel::FIRST, highest: ClusterLevel::FIRST };
+    pub const OWN: Self = Self { lowest: ClusterLevel::FIRST, highest: ClusterLevel::PROGRAMS };
 
     /// Whether a program that can speak these can be part of a cluster at that level.
     #[must_use]

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stead_core::Event;
 use stead_core::planted::{Fault, Planted};
 use stead_model::profile::Timing;
+use stead_model::program::Program;
 use stead_model::{NodeId, ResourceId, Time};
 
 use crate::acts::Acts;
@@ -141,7 +142,9 @@ impl World {
         let key = [0x5a; 32];
         let configs = crate::machine::configs(&plan, &rng);
         let shared = crate::machine::quorum_disk(&plan, &configs[0], key);
-        let nodes = configs.into_iter().map(|c| crate::machine::node(&plan, c, key)).collect();
+        let program = script.as_ref().map_or_else(Program::own, |script| script.program);
+        let node = |config| Node { program, ..crate::machine::node(&plan, config, key) };
+        let nodes = configs.into_iter().map(node).collect();
         let mut world = Self {
             now: 0,
             timing: plan.timing(),

@@ -182,7 +182,8 @@ impl Cluster {
 
     fn program_of(&self, node: NodeId) -> Option<Program> {
         let told = self.reporting.latest.get(&node).map(|report| report.program);
-        told.or_else(|| (node == self.node).then_some(self.program))
+        let known = || self.running().and_then(|own| own.replica.db.programs().get(&node).copied());
+        told.or_else(|| (node == self.node).then_some(self.program)).or_else(known)
     }
 
     /// The groups of the view. They change with what is applied, with [`Cluster::sights`], and
@@ -324,6 +325,7 @@ impl Cluster {
                 Change::SetNetwork { .. } => "network-changed",
                 Change::Rotate { .. } | Change::RotationAbandoned { .. } => "keys-rotation",
                 Change::Level { .. } => "level-raised",
+                Change::NodeProgram { .. } => "node-program",
                 Change::SetAlert { .. } | Change::RemoveAlert { .. } => "alert-changed",
                 Change::CreateGroup { .. }
                 | Change::SetGroupPolicy { .. }

@@ -218,7 +218,7 @@ mod tests {
         Replica::new(restore(Some(&saved), &[record]).unwrap(), setup).unwrap()
     }
 
-    const LATER: Mark = Mark { level: ClusterLevel(2), by: Version([7, 8, 9]) };
+    const LATER: Mark = Mark { level: ClusterLevel(3), by: Version([7, 8, 9]) };
 
     fn entry(index: u64, data: Vec<u8>) -> Entry {
         Entry { index, term: 1, data, ..Entry::default() }
@@ -287,8 +287,8 @@ mod tests {
         let mut old = replica(vec![good(2), of(3, vec![Change::Level { to: LATER }]), good(4)]);
         assert_eq!(applied(&mut old), [2]);
         let wanted = format!(
-            "it cannot go on with entry 3: this node runs stead {} (level 1), the cluster is at \
-             level 2 of stead 7.8.9: upgrade this node to 7.8.9 or later",
+            "it cannot go on with entry 3: this node runs stead {} (levels 1 to 2), the cluster \
+             is at level 3 of stead 7.8.9: upgrade this node to 7.8.9 or later",
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(old.unreadable().unwrap().to_string(), wanted);
@@ -297,7 +297,7 @@ mod tests {
 
         // So is a snapshot, of which nothing behind the mark is looked at.
         let mut db = Db::default().snapshot();
-        db.splice(1.., [2, 7, 8, 9, 0xff, 0xff]);
+        db.splice(1.., [3, 7, 8, 9, 0xff, 0xff]);
         let first = first_state(&[VoterId(1)], &[], &Db::default());
         let state = SavedState { index: 7, db, ..first };
         let mut old = replica(vec![good(2)]);

@@ -193,6 +193,7 @@ impl Db {
             Change::Rotate { to } => self.rotate(*to),
             Change::RotationAbandoned { number } => self.abandon_rotation(*number),
             Change::Level { to } => self.raise(*to),
+            Change::NodeProgram { node, program } => done(self.programs.insert(*node, *program)),
         }
     }
 
@@ -467,6 +468,7 @@ impl Db {
             | Change::SetNetwork { .. }
             | Change::Rotate { .. }
             | Change::Level { .. }
+            | Change::NodeProgram { .. }
             | Change::RotationAbandoned { .. }
             | Change::SetKey { .. } => change.group().cloned(),
         }
@@ -563,6 +565,7 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::SetNetwork { .. }
         | Change::Rotate { .. }
         | Change::Level { .. }
+        | Change::NodeProgram { .. }
         | Change::RotationAbandoned { .. }
         | Change::SetKey { .. } => None,
     }
@@ -610,6 +613,7 @@ fn is_administration(change: &Change) -> bool {
         | Change::SetNetwork { .. }
         | Change::Rotate { .. }
         | Change::Level { .. }
+        | Change::NodeProgram { .. }
         | Change::RotationAbandoned { .. }
         | Change::SetKey { .. } => false,
     }

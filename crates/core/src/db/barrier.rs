@@ -116,6 +116,7 @@ impl Touch {
             | Change::SetNetwork { .. }
             | Change::Rotate { .. }
             | Change::Level { .. }
+            | Change::NodeProgram { .. }
             | Change::RotationAbandoned { .. }
             | Change::SetKey { .. } => None,
         }

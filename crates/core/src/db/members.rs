@@ -39,6 +39,7 @@ impl Db {
         self.lease_lengths.remove(&node);
         self.absent.remove(&node);
         self.rooms.remove(&node);
+        self.programs.remove(&node);
         self.upkeep.forget_node(node);
         // Whoever has this number next was let in by another token.
         self.tokens.retain(|_, token| token.used.is_none_or(|used| used.node != node));

@@ -48,7 +48,7 @@ use stead_model::forced::Forced;
 use stead_model::group::{Desired, Group};
 use stead_model::keys::Rotation;
 use stead_model::profile::LeaseLength;
-use stead_model::program::{ClusterLevel, Mark};
+use stead_model::program::{ClusterLevel, Mark, Program};
 use stead_model::remote::{ADMIN_KEYS, RemoteAdmin};
 use stead_model::request::Answer;
 use stead_model::resource::ResourceConfig;
@@ -100,6 +100,9 @@ pub struct Db {
     /// In front of the rest in a snapshot.
     #[serde(skip)]
     mark: Mark,
+    /// Behind the rest, from [`ClusterLevel::PROGRAMS`] on.
+    #[serde(skip)]
+    programs: BTreeMap<NodeId, Program>,
 }
 
 /// Where in the log a group was last touched, and where it failed.
@@ -349,6 +352,12 @@ impl Db {
     #[must_use]
     pub fn level(&self) -> ClusterLevel {
         self.mark.level
+    }
+
+    /// What the nodes run, as it was told last; nothing below [`ClusterLevel::PROGRAMS`].
+    #[must_use]
+    pub fn programs(&self) -> &BTreeMap<NodeId, Program> {
+        &self.programs
     }
 
     fn chain(&mut self, index: LogIndex, entry: &Entry) {

@@ -98,6 +98,7 @@ pub fn of_change(change: &Change) -> u64 {
         | Change::Rotate { .. }
         | Change::RotationAbandoned { .. }
         | Change::Level { .. }
+        | Change::NodeProgram { .. }
         | Change::Upkeep { .. } => 2 * ITEM_BYTES,
         Change::DeleteGroup { .. }
         | Change::SetGroupDesired { .. }

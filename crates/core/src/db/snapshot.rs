@@ -8,7 +8,9 @@
 //! level is none of the first: it is skipped by serde and written behind, so that at every level
 //! the bytes are those of the programs that had no later one.
 
-use stead_model::program::{Levels, Mark, Program, fits};
+use std::collections::BTreeMap;
+
+use stead_model::program::{ClusterLevel, Levels, Mark, Program, fits};
 use stead_model::wire::codec;
 use thiserror::Error;
 
@@ -47,7 +49,11 @@ impl Db {
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         let head = postcard::to_extend(&self.mark, vec![VERSION]).expect("a mark encodes");
-        postcard::to_extend(self, head).expect("the database encodes")
+        let first = postcard::to_extend(self, head).expect("the database encodes");
+        if self.level() < ClusterLevel::PROGRAMS {
+            return first;
+        }
+        postcard::to_extend(&self.programs, first).expect("programs encode")
     }
 
     /// The database that [`Db::snapshot`] wrote.
@@ -64,11 +70,15 @@ impl Db {
         let (mark, rest) = postcard::take_from_bytes::<Mark>(rest).map_err(damaged)?;
         check(mark, levels).map_err(RestoreError::Level)?;
         let (db, rest) = postcard::take_from_bytes::<Self>(rest).map_err(damaged)?;
+        let (programs, rest) = match mark.level < ClusterLevel::PROGRAMS {
+            true => (BTreeMap::new(), rest),
+            false => postcard::take_from_bytes(rest).map_err(damaged)?,
+        };
         if !rest.is_empty() {
             let why = format!("{} bytes more than {} has", rest.len(), mark.level);
             return Err(RestoreError::Decode(why));
         }
-        Ok(Self { mark, ..db })
+        Ok(Self { mark, programs, ..db })
     }
 }
 

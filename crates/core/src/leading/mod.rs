@@ -230,6 +230,10 @@ impl Leading {
             self.planned = index;
             return;
         }
+        if let Some(index) = level::note_programs(replica, around) {
+            self.planned = index;
+            return;
+        }
         if let Some(index) = keys::go_on(replica, around) {
             self.planned = index;
             return;

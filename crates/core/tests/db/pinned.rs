@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use stead_core::db::Db;
-use stead_model::program::Levels;
+use stead_model::NodeId;
+use stead_model::change::Change;
+use stead_model::program::{ClusterLevel, Levels, Mark, Program, Version};
 
 use crate::sampler::samples;
 
@@ -16,8 +18,14 @@ fn a_snapshot_of_the_database_keeps_its_bytes() {
     for sample in samples::<Db>() {
         let bytes = sample.value.snapshot();
         assert_eq!(Db::restore(&bytes, Levels::OWN), Ok(sample.value));
-        let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-        writeln!(seen, "{}\n  {hex}", sample.met.join(" ")).unwrap();
+        writeln!(seen, "{}\n  {}", sample.met.join(" "), hex(&bytes)).unwrap();
+    }
+    let mut db = Db::default();
+    for change in later() {
+        db.rehearse(&change).unwrap();
+        let bytes = db.snapshot();
+        assert_eq!(Db::restore(&bytes, Levels::OWN).as_ref(), Ok(&db));
+        writeln!(seen, "{change}\n  {}", hex(&bytes)).unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/db/pinned.txt");
     if std::env::var_os("UPDATE").is_some() {
@@ -26,4 +34,17 @@ fn a_snapshot_of_the_database_keeps_its_bytes() {
     let pinned = std::fs::read_to_string(path).unwrap();
     let first = pinned.lines().zip(seen.lines()).position(|(was, is)| was != is);
     assert!(pinned == seen, "not what is written now, from line {:?}", first.map(|at| at + 1));
+}
+
+/// What later levels bring, in their order.
+fn later() -> [Change; 2] {
+    let by = Version([1, 2, 3]);
+    let levels = Levels { lowest: ClusterLevel(4), highest: ClusterLevel(5) };
+    let program = Program { version: by, levels };
+    let to = Mark { level: ClusterLevel::PROGRAMS, by };
+    [Change::Level { to }, Change::NodeProgram { node: NodeId(6), program }]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }

@@ -52,6 +52,8 @@ pub struct Script {
     pub mode: QuorumMode,
     /// The profile.
     pub profile: Profile,
+    /// What all nodes run at first.
+    pub program: Program,
     /// What is set up first.
     pub set_up: Vec<Request>,
     /// What is done when, in order.

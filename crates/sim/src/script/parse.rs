@@ -43,6 +43,7 @@ pub fn parse(text: &str) -> Result<Script, ParseError> {
         ring_blocks: 64,
         mode: QuorumMode::NodeAndDiskMajority,
         profile: Profile::Standard,
+        program: Program::own(),
         set_up: Vec::new(),
         lines: Vec::new(),
         next: 0,
@@ -86,6 +87,9 @@ fn take(script: &mut Script, number: usize, words: &[&str]) -> Result<(), String
             if script.spares >= script.nodes {
                 return Err("a cluster is formed by at least one node".into());
             }
+        }
+        ["program", version, lowest, highest] => {
+            script.program = program(version, lowest, highest)?;
         }
         ["group", group, rest @ ..] => {
             let policy = policy(rest)?;
@@ -288,9 +292,7 @@ fn of_keys(words: &[&str]) -> Result<Option<Verb>, String> {
         ["rotate-keys"] => Verb::Ask(Request::RotateKeys),
         ["abandon-keys"] => Verb::Ask(Request::AbandonKeys),
         ["install", node, version, lowest, highest] => {
-            let levels = Levels { lowest: level(lowest)?, highest: level(highest)? };
-            let version = version.parse().map_err(|wrong: NoVersion| wrong.to_string())?;
-            Verb::Install(who(node), Program { version, levels })
+            Verb::Install(who(node), program(version, lowest, highest)?)
         }
         ["raise-level", to] => Verb::Ask(Request::RaiseLevel { to: level(to)? }),
         ["expect", node, "level", wanted] => Verb::ExpectLevel(who(node), level(wanted)?),
@@ -309,6 +311,12 @@ fn of_keys(words: &[&str]) -> Result<Option<Verb>, String> {
         }
         _ => return Ok(None),
     }))
+}
+
+fn program(version: &str, lowest: &str, highest: &str) -> Result<Program, String> {
+    let levels = Levels { lowest: level(lowest)?, highest: level(highest)? };
+    let version = version.parse().map_err(|wrong: NoVersion| wrong.to_string())?;
+    Ok(Program { version, levels })
 }
 
 fn level(text: &str) -> Result<ClusterLevel, String> {
