@@ -12,7 +12,8 @@ use stead_model::view::View;
 use stead_model::{AlertId, GroupId, RequestId, ResourceId};
 
 use crate::contract::{
-    AuditLog, Audited, Control, Controlled, Events, Explanation, Logs, Tested, Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, Logs, NodeRecords, Tested,
+    Timeouts,
 };
 
 /// A value that comes later.
@@ -30,6 +31,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Records with numbers from `since` on, at most `limit`.
     fn events(&self, since: u64, limit: usize) -> Events;
+
+    /// All records that the nodes of the cluster keep for readers, a node each. Who does not
+    /// answer in time is told with the reason.
+    fn events_of_all(&self) -> Later<'_, Vec<NodeRecords>>;
 
     /// Completes when a record with the number `next` or a later one exists.
     fn events_after(&self, next: u64) -> Later<'_, ()>;

@@ -35,9 +35,10 @@ use tokio::net::UnixStream;
 
 use crate::backend::Later;
 use crate::contract::{
-    Audited, Control, Controlled, Dependencies, Done, Explanation, ForceQuorum, KeyValue,
-    LocalService, MoveTo, NetworkChange, NewAlert, NewGroup, NewNode, NewResource, NewToken,
-    NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, RaiseLevel, Tested, Timeouts,
+    Audited, ClusterEvents, Control, Controlled, Dependencies, Done, Explanation, ForceQuorum,
+    KeyValue, LocalService, MoveTo, NetworkChange, NewAlert, NewGroup, NewNode, NewResource,
+    NewToken, NodeChange, Problem, PropertyChanges, REQUEST_ID_HEADER, RaiseLevel, Tested,
+    Timeouts,
 };
 
 /// Largest answer taken.
@@ -148,6 +149,20 @@ impl Client {
     /// There is no answer, or no such group.
     pub async fn explain_group(&self, group: &str) -> Result<Explanation, ClientError> {
         self.get(&format!("/v1/explain/groups/{}", escaped(group))).await
+    }
+
+    /// Records of all nodes as one list: at most `last`, of one group and what caused it or of
+    /// everything.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn cluster_events(
+        &self,
+        last: usize,
+        group: Option<&str>,
+    ) -> Result<ClusterEvents, ClientError> {
+        let group = group.map_or_else(String::new, |name| format!("&group={}", escaped(name)));
+        self.get(&format!("/v1/cluster-events?last={last}{group}")).await
     }
 
     /// All timeouts.

@@ -4,6 +4,7 @@
 //! never passes silently.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stead_model::config::{NetworkRole, NodeAddress};
@@ -247,6 +248,69 @@ pub struct Events {
     pub next: u64,
 }
 
+/// Records of all nodes as one list.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClusterEvents {
+    /// Causes before effects, changes of the database in the order of its log; the rest by the
+    /// clocks.
+    pub events: Vec<ClusterEvent>,
+    /// How many earlier ones are not in the list.
+    pub left_out: usize,
+    /// All nodes; the list is partial where one does not tell its records.
+    pub nodes: Vec<NodeAsked>,
+}
+
+/// What happened, once: as one node recorded it, or as all record a change of the database.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClusterEvent {
+    /// The first record of `told`. Where it names a cause and `cause` is nothing, nobody keeps that
+    /// any more.
+    pub record: Record,
+    /// All records of it. The first is that of the node that knows the cause.
+    pub told: Vec<RecordName>,
+    /// The first record of what caused it, on whichever node.
+    pub cause: Option<RecordName>,
+}
+
+/// A record, of those of all nodes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RecordName {
+    /// The node that wrote it.
+    pub node: NodeId,
+    /// Its number there.
+    pub number: u64,
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.node, self.number)
+    }
+}
+
+/// A node whose records were wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NodeAsked {
+    /// The node.
+    pub node: NodeId,
+    /// Its host name.
+    pub name: String,
+    /// How many records it told.
+    pub kept: usize,
+    /// Why it told none, if it did not.
+    pub missing: Option<String>,
+}
+
+/// The records of one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeRecords {
+    /// The node.
+    pub node: NodeId,
+    /// Its host name.
+    pub name: String,
+    /// All that it keeps for readers, in the order of their numbers; or why it did not tell them.
+    pub records: Result<Vec<Record>, String>,
+}
+
 /// Somebody asked for a change: a line of the audit log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Audited {
@@ -442,8 +506,10 @@ pub struct Explanation {
     pub safety_why: String,
     /// Where else it may run.
     pub placement: Placement,
-    /// Records about the group on this node and what caused them, oldest first (I-WHY).
-    pub chain: Vec<Record>,
+    /// What the nodes recorded about the group, and what caused it, oldest first (I-WHY).
+    pub chain: Vec<ClusterEvent>,
+    /// Who was asked for it.
+    pub nodes: Vec<NodeAsked>,
 }
 
 /// Something that an administrator should know or do.

@@ -2,26 +2,25 @@
 //!
 //! Pure functions over what the node service has published.
 
-use std::collections::BTreeSet;
-
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
-use stead_model::record::Record;
 use stead_model::view::View;
-use stead_model::{CauseId, GroupId, Span};
+use stead_model::{GroupId, Span};
 
-use crate::contract::{Explanation, Placement, Timeout, Timeouts};
+use crate::contract::{ClusterEvents, Explanation, NodeRecords, Placement, Timeout, Timeouts};
+use crate::events;
 
-/// Most records shown in one explanation.
+/// Most events shown in one explanation.
 const CHAIN_MAX: usize = 100;
 
-/// Why a group is where it is: its view, the records about it and, transitively, their causes.
+/// Why a group is where it is: its view, what the nodes recorded about it and, transitively, what
+/// caused that.
 ///
 /// # Errors
 /// There is no such group.
 pub fn group(
     view: &View,
-    records: &[Record],
+    told: Vec<NodeRecords>,
     placement: Placement,
     group: &GroupId,
 ) -> Result<Explanation, Reason> {
@@ -29,18 +28,8 @@ pub fn group(
         return Err(Reason::new(Code::NotFound, format!("there is no group `{group}`"))
             .hint("`stead group list` shows all groups"));
     };
-    let mut wanted: BTreeSet<CauseId> = BTreeSet::new();
-    let mut chain: Vec<Record> = Vec::new();
-    for record in records.iter().rev() {
-        if chain.len() == CHAIN_MAX {
-            break;
-        }
-        if record.group.as_ref() == Some(group) || wanted.contains(&record.id) {
-            wanted.extend(record.cause);
-            chain.push(record.clone());
-        }
-    }
-    chain.reverse();
+    let all = events::about(events::joined(told), group);
+    let ClusterEvents { events: chain, nodes, .. } = events::last(all, CHAIN_MAX);
     Ok(Explanation {
         group: group.clone(),
         state: seen.state,
@@ -52,6 +41,7 @@ pub fn group(
         safety_why: seen.safety_why.clone(),
         placement,
         chain,
+        nodes,
     })
 }
 
@@ -101,40 +91,13 @@ fn line(name: &str, span: Span, from: String, meaning: &str) -> Timeout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stead_model::record::Level;
-    use stead_model::{NodeId, UtcMillis};
-
-    fn record(number: u64, group: Option<&str>, cause: Option<u64>) -> Record {
-        Record {
-            number,
-            at: UtcMillis(0),
-            boot_ns: 0,
-            node: NodeId(1),
-            level: Level::Info,
-            code: "x".into(),
-            group: group.map(GroupId::from),
-            resource: None,
-            text: String::new(),
-            id: CauseId(number),
-            cause: cause.map(CauseId),
-            entry: None,
-        }
-    }
 
     #[test]
-    fn a_chain_holds_the_causes_of_its_records_and_nothing_else() {
+    fn a_chain_is_of_a_group_that_there_is() {
         let mut view = View::default();
         view.groups.push(crate::document::example_group("web"));
-        let records = [
-            record(1, None, None),
-            record(2, None, Some(1)),
-            record(3, None, None),
-            record(4, Some("db"), Some(2)),
-            record(5, Some("web"), Some(2)),
-        ];
-        let told = |name: &str| group(&view, &records, Placement::default(), &name.into());
-        let numbers = told("web").unwrap().chain.iter().map(|r| r.number).collect::<Vec<_>>();
-        assert_eq!(numbers, [1, 2, 5]);
+        let told = |name: &str| group(&view, Vec::new(), Placement::default(), &name.into());
+        assert_eq!(told("web").unwrap().chain, []);
         assert_eq!(told("no").unwrap_err().code, Code::NotFound);
     }
 

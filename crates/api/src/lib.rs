@@ -7,8 +7,8 @@
 //! Handlers only translate: HTTP to [`stead_model::request::Request`],
 //! [`stead_model::reason::Reason`] to a status. Reads look at the last published view and never
 //! touch the core. Reading order: `contract`, `backend`, `caller`, `routes`, `status`, `server`,
-//! `stream`, `client`, `explain`, `attention`, `availability`, `tree`, `export`, `file` and
-//! `backup` (declarations), `metrics`, `document`.
+//! `stream`, `client`, `events`, `explain`, `attention`, `availability`, `tree`, `export`, `file`
+//! and `backup` (declarations), `metrics`, `document`.
 //!
 //! Not here: decisions (crate `core`), rendering for people (crate `cli`).
 
@@ -20,6 +20,7 @@ mod caller;
 pub mod client;
 pub mod contract;
 pub mod document;
+pub mod events;
 pub mod explain;
 pub mod export;
 pub mod file;

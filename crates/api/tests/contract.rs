@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stead_api::contract::{
-    AuditLog, Audited, Control, Controlled, Events, Explanation, KnownType, Logs, Outcome,
-    Placement, ResourceEntry, Tested, Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, KnownType, Logs, NodeRecords,
+    Outcome, Placement, ResourceEntry, Tested, Timeouts,
 };
 use stead_api::{Backend, Caller, Client, ClientError, Later, explain, file};
 use stead_model::amounts::Amounts;
@@ -140,6 +140,18 @@ impl Backend for Node {
         Events { records, next }
     }
 
+    fn events_of_all(&self) -> Later<'_, Vec<NodeRecords>> {
+        let own = self.events(0, usize::MAX).records;
+        let told = |node, name: &str, records| NodeRecords {
+            node: NodeId(node),
+            name: name.into(),
+            records,
+        };
+        let silent = Err("it is silent".to_owned());
+        let all = vec![told(1, "alpha", Ok(own)), told(2, "beta", silent)];
+        Box::pin(std::future::ready(all))
+    }
+
     fn events_after(&self, next: u64) -> Later<'_, ()> {
         let mut written = self.written.subscribe();
         Box::pin(async move {
@@ -208,9 +220,10 @@ impl Backend for Node {
     }
 
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
-        let records = self.records.lock().unwrap();
-        let told = explain::group(&self.view, &records, Placement::default(), group);
-        Box::pin(std::future::ready(told))
+        Box::pin(async move {
+            let told = self.events_of_all().await;
+            explain::group(&self.view, told, Placement::default(), group)
+        })
     }
 
     fn explain_timeouts(&self) -> Timeouts {
@@ -515,6 +528,11 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
         assert_eq!(client.get::<NodeView>("/v1/nodes/n2").await.unwrap(), one);
         let told = client.explain_group("web").await.unwrap();
         assert_eq!(told.chain.len(), 1);
+        let all = client.cluster_events(9, None).await.unwrap();
+        assert_eq!((all.events.len(), all.left_out), (1, 0));
+        assert_eq!(all.nodes[1].missing.as_deref(), Some("it is silent"));
+        let none = client.cluster_events(0, Some("web")).await.unwrap();
+        assert_eq!((none.events.len(), none.left_out), (0, 1));
         assert_eq!(client.explain_timeouts().await.unwrap().profile, "standard");
         let logs: Logs = client.get("/v1/resources/ip/logs?lines=3").await.unwrap();
         assert_eq!(logs.lines, ["of 3"]);
@@ -545,6 +563,8 @@ fn reads_answer_from_the_view_and_refuse_with_a_reason() {
             ("/v1/nothing", Code::NotFound),
             ("/v1/events?limit=x", Code::Invalid),
             ("/v1/events?typo=1", Code::Invalid),
+            ("/v1/cluster-events?last=x", Code::Invalid),
+            ("/v1/cluster-events?group=.x", Code::Invalid),
             ("/v1/resource-types/none", Code::NotFound),
             ("/v1/resource-types/ext:none", Code::NotFound),
             ("/v1/resource-types/ocf:acme:none", Code::NotFound),

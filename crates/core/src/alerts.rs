@@ -128,6 +128,7 @@ mod tests {
                 index: LogIndex(index),
                 change: 0,
                 at: UtcMillis(at),
+                decided: false,
             }),
         })
     }
@@ -191,7 +192,8 @@ mod tests {
         // A node that was away for a day reads what it missed; it may lead soon after.
         let mut duty = Duty::after([].iter());
         let mut missed = (*record("missed", 86_400_000, Some(9))).clone();
-        missed.entry = Some(OfEntry { index: LogIndex(9), change: 0, at: UtcMillis(0) });
+        missed.entry =
+            Some(OfEntry { index: LogIndex(9), change: 0, at: UtcMillis(0), decided: false });
         assert!(duty.take(UtcMillis(86_400_000), Arc::new(missed)).is_none());
         assert!(duty.lead(UtcMillis(86_400_001), true).is_empty());
     }

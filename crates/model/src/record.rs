@@ -46,6 +46,35 @@ pub struct OfEntry {
     pub change: u32,
     /// Cluster time of the entry.
     pub at: UtcMillis,
+    /// Whether this node led when it applied it: then what it names as cause is what it decided by.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decided: bool,
+}
+
+/// A node asks another one for its records, page by page, the last ones first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecordsWanted {
+    /// Which question this is, among those of the node that asks.
+    pub ask: u64,
+    /// Records below this number are wanted.
+    pub before: u64,
+}
+
+/// The answer: as many of the last records below that number as fit into one page.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecordsPage {
+    /// The question.
+    pub ask: u64,
+    /// Number of the oldest record that is still kept for readers.
+    pub oldest: u64,
+    /// One [`Record`] as JSON per line, in the order of their numbers: a reader leaves out what a
+    /// later version adds to them.
+    pub lines: Vec<u8>,
+}
+
+impl RecordsPage {
+    /// A page is not longer, unless it is a single record.
+    pub const BYTES_MAX: usize = 256 << 10;
 }
 
 /// How much a record matters.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stead_api::contract::{
-    AuditLog, Audited, Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement,
-    Tested, Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, Fit, Logs, NodeRecords, Place,
+    Placement, Tested, Timeouts,
 };
 use stead_api::{Backend, Later, explain};
 use stead_core::{Event, groups};
@@ -18,7 +18,7 @@ use stead_model::external::Installed;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Level;
 use stead_model::request::{Answer, Envelope};
-use stead_model::view::{GroupView, View};
+use stead_model::view::{GroupView, NodeState, View};
 use stead_model::wire::monitor::Question;
 use stead_model::{AlertId, GroupId, RequestId, ResourceId};
 use tokio::sync::{oneshot, watch};
@@ -26,6 +26,7 @@ use tokio::sync::{oneshot, watch};
 use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::clock;
+use crate::elsewhere::Elsewhere;
 use crate::inbox::{ExplainWish, Inbox, Item, LogWish, QuestionWish};
 use crate::records::Records;
 
@@ -58,6 +59,7 @@ pub(crate) struct Sources {
     pub(crate) audit: Arc<Audit>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) alerts: Arc<Alerts>,
+    pub(crate) elsewhere: Arc<Elsewhere>,
 }
 
 /// The last view, in two parts: groups are most of it and change least. They are put together
@@ -172,6 +174,25 @@ impl Backend for Board {
 
     fn events(&self, since: u64, limit: usize) -> Events {
         self.sources.records.since(since, limit)
+    }
+
+    fn events_of_all(&self) -> Later<'_, Vec<NodeRecords>> {
+        Box::pin(async move {
+            let view = self.view();
+            let others = view.nodes.iter().filter(|node| node.node != view.node);
+            let (up, silent): (Vec<_>, Vec<_>) = others.partition(|n| n.state == NodeState::Up);
+            let up: Vec<_> = up.iter().map(|node| node.node).collect();
+            let mut told = self.sources.elsewhere.records(&up).await;
+            told.extend(silent.iter().map(|node| (node.node, Err("it is silent".into()))));
+            told.push((view.node, Ok(self.sources.records.since(0, usize::MAX).records)));
+            told.sort_by_key(|(node, _)| *node);
+            let name = |id| view.nodes.iter().find(|n| n.node == id).map(|n| n.name.clone());
+            let named = told.into_iter().map(|(node, records)| {
+                let name = name(node).unwrap_or_else(|| node.to_string());
+                NodeRecords { node, name, records }
+            });
+            named.collect()
+        })
     }
 
     fn events_after(&self, next: u64) -> Later<'_, ()> {
@@ -294,8 +315,8 @@ impl Backend for Board {
             let (answer, receiver) = oneshot::channel();
             self.sources.inbox.push(Item::Explain(ExplainWish { group: group.clone(), answer }));
             let placement = receiver.await.ok().flatten().map(placement).unwrap_or_default();
-            let records = self.sources.records.since(0, usize::MAX).records;
-            explain::group(&self.view(), &records, placement, group)
+            let told = self.events_of_all().await;
+            explain::group(&self.view(), told, placement, group)
         })
     }
 
@@ -351,7 +372,8 @@ mod tests {
         let path = std::path::PathBuf::from("/nowhere");
         let alerts = Alerts::new(path, String::new(), NodeId(1), Arc::clone(&records));
         let (audit, alerts) = (Arc::new(Audit::in_memory(NodeId(1))), Arc::new(alerts));
-        let sources = Sources { records, audit, inbox, alerts };
+        let elsewhere = Arc::new(Elsewhere::new(1, Arc::clone(&inbox)));
+        let sources = Sources { records, audit, inbox, alerts, elsewhere };
         Board::new(View::default(), sources, String::new(), 7)
     }
 

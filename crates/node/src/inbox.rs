@@ -13,6 +13,7 @@ use stead_model::program::Mark;
 use stead_model::reason::Reason;
 use stead_model::token::Shown;
 use stead_model::wire::monitor::Question;
+use stead_model::wire::peer::PeerMessage;
 use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ pub(crate) enum Item {
     Neighbour(Neighbour),
     /// The monitor of another node has a note for this node's.
     Note(Note),
+    /// Something for another node, with which no core has to do.
+    Mail(NodeId, PeerMessage),
     /// Somebody wants the output of a resource's program.
     Logs(LogWish),
     /// Somebody asks the programs of external types.

@@ -107,6 +107,7 @@ mod tests {
                 index: LogIndex(9),
                 change: 0,
                 at: UtcMillis(0),
+                decided: false,
             }),
         }
     }

@@ -18,8 +18,8 @@
 //!
 //! Reading order: `service` (the loop), `execute` (what becomes of each effect), `start`,
 //! `bootstrap`, then `net`, `disk`, `guard`, `monitors`, `lines`, `records`, `journald`, `audit`,
-//! `alerts`, `admission`, `board` (what the API sees). `life` is what happens on a host before
-//! there is a node service, and after it.
+//! `alerts`, `admission`, `elsewhere` (records of other nodes), `board` (what the API sees). `life`
+//! is what happens on a host before there is a node service, and after it.
 
 mod admission;
 mod alerts;
@@ -28,6 +28,7 @@ mod board;
 mod bootstrap;
 mod clock;
 mod disk;
+mod elsewhere;
 mod execute;
 mod frames;
 mod guard;

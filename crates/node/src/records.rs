@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stead_api::contract::Events;
-use stead_model::record::{Level, Record};
+use stead_model::record::{Level, Record, RecordsPage, RecordsWanted};
 use stead_model::{CauseId, NodeId};
 use tokio::sync::watch;
 
@@ -114,6 +114,25 @@ impl Records {
     pub(crate) fn since(&self, since: u64, limit: usize) -> Events {
         let (records, next) = self.lines.since(since, limit);
         Events { records, next }
+    }
+
+    /// A page for another node.
+    pub(crate) fn page(&self, RecordsWanted { ask, before }: RecordsWanted) -> RecordsPage {
+        let kept = self.since(0, usize::MAX).records;
+        let oldest = kept.first().map_or(0, |record| record.number);
+        let (mut lines, mut bytes): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
+        for record in kept.iter().rev().skip_while(|record| record.number >= before) {
+            // What is a record is JSON.
+            let Ok(mut line) = serde_json::to_vec(record) else { continue };
+            line.push(b'\n');
+            bytes += line.len();
+            if bytes > RecordsPage::BYTES_MAX && !lines.is_empty() {
+                break;
+            }
+            lines.push(line);
+        }
+        lines.reverse();
+        RecordsPage { ask, oldest, lines: lines.concat() }
     }
 
     /// Waits until everything is in the file, but not for ever: the disk may hang.

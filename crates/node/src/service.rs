@@ -293,6 +293,7 @@ impl Service {
         for item in self.inbox.take(AT_ONE_GO) {
             match item {
                 Item::Event(event) => self.happen(event)?,
+                Item::Mail(to, message) => self.streams.send(to, message),
                 Item::Logs(wish) => {
                     self.monitors.logs(wish, clock::now());
                     self.want_monitor_room(SHARED)?;

@@ -21,6 +21,7 @@ use crate::audit::Audit;
 use crate::board::{Board, Sources};
 use crate::bootstrap::{self, BootstrapError, Paths};
 use crate::disk::{BlockDev, Caching, DeviceError, Disks, OwnLog, QuorumPlace};
+use crate::elsewhere::Elsewhere;
 use crate::guard::{Guard, GuardError};
 use crate::inbox::{Inbox, Item};
 use crate::machine;
@@ -129,9 +130,8 @@ impl Service {
         let (seed, planted, now) = (random(), Planted::default(), clock::now());
         let mut monitors = Monitors::new(paths.monitors(), service, &status, now);
         monitors.macs(node, interfaces::macs(), now);
-        let alerts =
-            Alerts::new(paths.alerts(), config.cluster.clone(), node, Arc::clone(&records));
-        let alerts = Arc::new(alerts);
+        let name = config.cluster.clone();
+        let alerts = Arc::new(Alerts::new(paths.alerts(), name, node, Arc::clone(&records)));
         let (peers, records_too) = (Arc::new(datagrams.peers().clone()), Arc::clone(&records));
         let own = (paths.clone(), records_too, Arc::clone(&inbox));
         let admission = Admission::new(door, Arc::clone(&peers), own);
@@ -144,6 +144,7 @@ impl Service {
             audit: Arc::clone(&audit),
             inbox: Arc::clone(&inbox),
             alerts: Arc::clone(&alerts),
+            elsewhere: streams.elsewhere(),
         };
         let board = Board::new(cluster.view(now), sources, priority.to_string(), random());
         let mut service = Self {
@@ -253,7 +254,8 @@ fn transport(
     let reach = Arc::new(Reach::new(peers.routes.len(), &timing));
     let datagrams = Datagrams::open(Arc::clone(&peers), Arc::clone(&reach), keys)
         .map_err(system("a socket for heartbeats"))?;
-    let around = Surroundings { peers, reach, records, timing, tls };
+    let elsewhere = Arc::new(Elsewhere::new(random(), Arc::clone(&inbox)));
+    let around = Surroundings { peers, reach, records, elsewhere, timing, tls };
     let streams = Streams::start(around, inbox).map_err(system("a thread"))?;
     Ok((datagrams, streams))
 }

@@ -56,6 +56,7 @@ fn reads() -> Router<Shared> {
         .route("/v1/resource-types/{type}", get(read::resource_type))
         .route("/v1/resources/{resource}/logs", get(read::logs))
         .route("/v1/events", get(read::events))
+        .route("/v1/cluster-events", get(read::cluster_events))
         .route("/v1/audit", get(audit::audit))
         .route("/v1/explain/groups/{group}", get(read::explain_group))
         .route("/v1/explain/timeouts", get(read::explain_timeouts))

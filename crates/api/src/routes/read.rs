@@ -18,10 +18,11 @@ use utoipa::OpenApi;
 use super::Shared;
 use super::asked::{Options, group_id, node_id, resource_id};
 use crate::contract::{
-    Attention, Events, Explanation, KnownType, LinkEntry, Logs, Problem, ResourceEntry, Timeouts,
+    Attention, ClusterEvents, Events, Explanation, KnownType, LinkEntry, Logs, Problem,
+    ResourceEntry, Timeouts,
 };
 use crate::status::Refusal;
-use crate::stream;
+use crate::{events, stream};
 
 pub(super) type Read<T> = Result<Json<T>, Refusal>;
 
@@ -44,6 +45,7 @@ pub(crate) fn paths() -> utoipa::openapi::OpenApi {
         resource_types,
         resource_type,
         events,
+        cluster_events,
         explain_group,
         explain_timeouts,
         attention,
@@ -249,6 +251,39 @@ pub(super) async fn events(
         return stream::follow::<Record>(backend, options.since());
     }
     Json(backend.events(options.since(), options.limit())).into_response()
+}
+
+/// Which events are wanted.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClusterEventOptions {
+    /// At most this many, the latest. Default 100, at most 10 000.
+    last: Option<usize>,
+    /// What is about this group, and what caused it. Default: everything.
+    group: Option<String>,
+}
+
+/// Records of all nodes as one list, with causes across nodes. Whoever does not tell its records
+/// within 2 s is named in it.
+#[utoipa::path(get, path = "/v1/cluster-events",
+    params(
+        ("last" = Option<usize>, Query, description = "at most this many, the latest; default 100, \
+            most 10 000"),
+        ("group" = Option<String>, Query, description = "what is about this group, and what \
+            caused it"),
+    ),
+    responses((status = 200, body = ClusterEvents), (status = "default", body = Problem)))]
+pub(super) async fn cluster_events(
+    State(backend): State<Shared>,
+    Options(options): Options<ClusterEventOptions>,
+) -> Read<ClusterEvents> {
+    let group = options.group.as_deref().map(group_id).transpose()?;
+    let all = events::joined(backend.events_of_all().await);
+    let wanted = match group {
+        Some(group) => events::about(all, &group),
+        None => all,
+    };
+    Ok(Json(events::last(wanted, options.last.unwrap_or(100).min(10_000))))
 }
 
 /// Why a group is where it is and why not elsewhere, with the chain of causes.

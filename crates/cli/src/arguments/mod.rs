@@ -134,6 +134,8 @@ pub(crate) enum ClusterCommand {
     /// Quorum: who votes, who leads
     #[command(subcommand)]
     Quorum(QuorumCommand),
+    /// Shows the event log of the cluster: the records of all nodes, causes before effects
+    Events(EventsArguments),
     /// The event log of a node
     #[command(subcommand)]
     Event(EventCommand),
@@ -173,6 +175,17 @@ pub(crate) enum EventCommand {
         #[arg(long)]
         follow: bool,
     },
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArguments {
+    /// At most this many, the latest
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) last: usize,
+    /// Only what is about this group, and what caused it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
 }
 
 /// Arguments of `audit`.

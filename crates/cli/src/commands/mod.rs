@@ -97,6 +97,7 @@ pub(crate) async fn cluster(asked: &Asked, command: ClusterCommand) -> Result<Ex
         ClusterCommand::Node(command) => members::node(asked, command).await,
         ClusterCommand::Network(command) => network::run(asked, command).await,
         ClusterCommand::Quorum(command) => members::quorum(asked, command).await,
+        ClusterCommand::Events(arguments) => record::events(asked, arguments).await,
         ClusterCommand::Event(command) => record::event(asked, command).await,
         ClusterCommand::Admin(command) => admin::run(asked, command).await,
         ClusterCommand::Audit(arguments) => record::audit(asked, arguments).await,

@@ -1,18 +1,47 @@
-//! `stead event …`, `stead audit` and `stead explain …`.
+//! `stead events`, `stead event …`, `stead audit` and `stead explain …`.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stead_api::Client;
 use stead_api::client::Follow;
-use stead_api::contract::{AuditLog, Events};
+use stead_api::contract::{AuditLog, Events, NodeAsked};
 use stead_model::UtcMillis;
 
 use super::Asked;
 use super::write::group_id;
-use crate::arguments::{AuditArguments, EventCommand, ExplainCommand};
+use crate::arguments::{AuditArguments, EventCommand, EventsArguments, ExplainCommand};
 use crate::failure::{Exit, Failure};
 use crate::reach::{Reached, name_of};
 use crate::{render, screen};
+
+pub(super) async fn events(asked: &Asked, arguments: EventsArguments) -> Result<Exit, Failure> {
+    let EventsArguments { last, group } = arguments;
+    let doing = "list the events of the cluster";
+    if let Some(name) = &group {
+        group_id(doing, name)?;
+    }
+    let client = asked.reach().await?.client;
+    let told = client.cluster_events(last, group.as_deref()).await;
+    let told = told.map_err(|error| Failure::of_client(doing, error))?;
+    if told.left_out > 0 && !asked.json {
+        talk_of_earlier(told.left_out);
+    }
+    talk_of_missing(&told.nodes);
+    asked.show(&told, |told| render::events(&told.events, &told.nodes));
+    Ok(Exit::Ok)
+}
+
+/// Whose records are not among what is shown.
+fn talk_of_missing(nodes: &[NodeAsked]) {
+    for NodeAsked { node, name, missing, .. } in nodes {
+        let Some(why) = missing else { continue };
+        screen::talk(&format!("note: without the records of {node} {name}: {why}"));
+    }
+}
+
+fn talk_of_earlier(left_out: usize) {
+    screen::talk(&format!("note: left out are {left_out} earlier; `--last COUNT` shows more"));
+}
 
 pub(super) async fn event(asked: &Asked, command: EventCommand) -> Result<Exit, Failure> {
     let EventCommand::List { last, follow: follows } = command;
@@ -64,7 +93,7 @@ fn head(asked: &Asked, reached: &Reached, (what, left_out): (&str, usize)) {
         return;
     }
     if left_out > 0 {
-        screen::talk(&format!("note: left out are {left_out} earlier; `--last COUNT` shows more"));
+        talk_of_earlier(left_out);
     }
     let node = name_of(&reached.view, reached.view.node);
     screen::talk(&format!("{what} of {node}; every node keeps its own"));
@@ -118,6 +147,7 @@ pub(super) async fn explain(asked: &Asked, command: ExplainCommand) -> Result<Ex
             let client = asked.reach().await?.client;
             let told = client.explain_group(&name).await;
             let told = told.map_err(|error| Failure::of_client(&doing, error))?;
+            talk_of_missing(&told.nodes);
             asked.show(&told, render::explanation);
         }
         ExplainCommand::Timeouts => {

@@ -2,7 +2,7 @@
 
 use stead_api::contract::{Explanation, Placement, Timeouts};
 
-use super::{Table, facts, groups, records};
+use super::{Table, events, facts, groups};
 
 /// Why a group is where it is.
 pub(crate) fn explanation(told: &Explanation) -> String {
@@ -17,8 +17,8 @@ pub(crate) fn explanation(told: &Explanation) -> String {
     lines.push(("safety", format!("{:?}, {}", told.safety, told.safety_why)));
     let mut text = facts(&lines);
     text.push_str(&placement(told));
-    text.push_str("\nwhat led to it, as this node recorded it:\n\n");
-    text.push_str(&records(&told.chain));
+    text.push_str("\nwhat led to it, as the nodes recorded it:\n\n");
+    text.push_str(&events(&told.chain, &told.nodes));
     text
 }
 

@@ -31,7 +31,7 @@ pub(crate) use kinds::{TypeEntry, group_properties, resource_type, resource_type
 pub(crate) use labs::{demo, lab, labs};
 pub(crate) use networks::{links, network, networks};
 pub(crate) use nodes::{forced_loss, node, nodes, quorum};
-pub(crate) use records::{record_line, records};
+pub(crate) use records::{events, record_line, records};
 pub(crate) use table::Table;
 pub(crate) use tree::{dot, tree};
 

@@ -1,5 +1,7 @@
 //! Records of the event log.
 
+use stead_api::contract::{ClusterEvent, NodeAsked, RecordName};
+use stead_model::NodeId;
 use stead_model::record::Record;
 
 use super::{Table, moment};
@@ -18,6 +20,41 @@ pub(crate) fn records(records: &[Record]) -> String {
         ]);
     }
     table.text_or("no records")
+}
+
+/// Records of all nodes as a table.
+pub(crate) fn events(events: &[ClusterEvent], nodes: &[NodeAsked]) -> String {
+    let header = ["RECORD", "TIME (UTC)", "NODES", "LEVEL", "CODE", "CAUSE", "TEXT"];
+    let mut table = Table::new(&header);
+    for ClusterEvent { record, told, cause } in events {
+        let at = record.entry.map_or(record.at, |entry| entry.at);
+        let cause = match (cause, record.cause) {
+            (Some(cause), _) => cause.to_string(),
+            (None, Some(_)) => "earlier".to_owned(),
+            (None, None) => "-".to_owned(),
+        };
+        table.row(vec![
+            told.first().map_or_else(String::new, ToString::to_string),
+            moment::to_millisecond(at),
+            tellers(told, nodes.len()),
+            record.level.word().into(),
+            record.code.clone(),
+            cause,
+            record.text.clone(),
+        ]);
+    }
+    table.text_or("no records")
+}
+
+/// The nodes that tell of an event.
+fn tellers(told: &[RecordName], all: usize) -> String {
+    if told.len() > 1 && told.len() == all {
+        return "all".to_owned();
+    }
+    let mut nodes: Vec<NodeId> = told.iter().map(|name| name.node).collect();
+    nodes.sort();
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    nodes.join(" ")
 }
 
 /// One record as a line, for records that come one by one.

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use stead_api::contract::{
-    AuditLog, Audited, Control, Controlled, Events, Explanation, Fit, Logs, Place, Placement,
-    Tested, Timeouts,
+    AuditLog, Audited, Control, Controlled, Events, Explanation, Fit, Logs, NodeRecords, Place,
+    Placement, Tested, Timeouts,
 };
 use stead_api::{Backend, Caller, Later, explain};
 use stead_model::declaration::{Consequence, DeclaredResource, Deed, Difference, Foreseen, Turn};
@@ -16,7 +16,7 @@ use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{Desired, GroupState};
 use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
-use stead_model::record::{Level, Record};
+use stead_model::record::{Level, OfEntry, Record};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::resource::ResourceState;
 use stead_model::resource_type::Form;
@@ -37,6 +37,8 @@ pub(crate) struct FakeNode {
     written: watch::Sender<u64>,
     audited: Mutex<Vec<Audited>>,
     placement: Placement,
+    /// What the other nodes recorded.
+    pub(crate) elsewhere: Mutex<Vec<NodeRecords>>,
     /// What it was asked, as it arrived.
     pub(crate) asked: Mutex<Vec<Request>>,
 }
@@ -49,6 +51,7 @@ impl FakeNode {
             written: watch::Sender::new(0),
             audited: Mutex::default(),
             placement: placement(),
+            elsewhere: Mutex::default(),
             asked: Mutex::default(),
         })
     }
@@ -56,21 +59,33 @@ impl FakeNode {
     pub(crate) fn write(&self, code: &str, text: &str, cause: Option<u64>) {
         let mut records = self.records.lock().unwrap();
         let number = records.len() as u64 + 1;
-        records.push(Record {
-            number,
-            at: UtcMillis(1_795_173_741_000 + number),
-            boot_ns: number,
-            node: NodeId(1),
-            level: if number == 1 { Level::Warning } else { Level::Info },
-            code: code.into(),
-            group: Some("web".into()),
-            resource: None,
-            text: text.into(),
-            id: CauseId(100 + number),
-            cause: cause.map(|number| CauseId(100 + number)),
-            entry: None,
-        });
+        records.push(record((1, number), (code, text), cause));
         self.written.send_replace(number);
+    }
+
+    /// Node 3 went down: node 1 led and saw it, node 2 took its group over, node 3 is silent.
+    pub(crate) fn take_over(&self) {
+        let of = |index, decided| {
+            let at = UtcMillis(NOON.0 + 45);
+            Some(OfEntry { index: LogIndex(index), change: 0, at, decided })
+        };
+        let granted = ("group-granted", "group web: owner n2, e7 (the lease of n3 is over)");
+        let one = vec![
+            record((1, 44), ("suspected", "n3 is silent since 350 ms"), None),
+            Record { entry: of(123, true), ..record((1, 45), granted, Some(44)) },
+        ];
+        let two = vec![
+            Record { entry: of(123, false), ..record((2, 17), granted, Some(3)) },
+            record((2, 18), ("group-online", "group web is online, e7"), Some(17)),
+        ];
+        *self.records.lock().unwrap() = one;
+        let told = |node, name: &str, records| NodeRecords {
+            node: NodeId(node),
+            name: name.into(),
+            records,
+        };
+        *self.elsewhere.lock().unwrap() =
+            vec![told(2, "node2", Ok(two)), told(3, "node3", Err("it is silent".into()))];
     }
 
     fn now(&self) -> View {
@@ -114,6 +129,27 @@ impl FakeNode {
         self.views.lock().unwrap().extend(steps);
     }
 }
+
+fn record((node, number): (u16, u64), (code, text): (&str, &str), cause: Option<u64>) -> Record {
+    let warns = number == 1 || code == "suspected";
+    Record {
+        number,
+        at: UtcMillis(NOON.0 + number),
+        boot_ns: number,
+        node: NodeId(node),
+        level: if warns { Level::Warning } else { Level::Info },
+        code: code.into(),
+        group: Some("web".into()),
+        resource: None,
+        text: text.into(),
+        id: CauseId(100 + number),
+        cause: cause.map(|number| CauseId(100 + number)),
+        entry: None,
+    }
+}
+
+/// 2026-11-20 11:22:21 UTC.
+const NOON: UtcMillis = UtcMillis(1_795_173_741_000);
 
 /// What a leader says of a declaration with another `stop-timeout`; of any other: nothing changes.
 fn foreseen(request: &Request) -> Foreseen {
@@ -254,6 +290,16 @@ impl Backend for FakeNode {
         Box::pin(std::future::pending())
     }
 
+    fn events_of_all(&self) -> Later<'_, Vec<NodeRecords>> {
+        let own = NodeRecords {
+            node: NodeId(1),
+            name: "node1".into(),
+            records: Ok(self.records.lock().unwrap().clone()),
+        };
+        let others = self.elsewhere.lock().unwrap().clone();
+        Box::pin(async { std::iter::once(own).chain(others).collect() })
+    }
+
     fn events_after(&self, next: u64) -> Later<'_, ()> {
         let mut written = self.written.subscribe();
         Box::pin(async move {
@@ -335,9 +381,10 @@ impl Backend for FakeNode {
     }
 
     fn explain_group<'a>(&'a self, group: &'a GroupId) -> Later<'a, Result<Explanation, Reason>> {
-        let records = self.records.lock().unwrap();
-        let told = explain::group(&self.now(), &records, self.placement.clone(), group);
-        Box::pin(std::future::ready(told))
+        Box::pin(async move {
+            let told = self.events_of_all().await;
+            explain::group(&self.now(), told, self.placement.clone(), group)
+        })
     }
 
     fn explain_timeouts(&self) -> Timeouts {

@@ -49,6 +49,10 @@ impl World {
             "this-machine" => world.serve_here(healthy(1)),
             "minority" => world.serve(&[(1, minority(1))]),
             "one-of-two" => world.serve(&[(1, minority(1)), (2, healthy(2))]),
+            "taken-over" => {
+                world.serve(&[(1, healthy(1))]);
+                world.nodes[0].take_over();
+            }
             "two-minorities" => world.serve(&[(1, minority(1)), (2, minority(2))]),
             "trouble" => world.serve(&[(1, trouble())]),
             "set-aside" => world.serve(&[(1, set_aside())]),

@@ -58,7 +58,11 @@ impl Causes {
             ("resource-online", Some(group)) => {
                 self.failed.remove(group).or_else(|| self.groups.get(group).copied())
             }
-            ("elected" | "lease-length" | "hard-stop-done" | "disk-claimed", None) => self.trigger,
+            (
+                "elected" | "lease-length" | "hard-stop-done" | "disk-claimed" | "node-lost"
+                | "quarantine",
+                None,
+            ) => self.trigger,
             (_, Some(group)) => self.groups.get(group).copied(),
             (_, None) => None,
         }

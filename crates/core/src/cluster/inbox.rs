@@ -225,8 +225,13 @@ impl Cluster {
             PeerMessage::Forced(forced) => self.take_over_history(now, &forced),
             PeerMessage::KeysWanted { print } => self.hand_keys_on(from, print),
             PeerMessage::NewKeys(new) => self.take_keys(new),
-            // Executors hand notes from monitor to monitor; the others are looked into before.
-            PeerMessage::Note(_) | PeerMessage::Bundle(_) | PeerMessage::Within { .. } => {}
+            // Executors hand notes from monitor to monitor, and records to readers; the others are
+            // looked into before.
+            PeerMessage::Note(_)
+            | PeerMessage::RecordsWanted(_)
+            | PeerMessage::Records(_)
+            | PeerMessage::Bundle(_)
+            | PeerMessage::Within { .. } => {}
             PeerMessage::ProbeAnswer { id, taken } => {
                 self.with_leader(now, |leading, _, around| {
                     leading.probed(from, (id, taken), around);

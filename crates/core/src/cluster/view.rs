@@ -292,6 +292,7 @@ impl Cluster {
 
     /// An entry was applied: grants become records with their causes (I-WHY).
     pub(super) fn note_entry(&mut self, now: Time, (index, entry): (LogIndex, &Entry)) {
+        let decided = !self.leading().is_empty();
         for (number, change) in (0..).zip(&entry.changes) {
             let code = match change {
                 Change::Grant { .. } => "group-granted",
@@ -344,7 +345,7 @@ impl Cluster {
                 _ => Level::Info,
             };
             let text = format!("{change} ({})", entry.why);
-            let of = Some(OfEntry { index, change: number, at: entry.at });
+            let of = Some(OfEntry { index, change: number, at: entry.at, decided });
             self.record_of(now, (level, code), text, (change.group().cloned(), None, of));
         }
     }

@@ -16,6 +16,7 @@ use crate::network::InterfaceReport;
 use crate::note::Note;
 use crate::order::{Fitness, OnlineSpec};
 use crate::program::Program;
+use crate::record::{RecordsPage, RecordsWanted};
 use crate::request::{Answer, Envelope};
 use crate::resource::{Health, ResourceState};
 use crate::time::{Span, Time};
@@ -127,6 +128,11 @@ pub enum PeerMessage {
     },
     /// The keys that follow.
     NewKeys(Box<NewKeys>),
+    /// From node service to node service, on a stream as the answer is; the cores have no part in
+    /// it.
+    RecordsWanted(RecordsWanted),
+    /// The answer.
+    Records(RecordsPage),
 }
 
 /// A resource that a possible owner shall judge.
@@ -361,6 +367,8 @@ impl fmt::Display for PeerMessage {
             Self::FitAnswer { id, answer } => write!(f, "fit {id} {answer:?}"),
             Self::KeysWanted { print } => write!(f, "keys {print} wanted"),
             Self::NewKeys(new) => write!(f, "keys {}", new.print),
+            Self::RecordsWanted(wanted) => write!(f, "records below {} wanted", wanted.before),
+            Self::Records(page) => write!(f, "records, {} bytes", page.lines.len()),
         }
     }
 }

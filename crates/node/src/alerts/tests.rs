@@ -133,7 +133,12 @@ fn record(code: &str, entry: Option<u64>) -> Record {
         text: "it \"broke\"".into(),
         id: CauseId(0),
         cause: None,
-        entry: entry.map(|index| OfEntry { index: LogIndex(index), change: 0, at: clock::utc() }),
+        entry: entry.map(|index| OfEntry {
+            index: LogIndex(index),
+            change: 0,
+            at: clock::utc(),
+            decided: false,
+        }),
     }
 }
 

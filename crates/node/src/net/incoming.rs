@@ -191,6 +191,13 @@ impl Incoming {
             let PeerFrame { from, message, .. } = frame;
             self.inbox.push(match message {
                 PeerMessage::Note(note) => Item::Note(note),
+                PeerMessage::RecordsWanted(wanted) => {
+                    Item::Mail(from, PeerMessage::Records(self.around.records.page(wanted)))
+                }
+                PeerMessage::Records(page) => {
+                    self.around.elsewhere.answered(from, page);
+                    continue;
+                }
                 message => Item::Event(Event::Received { from, arrival: Arrival::Stream, message }),
             });
         }

@@ -30,6 +30,7 @@ use super::tls::{Broken, Tls};
 use super::udp::allow_absent;
 use super::{Peers, Reach, Route};
 use crate::clock;
+use crate::elsewhere::Elsewhere;
 use crate::records::Records;
 
 /// Bytes that may wait; one message of any size may wait alone.
@@ -65,6 +66,7 @@ pub(crate) struct Surroundings {
     pub(crate) peers: Arc<Peers>,
     pub(crate) reach: Arc<Reach>,
     pub(crate) records: Arc<Records>,
+    pub(crate) elsewhere: Arc<Elsewhere>,
     pub(crate) timing: Timing,
     pub(crate) tls: Tls,
 }
@@ -222,11 +224,13 @@ fn size(message: &PeerMessage) -> usize {
         PeerMessage::FitQuestion { wanted, .. } => wanted.len() * 1024 + 256,
         PeerMessage::FitAnswer { .. } => 1024,
         PeerMessage::NewKeys(_) => 4096,
+        PeerMessage::Records(page) => page.lines.len() + 64,
         PeerMessage::Heartbeat(_)
         | PeerMessage::LeaseQuestion(_)
         | PeerMessage::LeaseAnswer(_)
         | PeerMessage::ReportSeen { .. }
         | PeerMessage::KeysWanted { .. }
+        | PeerMessage::RecordsWanted(_)
         | PeerMessage::ForwardAnswer { .. }
         | PeerMessage::FailResource { .. }
         | PeerMessage::Probe { .. }

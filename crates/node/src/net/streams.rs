@@ -13,6 +13,7 @@ use super::callers::Callers;
 use super::incoming::Incoming;
 use super::line::{Line, Surroundings};
 use super::{Peers, Reach};
+use crate::elsewhere::Elsewhere;
 use crate::inbox::{Inbox, Item};
 use crate::threads::{self, Serving};
 
@@ -44,6 +45,11 @@ impl Streams {
         (self.around.peers, self.around.reach) = (peers, reach);
         (self.lines, self.serving) = begin(&self.around, &self.inbox)?;
         Ok(())
+    }
+
+    /// Questions to other nodes, whose answers come by these streams.
+    pub(crate) fn elsewhere(&self) -> Arc<Elsewhere> {
+        Arc::clone(&self.around.elsewhere)
     }
 
     /// Connections from now on prove themselves with these.
@@ -171,6 +177,7 @@ mod tests {
                 peers: Arc::clone(&peers),
                 reach: Arc::clone(&reach),
                 records: Arc::clone(&records),
+                elsewhere: Arc::new(Elsewhere::new(1, Arc::clone(&inbox))),
                 timing,
                 tls: Tls::new(&self.credentials(number)).unwrap(),
             };

@@ -5,6 +5,7 @@
 
 mod admission;
 mod attacks;
+mod events;
 mod forced;
 mod networks;
 mod remote;
