@@ -333,7 +333,7 @@ impl Cluster {
     ) {
         self.records += 1;
         let id = CauseId(self.records);
-        let cause = self.causes.chain(code, group.as_ref(), id);
+        let cause = self.causes.chain((code, self.node), group.as_ref(), id);
         let record = Record {
             number: self.records,
             at: self.utc_now(now),

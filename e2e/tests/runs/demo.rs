@@ -74,6 +74,7 @@ fn takeover(stage: &Stage, crashed: NodeId, from_ns: u64) {
     assert!(group.epoch.0 > before, "epoch {} after {before}", group.epoch);
     let answer = stage.answers(survivor, cut_ns);
     story::in_order(world, survivor, from_ns, &stage.site.group);
+    story::chain(world, (survivor, crashed), &stage.site.group);
     stage.writer.served_by(world, survivor);
     stage.writer.wait_more(10);
     world.start(crashed);

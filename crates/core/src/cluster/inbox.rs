@@ -75,6 +75,7 @@ impl Cluster {
                 }
                 Heard::Answers(node) => (Level::Info, "answers", format!("{node} answers again")),
                 Heard::Suspected(node, silence) => {
+                    self.causes.about(node);
                     (Level::Warning, "suspected", format!("{node} is silent since {silence}"))
                 }
             };

@@ -12,7 +12,7 @@ use stead_model::record::{Level, OfEntry};
 use stead_model::upkeep::Upkeep;
 use stead_model::view::{AlertView, GroupView, LinkView, NodeState, NodeView, QuorumView, View};
 use stead_model::wire::peer::PeerMessage;
-use stead_model::{AlertId, GroupId, LogIndex, NodeId, Time, VoterId};
+use stead_model::{AlertId, GroupId, LogIndex, NodeId, ResourceId, Time, VoterId};
 
 use super::reporting::Next;
 use super::{Cluster, Own, OwnReplica};
@@ -346,7 +346,35 @@ impl Cluster {
             };
             let text = format!("{change} ({})", entry.why);
             let of = Some(OfEntry { index, change: number, at: entry.at, decided });
-            self.record_of(now, (level, code), text, (change.group().cloned(), None, of));
+            let (group, resource) = self.about(change);
+            if let Change::Grant { node, .. }
+            | Change::NodeLeaves { node }
+            | Change::NodeReturns { node }
+            | Change::NodeGoes { node }
+            | Change::NodeLost { node }
+            | Change::Upkeep { upkeep: Upkeep::Quarantine { node, .. } } = change
+            {
+                self.causes.about(*node);
+            }
+            self.record_of(now, (level, code), text, (group, resource, of));
+        }
+    }
+
+    /// The group and resource that a change is about, as far as they are still there.
+    fn about(&self, change: &Change) -> (Option<GroupId>, Option<ResourceId>) {
+        let home = |id: &ResourceId| {
+            let found = self.running().and_then(|own| own.replica.db.resource(id));
+            found.map(|(group, _)| group.id.clone())
+        };
+        match change {
+            Change::SetResourceDesired { resource, .. }
+            | Change::SetResource { resource, .. }
+            | Change::SetDependencies { resource, .. } => (home(resource), Some(resource.clone())),
+            Change::DeleteResource { resource } => (None, Some(resource.clone())),
+            Change::CreateResource { group, resource } => {
+                (Some(group.clone()), Some(resource.id.clone()))
+            }
+            other => (other.group().cloned(), None),
         }
     }
 
