@@ -22,6 +22,8 @@
 pub mod database;
 pub mod evidence;
 pub mod hosts;
+pub mod kept;
+
 pub mod machine;
 pub mod package;
 pub mod processes;

@@ -15,6 +15,7 @@ mod check;
 mod deb;
 mod debian;
 mod fix;
+mod kept;
 mod kernel;
 mod metadata;
 mod part;
@@ -72,6 +73,7 @@ const VERBS: &[Verb] = &[
         about: "the simulator's soak, [--minutes N] (default 10)",
         run: soak::run,
     },
+    Verb { name: "kept", about: "the program of a former version, for the rounds", run: kept::run },
     Verb { name: "deb", about: "the Debian package, [--revision N] [--out FOLDER]", run: deb::run },
     Verb { name: "bench", about: "NAME [--json]: one figure of the benchmarks", run: bench::run },
 ];

@@ -13,17 +13,31 @@ use std::time::Duration;
 use crate::bench::PRODUCT;
 use crate::metadata::{Metadata, cargo_words};
 use crate::part::{Part, Ran, table};
-use crate::{Failure, check, debian, kernel, no_arguments, soak, tree};
+use crate::{Failure, check, debian, kept, kernel, soak, tree};
 
 /// The package of the rounds with real processes.
 const ROUNDS: &str = "e2e";
+
+/// The round that is not part of the gate.
+const ON_DEMAND: &str = "mixed";
 
 /// Minutes of CPU that the soak of the gate takes.
 const GATE_SOAK_MINUTES: u64 = 2;
 
 /// Runs all of it.
 pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<(), Failure> {
-    no_arguments("test", arguments)?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => whole(metadata),
+        ["--round", ON_DEMAND] => run_parts(&metadata.root, &on_demand(metadata)),
+        _ => Err(Failure::Usage(format!(
+            "`test` takes no argument, or `--round {ON_DEMAND}`, got `{}`",
+            words.join(" ")
+        ))),
+    }
+}
+
+fn whole(metadata: &Metadata) -> Result<(), Failure> {
     let scenarios = scenarios(&metadata.root)
         .map_err(|error| Failure::Failed(format!("cannot list `scenarios/`: {error}")))?;
     let parts = plan(metadata, &scenarios);
@@ -123,15 +137,39 @@ fn stories(scenarios: &[PathBuf]) -> Option<Part> {
 /// Real nodes want the machine for themselves: a release build of them, one round at a time. The
 /// rounds themselves only wait, and share what the tests have built.
 fn rounds(target: &Path) -> Part {
-    let program = format!("STEAD_PROGRAM={}", target.join("release/stead").display());
-    let words = ["test", "--locked", "--workspace", "--test", "runs", "--", "--test-threads", "1"];
-    let command = [vec!["env".to_owned(), program], cargo_words(&words)].concat();
     Part {
         name: "rounds",
         about: "real processes, real kills",
-        commands: vec![command],
+        commands: vec![runs(target, &["--skip", ON_DEMAND])],
         limit: Duration::from_mins(30),
     }
+}
+
+/// The round with two versions of the program: the former one takes minutes to build, and is of a
+/// commit that not every clone has.
+fn on_demand(metadata: &Metadata) -> Vec<Part> {
+    let build = cargo_words(&["build", "--release", "--locked", "-p", PRODUCT]);
+    let release = Part {
+        name: "release",
+        about: "the release build of the product",
+        commands: vec![build],
+        limit: Duration::from_mins(20),
+    };
+    let round = Part {
+        name: ON_DEMAND,
+        about: "a node with the program of a former version among present ones",
+        commands: vec![runs(&metadata.target, &[ON_DEMAND])],
+        limit: Duration::from_mins(20),
+    };
+    vec![release, kept::part(), round]
+}
+
+/// The rounds as they are run, with these words for the test harness.
+fn runs(target: &Path, which: &[&str]) -> Vec<String> {
+    let program = format!("STEAD_PROGRAM={}", target.join("release/stead").display());
+    let words = ["test", "--locked", "--workspace", "--test", "runs", "--", "--test-threads", "1"];
+    let words: Vec<&str> = words.iter().chain(which).copied().collect();
+    [vec!["env".to_owned(), program], cargo_words(&words)].concat()
 }
 
 /// The folders `scenarios/AREA/NAME`, relative to the root, in order.
@@ -181,6 +219,9 @@ mod tests {
         let whole = workspace(vec![package("stead-sim", None, &[]), package("e2e", None, &[])]);
         let parts = plan(&whole, &[PathBuf::from("scenarios/a/b")]);
         assert_eq!(names(&parts)[5..], ["soak", "mutants", "scenarios", "rounds"]);
+        let rounds = &parts[8].commands[0];
+        assert!(rounds.ends_with(&["--skip".to_owned(), "mixed".to_owned()]), "{rounds:?}");
+        assert_eq!(names(&on_demand(&whole)), ["release", "kept", "mixed"]);
         let tests = &parts[3].commands[0];
         assert!(tests.ends_with(&["--exclude".to_owned(), "e2e".to_owned()]), "{tests:?}");
     }

@@ -190,8 +190,10 @@ pub fn fits(who: &str, program: Program, mark: Mark) -> Result<(), String> {
     if levels.contain(level) {
         return Ok(());
     }
-    let hint = if levels.highest < level {
+    let hint = if levels.highest < level && program.version < mark.by {
         format!("upgrade {who} to {} or later", mark.by)
+    } else if levels.highest < level {
+        format!("{who} needs the program of the other nodes")
     } else {
         format!("raise the level of the cluster to {} first", levels.lowest.0)
     };
@@ -321,6 +323,8 @@ mod tests {
             "n3 runs stead 0.1.0 (level 1), the cluster is at level 2 of stead 0.2.0: upgrade n3 \
              to 0.2.0 or later"
         );
+        let same = fits("n3", program("0.2.0", 1, 1), mark).unwrap_err();
+        assert!(same.ends_with("n3 needs the program of the other nodes"), "{same}");
         assert_eq!(
             fits("n3", program("0.4.0", 3, 4), mark).unwrap_err(),
             "n3 runs stead 0.4.0 (levels 3 to 4), the cluster is at level 2 of stead 0.2.0: raise \

@@ -19,6 +19,7 @@ mod killed;
 mod leaves;
 mod measured;
 mod missed_changes;
+mod mixed;
 mod names;
 mod networks;
 mod package;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use e2e::processes::{self, Role};
 use e2e::{World, other, rounds, tell, until, wait, witness};
@@ -35,16 +36,10 @@ fn upgrade(stage: &Stage, owner: NodeId, node: NodeId, round: usize) {
     let epoch = stage.epoch(owner);
     let before = APPLICATIONS.map(|role| processes::find(world, owner, role));
     let guard = processes::find(world, node, Role::Guard);
-    let program = replace_program(world, node, &format!("stead-{round}"));
+    let (name, program) = (format!("stead-{round}"), e2e::program::path());
     let from_ns = boot_ns();
-    processes::signal(guard, Signal::HUP);
-    wait("all of stead is the new program", || {
-        let old = SERVICES.into_iter().find(|role| {
-            let found = processes::all(world, node, *role);
-            found.len() != 1 || inode(&format!("/proc/{}/exe", found[0])) != Some(program)
-        });
-        old.map_or(Ok(()), |role| Err(format!("{role:?} is not")))
-    });
+    let program = replace(world, node, (&name, program));
+    becomes(world, node, program);
     let took_ms = (boot_ns() - from_ns) / 1_000_000;
     stage.writer.wait_more(10);
     stage.adopted(owner);
@@ -64,10 +59,28 @@ fn upgraded(world: &World, node: NodeId, from_ns: u64) -> Result<String, String>
     found.next().map(|record| record.text).ok_or_else(|| "no record of it".into())
 }
 
-/// Another file of the program lies where the node's own was; gives its inode.
-fn replace_program(world: &World, node: NodeId, name: &str) -> u64 {
+/// Waits until all of stead on a node is the program with that inode.
+pub(crate) fn becomes(world: &World, node: NodeId, program: u64) {
+    wait("all of stead is the new program", || {
+        let old = SERVICES.into_iter().find(|role| {
+            let found = processes::all(world, node, *role);
+            found.len() != 1 || inode(&format!("/proc/{}/exe", found[0])) != Some(program)
+        });
+        old.map_or(Ok(()), |role| Err(format!("{role:?} is not")))
+    });
+}
+
+/// A copy of a program lies where the node's own was, and the guard is told; gives its inode.
+pub(crate) fn replace(world: &World, node: NodeId, (name, program): (&str, &Path)) -> u64 {
+    let guard = processes::find(world, node, Role::Guard);
+    let program = put(world, node, (name, program));
+    processes::signal(guard, Signal::HUP);
+    program
+}
+
+fn put(world: &World, node: NodeId, (name, program): (&str, &Path)) -> u64 {
     let new = world.lab().witness_dir(node).join(name);
-    fs::copy(e2e::program::path(), &new).unwrap();
+    fs::copy(program, &new).unwrap();
     let inside = format!("/var/lib/stead-witness/{name}");
     let words = ["lab", "exec", &node.to_string(), "--", "mount", "--bind", &inside];
     let words = [&words[..], &["/run/lab/bin/stead"]].concat();
