@@ -442,6 +442,7 @@ fn spelled(request: &Request) -> (Method, String, Value) {
         Request::SetCapacity { node, capacity } => has(*node, capacity.to_string()),
         Request::MeasureCapacity { node } => has(*node, MEASURED.to_owned()),
         Request::SetLocal { node, service, needs } => local(*node, service, needs.as_ref()),
+        Request::SetNode { node, wish } => changed(*node, NodeChange::Entry(wish.clone())),
         Request::RotateKeys => rotation(Method::POST),
         Request::AbandonKeys => rotation(Method::DELETE),
         Request::RaiseLevel { to } => {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use stead_model::config::{NetworkRole, NodeAddress};
+use stead_model::config::{NetworkRole, NodeAddress, NodeWish};
 use stead_model::external::{Installed, OwnAction, OwnProperty};
 use stead_model::group::{GroupPolicy, GroupState};
 use stead_model::program::ClusterLevel;
@@ -194,6 +194,8 @@ pub enum NodeChange {
     Capacity(String),
     /// A service of its own, which the cluster does not look after.
     Local(LocalService),
+    /// What it is called and where it is.
+    Entry(NodeWish),
 }
 
 /// A service of a node's own.

@@ -17,7 +17,7 @@ use stead_api::contract::{
 };
 use stead_api::{Backend, Caller, Client, ClientError, Later, explain, file};
 use stead_model::amounts::Amounts;
-use stead_model::config::{NetworkRole, NodeAddress};
+use stead_model::config::{NetworkRole, NodeAddress, NodeWish};
 use stead_model::core_group::ClusterIp;
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::external::{Installed, OwnAction};
@@ -300,6 +300,16 @@ fn requests_about_members() -> Vec<Request> {
         Request::ForceQuorum {
             node: NodeId(1),
             lost: BTreeSet::from([VoterId(2), VoterId(VoterId::DISK_FIRST)]),
+        },
+        Request::SetNode {
+            node: NodeId(2),
+            wish: NodeWish {
+                name: Some("delta".into()),
+                addresses: vec![NodeAddress {
+                    network: NetworkId(1),
+                    address: IpAddr::from([10, 0, 0, 9]),
+                }],
+            },
         },
         Request::RotateKeys,
         Request::AbandonKeys,

@@ -47,8 +47,8 @@ pub enum Effect {
         /// Why.
         why: String,
     },
-    /// These nodes became members after the configuration was written: where they are. Said at the
-    /// start of a service too, for all that joined before.
+    /// These nodes became members, or are elsewhere, since the configuration was written: where
+    /// they are; this one may be among them. Said at the start of a service too, for all of before.
     Met(Vec<NodeEntry>),
     /// This node is no member any more: what it says is not heard.
     Parted(NodeId),

@@ -306,6 +306,11 @@ pub enum Change {
         /// Its program.
         program: Program,
     },
+    /// Name and addresses of a node, instead of those before.
+    SetNode {
+        /// All of it.
+        node: NodeEntry,
+    },
 }
 
 /// Whether a node that joined votes.
@@ -363,7 +368,7 @@ impl Change {
             | Self::RotationAbandoned { .. }
             | Self::CountLoss { .. }
             | Self::Level { .. } => ClusterLevel::FIRST,
-            Self::NodeProgram { .. } => ClusterLevel::PROGRAMS,
+            Self::NodeProgram { .. } | Self::SetNode { .. } => ClusterLevel::PROGRAMS,
         }
     }
 
@@ -407,6 +412,7 @@ impl Change {
             | Self::RemoveAlert { .. }
             | Self::NodeLost { .. }
             | Self::SetNetwork { .. }
+            | Self::SetNode { .. }
             | Self::Rotate { .. }
             | Self::RotationAbandoned { .. }
             | Self::Level { .. }
@@ -456,11 +462,7 @@ impl fmt::Display for Change {
                     write!(f, "; its own {name} needs {}", or_nothing(needs.to_string()))
                 })
             }
-            Self::LeaseLength { node, length } => match length {
-                LeaseLength::Short => write!(f, "{node}: short leases"),
-                LeaseLength::Longer => write!(f, "{node}: longer leases"),
-                LeaseLength::Absence => write!(f, "{node}: leases for an announced absence"),
-            },
+            Self::LeaseLength { node, length } => write!(f, "{node}: {}", leases(*length)),
             Self::Absence { node, absent: true } => write!(f, "{node} announces an absence"),
             Self::Absence { node, absent: false } => write!(f, "{node}: the absence is over"),
             Self::NodeLeaves { node } => write!(f, "{node} leaves"),
@@ -480,8 +482,11 @@ impl fmt::Display for Change {
             Self::SetUsage { group, used } => write!(f, "group {group} uses {used}"),
             Self::NodeLost { node } => write!(f, "{node} was lost"),
             Self::SetNetwork { network } => write!(f, "network {} is {network}", network.id.0),
+            Self::SetNode { node } => write!(f, "{node}"),
             Self::Rotate { to } => write!(f, "{to}"),
-            Self::RotationAbandoned { number } => write!(f, "{}", abandoned(*number)),
+            Self::RotationAbandoned { number } => {
+                write!(f, "rotation {number} of the keys is abandoned")
+            }
             Self::Level { to } => write!(f, "the cluster is at {to}"),
             Self::NodeProgram { node, program } => write!(f, "{node} runs {program}"),
             Self::SetKey { key, value: Some(_) } => write!(f, "set key {key}"),
@@ -490,8 +495,12 @@ impl fmt::Display for Change {
     }
 }
 
-fn abandoned(number: u64) -> String {
-    format!("rotation {number} of the keys is abandoned")
+const fn leases(length: LeaseLength) -> &'static str {
+    match length {
+        LeaseLength::Short => "short leases",
+        LeaseLength::Longer => "longer leases",
+        LeaseLength::Absence => "leases for an announced absence",
+    }
 }
 
 fn or_nothing(text: String) -> String {

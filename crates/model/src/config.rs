@@ -67,6 +67,25 @@ pub struct NodeEntry {
     pub addresses: Vec<NodeAddress>,
 }
 
+impl fmt::Display for NodeEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at: Vec<_> = self.addresses.iter().map(|at| at.address.to_string()).collect();
+        write!(f, "{} is {} at {}", self.id, self.name, at.join(", "))
+    }
+}
+
+/// What a node is called and where it is from now on; what is left out stays as it is.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeWish {
+    /// Its host name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its addresses on these networks.
+    #[serde(default)]
+    pub addresses: Vec<NodeAddress>,
+}
+
 /// A node's address on one network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

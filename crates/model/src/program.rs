@@ -34,7 +34,7 @@ pub struct ClusterLevel(pub u16);
 impl ClusterLevel {
     /// Where every cluster begins.
     pub const FIRST: Self = Self(1);
-    /// The database has what each node runs.
+    /// The database has what each node runs; names and addresses of nodes change.
     pub const PROGRAMS: Self = Self(2);
 
     /// The one after this.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::amounts::Amounts;
-use crate::config::{NetworkRole, NodeAddress};
+use crate::config::{NetworkRole, NodeAddress, NodeWish};
 use crate::core_group::ClusterIp;
 use crate::declaration::{Declaration, Foreseen};
 use crate::forced;
@@ -258,6 +258,13 @@ pub enum Request {
         /// To which, one above the present one.
         to: ClusterLevel,
     },
+    /// Change what a node is called and where it is; what is not named stays as it is.
+    SetNode {
+        /// The node.
+        node: NodeId,
+        /// All that changes.
+        wish: NodeWish,
+    },
 }
 
 /// The answer to a request.
@@ -349,6 +356,7 @@ impl Request {
             Self::RemoveClusterIp => "remove the cluster IP".to_owned(),
             Self::RemoveAlert { alert } => format!("remove alert `{alert}`"),
             Self::SetNetwork { network, .. } => format!("change network {}", names([network])),
+            Self::SetNode { node, .. } => format!("change {node}"),
             Self::RotateKeys => "rotate the keys of the cluster".into(),
             Self::AbandonKeys => "abandon the rotation of the keys".into(),
             Self::RaiseLevel { to } => format!("raise the cluster to {to}"),

@@ -81,6 +81,7 @@ impl Role {
             | Request::RemoveAlert { .. }
             | Request::MeasureCapacity { .. }
             | Request::SetNetwork { .. }
+            | Request::SetNode { .. }
             | Request::SetClusterIp { .. }
             | Request::RemoveClusterIp => Self::Admin,
             Request::Force { request } => Self::needed(request),

@@ -383,7 +383,7 @@ impl Service {
             view.troubles = self.troubles(&view, now);
             self.datagrams.count_into(&mut view);
             self.alerts.look(&mut view, (&mut self.serving, &self.inbox));
-            self.remote.look(&view.admins, groups.as_deref());
+            self.remote.look(&view, groups.as_deref());
             self.board.publish(view, groups);
             let serving = (&mut self.serving, &self.board);
             self.admission.look((&self.cluster, now), serving);

@@ -135,8 +135,7 @@ impl Service {
         let (peers, records_too) = (Arc::new(datagrams.peers().clone()), Arc::clone(&records));
         let own = (paths.clone(), records_too, Arc::clone(&inbox));
         let admission = Admission::new(door, Arc::clone(&peers), own);
-        let known = (config.clone(), Arc::clone(&peers));
-        let watch = Watch::start(known, surroundings).map_err(system("a thread"))?;
+        let watch = Watch::start(peers, surroundings).map_err(system("a thread"))?;
         let start = Start { config, service, guard: status, machine, program, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, now);
         let sources = Sources {

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::process::Command;
 
+use e2e::processes::{self, Role};
 use e2e::{other, tell, until, wait};
+use rustix::process::Signal;
 use stead_lab::{CutSpec, Direction, Fault, Network, Station, Swallows};
 use stead_model::request::Request;
 use stead_model::{LogIndex, NodeId};
@@ -122,4 +124,55 @@ fn networks_an_address_that_two_machines_have_is_told_and_moves_nothing() {
     let lost = |node| stage.world.records(node).iter().any(|r| r.code == "lease-lost");
     assert!(!lost(owner) && !lost(other(owner)), "a lease was lost");
     large_change(&stage, "meanwhile");
+}
+
+/// A node gets other addresses, first on one network, then on the other, and another name. Each is
+/// beside the former one on its interface when the command is given.
+#[test]
+fn networks_a_node_gets_other_addresses_and_nothing_moves() {
+    if Command::new("ip").arg("-V").output().is_err() {
+        tell("skipped: no program `ip` with which a node could be given an address");
+        return;
+    }
+    let stage = Stage::set("readdress");
+    let owner = stage.arrange(Place::Follower).leads;
+    let epoch = stage.epoch(owner);
+    let name = owner.to_string();
+    let raised = stage.world.stead(&["cluster", "level", "--raise"]);
+    assert_eq!(raised.code, 0, "{}{}", raised.out, raised.err);
+    for (network, subnet, interface) in [("private", 1, "eth0"), ("public", 2, "eth1")] {
+        let address = format!("10.77.{subnet}.77");
+        let held = format!("{address}/24");
+        let ip = ["lab", "exec", &name, "--", "ip", "address", "add", &held, "dev", interface];
+        let said = stage.world.stead(&ip);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        let at = format!("{network}={address}");
+        let said = stage.world.stead(&["node", "set", &name, "--address", &at]);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        hear_each_other(&stage);
+    }
+    let said = stage.world.stead(&["node", "set", &name, "--name", "delta"]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    let lost = |node| stage.world.records(node).iter().any(|r| r.code == "lease-lost");
+    assert!(!lost(owner) && !lost(other(owner)), "a lease was lost");
+    // Both find each other again by what their logs say.
+    for node in [owner, other(owner)] {
+        processes::signal(processes::find(&stage.world, node, Role::Service), Signal::KILL);
+        hear_each_other(&stage);
+    }
+    let said = stage.world.stead(&["node", "list"]);
+    assert!(said.out.contains("delta"), "{}", said.out);
+    large_change(&stage, "afterwards");
+}
+
+/// Waits until both nodes hear each other on both networks.
+fn hear_each_other(stage: &Stage) {
+    until("all links are up", || {
+        [1, 2].into_iter().all(|node| {
+            let Ok(view) = stage.world.cluster().view(NodeId(node)) else { return false };
+            let links = view.nodes.iter().flat_map(|node| &node.links);
+            links.clone().count() == 2 && links.into_iter().all(|link| link.up)
+        })
+    });
 }

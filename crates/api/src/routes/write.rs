@@ -460,6 +460,7 @@ pub(super) async fn change_node(
     let request = match change {
         NodeChange::Votes(votes) => Request::SetVote { node, votes },
         NodeChange::Absent(absent) => Request::SetAbsence { node, absent },
+        NodeChange::Entry(wish) => Request::SetNode { node, wish },
         NodeChange::Left(true) => Request::Leave { node },
         NodeChange::Left(false) => Request::Return { node },
         NodeChange::Capacity(text) if text == MEASURED => Request::MeasureCapacity { node },

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Subcommand};
 use stead_model::probe::Probe;
 use stead_model::resource_type::{Form, parse_time_ms};
 use stead_resmon::kit;
@@ -34,6 +34,19 @@ pub(crate) enum NodeCommand {
         /// Its number; without it the one above all that there are
         #[arg(long, value_name = "N")]
         number: Option<u16>,
+    },
+    /// Changes what a node is called, or where it is: first here, then on the node
+    #[command(group = ArgGroup::new("change").required(true).multiple(true))]
+    Set {
+        /// The node: `n2`, `2` or its host name
+        #[arg(value_name = "NODE")]
+        node: String,
+        /// Its host name from now on
+        #[arg(long, value_name = "NAME", group = "change")]
+        name: Option<String>,
+        /// Its address on a network from now on, as in `private=10.0.0.3`; repeatable
+        #[arg(long = "address", value_name = "NETWORK=ADDRESS", group = "change")]
+        addresses: Vec<OnNetwork>,
     },
     /// Makes a node no member any more: its groups go elsewhere, then its vote is taken
     Evict {

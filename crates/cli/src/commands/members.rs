@@ -12,11 +12,12 @@ use crate::reach::find_node;
 use crate::render::{self, TypeEntry};
 use stead_model::NodeId;
 use stead_model::amounts::Amounts;
-use stead_model::config::NodeAddress;
+use stead_model::config::{NodeAddress, NodeWish};
 use stead_model::ocf;
 use stead_model::reason::{Code, Reason};
 use stead_model::request::Request;
 use stead_model::upkeep::Drain;
+use stead_model::view::View;
 use stead_resmon::kit::{self, Trials};
 
 pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
@@ -29,6 +30,9 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
         }
         NodeCommand::Add { name, addresses, number } => {
             return add(asked, name, addresses, number).await;
+        }
+        NodeCommand::Set { node, name, addresses } => {
+            return set(asked, &node, (name, addresses)).await;
         }
         NodeCommand::Evict { name, force_offline } => {
             return evict(asked, &name, force_offline).await;
@@ -105,18 +109,42 @@ async fn add(
 ) -> Result<Exit, Failure> {
     let doing = format!("add node `{name}`");
     let reached = asked.reach().await?;
-    let networks = &reached.view.networks;
+    let addresses = on_networks(&reached.view, &doing, given)?;
+    let request = Request::AddNode { number: number.map(NodeId), name, addresses, token: None };
+    carry_out(asked, reached, Write { doing, request, goal: None }).await
+}
+
+/// Addresses on networks that are named.
+fn on_networks(
+    view: &View,
+    doing: &str,
+    given: Vec<OnNetwork>,
+) -> Result<Vec<NodeAddress>, Failure> {
+    let networks = &view.networks;
     let mut addresses = Vec::new();
     for OnNetwork { network, address } in given {
         let Some(found) = networks.iter().find(|n| n.name == network) else {
             let names: Vec<&str> = networks.iter().map(|n| n.name.as_str()).collect();
             let reason = Reason::new(Code::NotFound, format!("there is no network `{network}`"))
                 .hint(format!("the networks are {}", names.join(", ")));
-            return Err(Failure::refused(&doing, reason));
+            return Err(Failure::refused(doing, reason));
         };
         addresses.push(NodeAddress { network: found.id, address });
     }
-    let request = Request::AddNode { number: number.map(NodeId), name, addresses, token: None };
+    Ok(addresses)
+}
+
+async fn set(
+    asked: &Asked,
+    node: &str,
+    (name, given): (Option<String>, Vec<OnNetwork>),
+) -> Result<Exit, Failure> {
+    let doing = format!("change node `{node}`");
+    let reached = asked.reach().await?;
+    let found = find_node(&reached.view, node).map(|found| found.node);
+    let found = found.ok_or_else(|| missing(&doing, "node", node))?;
+    let addresses = on_networks(&reached.view, &doing, given)?;
+    let request = Request::SetNode { node: found, wish: NodeWish { name, addresses } };
     carry_out(asked, reached, Write { doing, request, goal: None }).await
 }
 
@@ -161,6 +189,7 @@ async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
     let view = asked.view().await?;
     match command {
         NodeCommand::Add { .. }
+        | NodeCommand::Set { .. }
         | NodeCommand::Absent { .. }
         | NodeCommand::Present { .. }
         | NodeCommand::Pause { .. }

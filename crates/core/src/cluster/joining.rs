@@ -25,14 +25,12 @@ impl Cluster {
             return false;
         }
         let (changed, evicted, joined) = (db.members_changed(), db.evicted(), db.joined());
-        // The number of a former node may be another one's by now.
-        let other = |n: &NodeEntry| joined.get(&n.id).is_some_and(|entry| entry != n);
         let nodes = self.config.nodes.iter().filter(|n| n.id != self.node);
-        let gone: Vec<NodeEntry> =
-            nodes.filter(|n| evicted.contains(&n.id) || other(n)).cloned().collect();
-        let all = joined.values().cloned().collect();
+        let gone: Vec<NodeEntry> = nodes.filter(|n| evicted.contains(&n.id)).cloned().collect();
+        let all: Vec<NodeEntry> = joined.values().cloned().collect();
         self.met = changed;
         self.part_from(gone);
+        all.iter().for_each(|entry| self.find_elsewhere(entry));
         self.get_to_know(now, all);
         true
     }
@@ -47,6 +45,18 @@ impl Cluster {
             self.sights += 1;
             self.out.push(Effect::Parted(node));
         }
+    }
+
+    /// A node is elsewhere or called otherwise, or its number is another one's by now.
+    fn find_elsewhere(&mut self, entry: &NodeEntry) {
+        let known = self.config.nodes.iter_mut().find(|known| known.id == entry.id);
+        let Some(known) = known.filter(|known| *known != entry) else { return };
+        let former = std::mem::replace(known, entry.clone());
+        self.host_names.retain(|name| *name != former.name);
+        self.host_names.push(entry.name.clone());
+        self.links.moved(&former, entry);
+        self.sights += 1;
+        self.out.push(Effect::Met(vec![entry.clone()]));
     }
 
     /// Whether it is no member any more, as far as this node has the log.

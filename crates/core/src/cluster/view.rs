@@ -324,6 +324,7 @@ impl Cluster {
                 Change::SetUsage { .. } => "group-usage",
                 Change::NodeLost { .. } => "node-lost",
                 Change::SetNetwork { .. } => "network-changed",
+                Change::SetNode { .. } => "node-changed",
                 Change::Rotate { .. } | Change::RotationAbandoned { .. } => "keys-rotation",
                 Change::Level { .. } => "level-raised",
                 Change::NodeProgram { .. } => "node-program",

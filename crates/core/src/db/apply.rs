@@ -194,6 +194,7 @@ impl Db {
             Change::RotationAbandoned { number } => self.abandon_rotation(*number),
             Change::Level { to } => self.raise(*to),
             Change::NodeProgram { node, program } => done(self.programs.insert(*node, *program)),
+            Change::SetNode { node } => done(self.set_node(index, node)),
         }
     }
 
@@ -466,6 +467,7 @@ impl Db {
             | Change::RemoveAlert { .. }
             | Change::NodeLost { .. }
             | Change::SetNetwork { .. }
+            | Change::SetNode { .. }
             | Change::Rotate { .. }
             | Change::Level { .. }
             | Change::NodeProgram { .. }
@@ -563,6 +565,7 @@ fn resource_touched(change: &Change) -> Option<&ResourceId> {
         | Change::RemoveAlert { .. }
         | Change::NodeLost { .. }
         | Change::SetNetwork { .. }
+        | Change::SetNode { .. }
         | Change::Rotate { .. }
         | Change::Level { .. }
         | Change::NodeProgram { .. }
@@ -611,6 +614,7 @@ fn is_administration(change: &Change) -> bool {
         | Change::RemoveAlert { .. }
         | Change::NodeLost { .. }
         | Change::SetNetwork { .. }
+        | Change::SetNode { .. }
         | Change::Rotate { .. }
         | Change::Level { .. }
         | Change::NodeProgram { .. }

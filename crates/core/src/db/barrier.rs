@@ -114,6 +114,7 @@ impl Touch {
             | Change::RemoveAlert { .. }
             | Change::NodeLost { .. }
             | Change::SetNetwork { .. }
+            | Change::SetNode { .. }
             | Change::Rotate { .. }
             | Change::Level { .. }
             | Change::NodeProgram { .. }

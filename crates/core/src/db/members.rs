@@ -25,6 +25,13 @@ impl Db {
         self.joined.insert(entry.id, entry.clone())
     }
 
+    /// A member is called otherwise, or is elsewhere: like a number that is another node's by now.
+    /// Gives the entry that it had before.
+    pub(super) fn set_node(&mut self, index: LogIndex, node: &NodeEntry) -> Option<NodeEntry> {
+        self.members_changed = index;
+        self.joined.insert(node.id, node.clone())
+    }
+
     /// Whether that is new.
     pub(super) fn go(&mut self, node: NodeId) -> bool {
         self.left.insert(node);

@@ -61,7 +61,7 @@ pub fn of_change(change: &Change) -> u64 {
             depends_on.iter().map(|d| d.as_str().len() as u64 + ITEM_BYTES).sum()
         }
         Change::SetKey { key, value: Some(value) } => of_key(key, value),
-        Change::NodeJoined { entry, .. } => {
+        Change::NodeJoined { entry, .. } | Change::SetNode { node: entry } => {
             OBJECT_BYTES + entry.name.len() as u64 + entry.addresses.len() as u64 * 2 * ITEM_BYTES
         }
         Change::SetRoom { room, .. } => {

@@ -90,6 +90,7 @@ pub(super) fn protect(request: &Request) -> Result<(), Reason> {
         | Request::AddAlert { .. }
         | Request::RemoveAlert { .. }
         | Request::SetNetwork { .. }
+        | Request::SetNode { .. }
         | Request::ForceQuorum { .. }
         | Request::RotateKeys
         | Request::AbandonKeys

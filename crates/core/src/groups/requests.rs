@@ -3,7 +3,7 @@
 
 use stead_model::amounts::Amounts;
 use stead_model::change::Change;
-use stead_model::config::NodeAddress;
+use stead_model::config::{NodeAddress, NodeWish};
 use stead_model::declaration::{Declaration, Foreseen};
 use stead_model::group::{Desired, Group, GroupPolicy};
 use stead_model::program::ClusterLevel;
@@ -64,6 +64,8 @@ pub enum Decision {
         /// The token that is used up by it, if one.
         token: Option<Shown>,
     },
+    /// Change name and addresses of a node.
+    Readdress(NodeId, NodeWish),
     /// Begin a rotation of the keys.
     Rotate,
     /// Raise the level of the cluster.
@@ -78,7 +80,7 @@ impl Decision {
             Self::Propose(change) => std::slice::from_ref(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
             Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &[],
-            Self::Rotate | Self::Raise(_) => &[],
+            Self::Readdress(..) | Self::Rotate | Self::Raise(_) => &[],
         }
     }
 
@@ -88,7 +90,7 @@ impl Decision {
             Self::Propose(change) => std::slice::from_mut(change),
             Self::ProposeAll(changes) | Self::Tell { changes, .. } => changes,
             Self::Rehearse { .. } | Self::Vote { .. } | Self::Join { .. } => &mut [],
-            Self::Rotate | Self::Raise(_) => &mut [],
+            Self::Readdress(..) | Self::Rotate | Self::Raise(_) => &mut [],
         }
     }
 }
@@ -139,6 +141,7 @@ pub fn decide(
             return admit(input, *token, join);
         }
         Request::MakeToken { token, minutes } => make_token(input, (*token, *minutes))?,
+        Request::SetNode { node, wish } => return Ok(Decision::Readdress(*node, wish.clone())),
         Request::RotateKeys => return Ok(Decision::Rotate),
         Request::RaiseLevel { to } => return Ok(Decision::Raise(*to)),
         Request::AbandonKeys => rotation::abandon(db)?,

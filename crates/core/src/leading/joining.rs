@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use raft::eraftpb::{ConfChangeType, ConfChangeV2};
 use stead_model::change::{Change, JoinedVote};
-use stead_model::config::{NodeAddress, NodeConfig, NodeEntry, QuorumMode};
+use stead_model::config::{NodeAddress, NodeConfig, NodeEntry, NodeWish, QuorumMode};
 use stead_model::reason::{Code, Reason};
 use stead_model::{NodeId, VoterId};
 
@@ -47,6 +47,80 @@ pub(super) fn join(
     };
     let voters = membership(VoterId::from(id), ConfChangeType::AddLearnerNode);
     Ok((id, Change::NodeJoined { entry, vote }, voters))
+}
+
+/// The change that gives a node another name or other addresses.
+pub(super) fn readdress(
+    node: NodeId,
+    NodeWish { name, addresses }: NodeWish,
+    db: &Db,
+    around: &Around<'_>,
+) -> Result<Change, Reason> {
+    let refused = |code| Reason::new(code, format!("cannot change {node}"));
+    let Some(now) = around.config.node_entry(node) else {
+        return Err(refused(Code::NotFound).because("there is no such node"));
+    };
+    let mut wanted = now.clone();
+    if let Some(name) = name.filter(|name| *name != now.name) {
+        check_name(&name, around.config)
+            .map_err(|(code, because)| refused(code).because(because))?;
+        if let Some(server) = servers::named(db, &name) {
+            let because = format!("resource `{}` publishes that name", server.id);
+            return Err(refused(Code::Exists).because(because));
+        }
+        wanted.name = name;
+    }
+    for given in addresses.into_iter().filter(|given| !now.addresses.contains(given)) {
+        check_address(given.address, around.config)
+            .map_err(|(code, because)| refused(code).because(because))?;
+        let own = wanted.addresses.iter_mut().find(|own| own.network == given.network);
+        let Some(own) = own else {
+            let text = format!("it has no address on network {}", given.network);
+            return Err(refused(Code::NotFound).because(text));
+        };
+        own.address = given.address;
+    }
+    if wanted == *now {
+        return Err(refused(Code::Conflict).because("it is so already"));
+    }
+    check_ways(now, &wanted, around)
+        .map_err(|(because, hint)| refused(Code::Conflict).because(because).hint(hint))?;
+    Ok(Change::SetNode { node: wanted })
+}
+
+/// Whether the node finds the others and they find it while it moves, and afterwards: it is heard
+/// over a network on which it stays, and nobody is off who would look for it where it was.
+fn check_ways(
+    now: &NodeEntry,
+    wanted: &NodeEntry,
+    around: &Around<'_>,
+) -> Result<(), (String, String)> {
+    if wanted.addresses == now.addresses {
+        return Ok(());
+    }
+    let (node, host) = (now.id, around.host);
+    let unheard = around.nodes.iter().filter(|other| !around.heard.contains(other));
+    let unheard: Vec<String> = unheard.map(ToString::to_string).collect();
+    if !unheard.is_empty() {
+        let because = format!("{} is not heard, and would look for it there", unheard.join(", "));
+        return Err((because, "start or evict that node, then repeat it".into()));
+    }
+    let stays = |network| {
+        let at = |entry: &NodeEntry| entry.addresses.iter().find(|a| a.network == network).copied();
+        at(now) == at(wanted)
+    };
+    let others = around.nodes.iter().copied().filter(|other| *other != host);
+    // The leader is heard by those that it hears.
+    let mut far = others.filter(|other| node == host || *other == node);
+    match far.find(|other| !around.links.heard_on(*other).any(stays)) {
+        None => Ok(()),
+        Some(far) => Err((
+            format!("{far} and {host} hear each other on no other network meanwhile"),
+            "change one address after the other; with one network only, `cluster leave` on that \
+             host, and join again"
+                .into(),
+        )),
+    }
 }
 
 /// The number above all that there ever were; when there is none, one of a node that was evicted.

@@ -41,6 +41,7 @@ pub(super) fn planned_move(decision: &Decision) -> Option<(&GroupId, NodeId)> {
         | Decision::Tell { .. }
         | Decision::Rehearse { .. }
         | Decision::Join { .. }
+        | Decision::Readdress(..)
         | Decision::Rotate
         | Decision::Raise(_)
         | Decision::Vote { .. } => None,

@@ -124,6 +124,9 @@ impl Leading {
                 }));
                 return Ok(replica.propose_membership(voters, &entry).is_ok());
             }
+            Decision::Readdress(node, wish) => {
+                entry.changes.push(joining::readdress(node, wish, &replica.db, around)?);
+            }
             Decision::Rotate => entry.changes.push(keys::begin(replica, around)?),
             Decision::Raise(to) => entry.changes.push(level::begin(to, &replica.db, around)?),
             Decision::Vote { node, votes } => {
@@ -154,6 +157,7 @@ pub(super) fn answered_at_once(
         | Decision::Propose(_)
         | Decision::Rehearse { .. }
         | Decision::Join { .. }
+        | Decision::Readdress(..)
         | Decision::Rotate
         | Decision::Raise(_)
         | Decision::Vote { .. } => None,

@@ -132,6 +132,19 @@ impl Links {
         self.peers.insert(node.id, peer);
     }
 
+    /// A node is elsewhere: where its address is another one it has not been heard yet.
+    pub(crate) fn moved(&mut self, former: &NodeEntry, node: &NodeEntry) {
+        let Some(peer) = self.peers.get_mut(&node.id) else { return };
+        for (network, link) in &mut peer.links {
+            let at = |entry: &NodeEntry| {
+                entry.addresses.iter().find(|own| own.network == *network).map(|own| own.address)
+            };
+            if at(former) != at(node) {
+                *link = Link::default();
+            }
+        }
+    }
+
     /// A node is no member any more.
     pub(crate) fn remove(&mut self, node: NodeId) {
         self.peers.remove(&node);

@@ -142,6 +142,7 @@ impl World {
             }
             Decision::Vote { .. }
             | Decision::Join { .. }
+            | Decision::Readdress(..)
             | Decision::Rotate
             | Decision::Raise(_)
             | Decision::Tell { .. } => {}

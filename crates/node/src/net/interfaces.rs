@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use stead_model::config::NodeConfig;
+use stead_model::config::NodeAddress;
 use stead_model::network::{Interface, InterfaceState, Port, Subnet};
 use stead_netlink::{AddressEntry, Link, Route, RouteError};
 
@@ -87,12 +87,11 @@ pub(crate) fn macs() -> Vec<[u8; 6]> {
 /// This node's interfaces on the networks of its cluster. What is gone keeps the name and the
 /// subnet that it had `before`.
 pub(super) fn on_networks(
-    config: &NodeConfig,
+    own: Vec<NodeAddress>,
     before: &[Interface],
 ) -> Result<Vec<Interface>, RouteError> {
     let kernel = Kernel::ask()?;
-    let own = config.node_entry(config.node).map_or(&[][..], |node| &node.addresses);
-    let interface = |own: &stead_model::config::NodeAddress| {
+    let interface = |own: NodeAddress| {
         let former = before.iter().find(|known| known.network == own.network);
         let former = former.and_then(|known| known.port.clone());
         let (port, state) = match kernel.of_address(own.address) {
@@ -101,7 +100,7 @@ pub(super) fn on_networks(
         };
         Interface { network: own.network, port, state }
     };
-    Ok(own.iter().map(interface).collect())
+    Ok(own.into_iter().map(interface).collect())
 }
 
 impl Kernel {
@@ -171,15 +170,16 @@ mod tests {
 
     #[test]
     fn what_is_gone_keeps_the_name_and_the_subnet_that_it_had() {
-        let mut config = peers_config(1, 1);
-        let all = on_networks(&config, &[]).unwrap();
+        let config = peers_config(1, 1);
+        let mut own = config.nodes[0].addresses.clone();
+        let all = on_networks(own.clone(), &[]).unwrap();
         assert!(all.iter().all(|i| i.to_string() == "interface `lo` is up"), "{all:?}");
         assert_eq!(all.len(), config.networks.len());
         let gone: IpAddr = "192.0.2.77".parse().unwrap();
-        config.nodes[0].addresses[1].address = gone;
-        let none = on_networks(&config, &[]).unwrap();
+        own[1].address = gone;
+        let none = on_networks(own.clone(), &[]).unwrap();
         assert_eq!((&none[1].port, none[1].state), (&None, InterfaceState::Absent));
-        let kept = on_networks(&config, &all).unwrap();
+        let kept = on_networks(own, &all).unwrap();
         assert_eq!((&kept[1].port, kept[1].state), (&all[1].port, InterfaceState::Absent));
         assert_eq!((&kept[0], &kept[2]), (&all[0], &all[2]));
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use stead_model::config::{NetworkEntry, NodeConfig, NodeEntry};
+use stead_model::config::{NetworkEntry, NodeAddress, NodeConfig, NodeEntry};
 use stead_model::rules::Priority;
 use stead_model::{Incarnation, NetworkId, NodeId};
 
@@ -47,6 +47,13 @@ pub(crate) struct Route {
     pub(crate) remote: SocketAddr,
 }
 
+impl OwnEnd {
+    /// Where it is.
+    pub(crate) fn address(&self) -> NodeAddress {
+        NodeAddress { network: self.network, address: self.local.ip() }
+    }
+}
+
 impl Peers {
     /// Reads networks and nodes out of the configuration.
     pub(crate) fn new(config: &NodeConfig, incarnation: Incarnation) -> Self {
@@ -68,9 +75,20 @@ impl Peers {
         alone.with(config.nodes.iter().filter(|n| n.id != config.node))
     }
 
-    /// The same with ways to more nodes, behind those that there are.
+    /// The same with ways to these nodes, behind those that there are, in place of former ones; and
+    /// from where this node is, if it is one of them.
     pub(crate) fn with<'a>(mut self, nodes: impl Iterator<Item = &'a NodeEntry>) -> Self {
-        self.others.extend(nodes.cloned());
+        for node in nodes {
+            if node.id != self.node {
+                self.others.retain(|other| other.id != node.id);
+                self.others.push(node.clone());
+                continue;
+            }
+            for own in &mut self.networks {
+                let now = address(node, own.network).unwrap_or_else(|| own.local.ip());
+                own.local.set_ip(now);
+            }
+        }
         self.routed()
     }
 

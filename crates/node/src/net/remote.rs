@@ -22,7 +22,7 @@ use stead_api::{Backend, Caller, router};
 use stead_model::config::NodeConfig;
 use stead_model::record::Level;
 use stead_model::remote::RemoteAdmin;
-use stead_model::view::{GroupView, cluster_ip};
+use stead_model::view::{GroupView, View, cluster_ip};
 use stead_trust::{AdminIdentity, Credentials, TrustError};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
@@ -51,6 +51,8 @@ const RETRY: Duration = Duration::from_secs(5);
 struct Known {
     /// Who may ask.
     admins: Vec<RemoteAdmin>,
+    /// Where this node is.
+    own: Vec<IpAddr>,
     /// Where the cluster can be asked, whichever node has it.
     cluster_ip: Option<IpAddr>,
 }
@@ -60,7 +62,6 @@ struct Known {
 pub(crate) struct Remote {
     cluster_id: u64,
     port: u16,
-    addresses: Vec<SocketAddr>,
     server: Current<ServerConfig>,
     known: watch::Sender<Known>,
     callers: Arc<Callers>,
@@ -77,12 +78,9 @@ impl Remote {
         records: Arc<Records>,
     ) -> Result<Arc<Self>, TrustError> {
         let port = crate::remote::port(config.port);
-        let own = config.nodes.iter().filter(|entry| entry.id == config.node);
-        let addresses = own.flat_map(|entry| &entry.addresses);
         Ok(Arc::new(Self {
             cluster_id: config.cluster_id,
             port,
-            addresses: addresses.map(|own| SocketAddr::new(own.address, port)).collect(),
             server: Current::new(credentials.admin_server()?),
             known: watch::Sender::default(),
             callers: Arc::new(Callers::of_askers(Arc::clone(&records))),
@@ -100,13 +98,14 @@ impl Remote {
 
     /// Takes from a view who may ask; and from its groups, where they were looked at, where that
     /// may be done besides the addresses of this node.
-    pub(crate) fn look(&self, admins: &[RemoteAdmin], groups: Option<&[GroupView]>) {
+    pub(crate) fn look(&self, view: &View, groups: Option<&[GroupView]>) {
+        let own = view.nodes.iter().filter(|node| node.node == view.node);
+        let own = own.flat_map(|node| &node.addresses).map(|at| at.address);
         self.known.send_if_modified(|known| {
-            let address = groups.map_or(known.cluster_ip, cluster_ip);
-            let is_new = known.admins != admins || known.cluster_ip != address;
-            if is_new {
-                *known = Known { admins: admins.to_vec(), cluster_ip: address };
-            }
+            let cluster_ip = groups.map_or(known.cluster_ip, cluster_ip);
+            let now = Known { admins: view.admins.clone(), own: own.collect(), cluster_ip };
+            let is_new = *known != now;
+            *known = now;
             is_new
         });
     }
@@ -114,7 +113,8 @@ impl Remote {
     /// Serves until the future is dropped.
     pub(crate) async fn run(self: Arc<Self>, backend: Arc<dyn Backend>) {
         let own = Arc::clone(&self).keep(Arc::clone(&backend), |remote, known| {
-            if known.admins.is_empty() { Vec::new() } else { remote.addresses.clone() }
+            let open = known.own.iter().filter(|_| !known.admins.is_empty());
+            open.map(|address| SocketAddr::new(*address, remote.port)).collect()
         });
         // A door of its own: what is asked at the node's addresses goes on when it changes.
         let of_cluster = Arc::clone(&self).keep(backend, |remote, known| {

@@ -115,6 +115,11 @@ impl Datagrams {
         let sent = |route: &Route| before.clone().find(|(r, _)| *r == route).map(|(_, sent)| *sent);
         self.sent = peers.routes.iter().map(|route| sent(route).unwrap_or_default()).collect();
         self.reach = Arc::new(self.reach.of(&self.peers.routes, &peers.routes));
+        let moved =
+            self.peers.networks.iter().zip(&peers.networks).map(|(was, is)| was.local != is.local);
+        for (socket, _) in self.sockets.iter_mut().zip(moved).filter(|(_, moved)| *moved) {
+            *socket = None;
+        }
         self.peers = peers;
         self.open_sockets()
     }

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use stead_core::Event;
-use stead_model::config::NodeConfig;
+use stead_model::config::NodeAddress;
 use stead_model::network::Interface;
 use stead_model::record::Level;
 use stead_netlink::{Event as Seen, Monitor, NeighbourEntry, RouteError};
 
 use super::doubles::Neighbour;
 use super::interfaces;
-use super::peers::Peers;
+use super::peers::{OwnEnd, Peers};
 use crate::inbox::{Inbox, Item};
 use crate::records::Records;
 use crate::threads;
@@ -38,7 +38,6 @@ pub(crate) struct Watch {
 }
 
 struct Watcher {
-    config: NodeConfig,
     inbox: Arc<Inbox>,
     records: Arc<Records>,
     running: OwnedFd,
@@ -56,13 +55,13 @@ enum Goes {
 impl Watch {
     /// Starts the thread.
     pub(crate) fn start(
-        (config, peers): (NodeConfig, Arc<Peers>),
+        peers: Arc<Peers>,
         (records, inbox): (Arc<Records>, Arc<Inbox>),
     ) -> io::Result<Self> {
         let (running, held) = io::pipe()?;
         let peers = Arc::new(Mutex::new(peers));
         let shared = Arc::clone(&peers);
-        let watcher = Watcher { config, inbox, records, running: running.into(), peers: shared };
+        let watcher = Watcher { inbox, records, running: running.into(), peers: shared };
         let inbox = Arc::clone(&watcher.inbox);
         let thread = threads::start("interfaces", inbox, move || watcher.run())?;
         Ok(Self { running: Some(held.into()), thread: Some(thread), peers })
@@ -108,7 +107,7 @@ impl Watcher {
         let mut changed = true;
         loop {
             if std::mem::take(&mut changed) {
-                let now = interfaces::on_networks(&self.config, known).map_err(text)?;
+                let now = interfaces::on_networks(self.own(), known).map_err(text)?;
                 if now != *known {
                     known.clone_from(&now);
                     self.inbox.push(Item::Event(Event::Interfaces(now)));
@@ -130,6 +129,12 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Where this node is, as it was told last.
+    fn own(&self) -> Vec<NodeAddress> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.networks.iter().map(OwnEnd::address).collect()
     }
 
     /// Who answers for the address of another node is told to the service.

@@ -160,7 +160,7 @@ pub enum Verb {
     /// `move GROUP to WHO`
     Move(GroupId, Who),
     /// A request: online, offline, online-resource, offline-resource, depend, set, clear-failures,
-    /// create, force create, network.
+    /// create, force create, network, address, rename.
     Ask(Request),
     /// `vote WHO on|off`
     Vote(Who, bool),

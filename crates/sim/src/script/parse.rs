@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stead_model::amounts::Amounts;
-use stead_model::config::{NetworkRole, QuorumMode};
+use stead_model::config::{NetworkRole, NodeAddress, NodeWish, QuorumMode};
 use stead_model::core_group::ClusterIp;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::network::InterfaceState;
@@ -14,7 +14,7 @@ use stead_model::resource_type::parse_time_ms;
 use stead_model::rules::Priority;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::NodeState;
-use stead_model::{GroupId, NodeId, ResourceId};
+use stead_model::{GroupId, NetworkId, NodeId, ResourceId};
 use thiserror::Error;
 
 use super::verb::HOLE;
@@ -252,6 +252,17 @@ fn of_networks(words: &[&str]) -> Result<Option<Verb>, String> {
         ["cut", node, other] => Verb::Cut(who(node), Some(who(other))),
         ["cut-network", number @ ("1" | "2"), node] => {
             Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node), Ways::Both)
+        }
+        ["address", name, number @ ("1" | "2"), address] => {
+            let network = NetworkId(if *number == "1" { 1 } else { 2 });
+            let address = address.parse().map_err(|_| format!("{address} is no address"))?;
+            let addresses = vec![NodeAddress { network, address }];
+            let wish = NodeWish { name: None, addresses };
+            Verb::Ask(Request::SetNode { node: node(name)?, wish })
+        }
+        ["rename", name, other] => {
+            let wish = NodeWish { name: Some((*other).to_owned()), addresses: Vec::new() };
+            Verb::Ask(Request::SetNode { node: node(name)?, wish })
         }
         ["steal", number @ ("1" | "2"), node] => {
             Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node), Ways::ToIt)
