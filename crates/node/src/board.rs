@@ -15,10 +15,11 @@ use stead_api::contract::{
 use stead_api::{Backend, Later, explain};
 use stead_core::{Event, groups};
 use stead_model::external::Installed;
+use stead_model::program::ClusterLevel;
 use stead_model::reason::{Code, Reason};
 use stead_model::record::Level;
 use stead_model::request::{Answer, Envelope};
-use stead_model::view::{GroupView, NodeState, View};
+use stead_model::view::{GroupView, NodeState, NodeView, View};
 use stead_model::wire::monitor::Question;
 use stead_model::{AlertId, GroupId, RequestId, ResourceId};
 use tokio::sync::{oneshot, watch};
@@ -138,6 +139,12 @@ impl Board {
     }
 }
 
+/// Whether a node's program knows the question for its records: what is new to a program ends the
+/// stream that brings it.
+fn can_tell(node: &NodeView) -> bool {
+    node.program.is_some_and(|program| program.levels.contain(ClusterLevel::PROGRAMS))
+}
+
 impl Backend for Board {
     fn view(&self) -> Arc<View> {
         let mut shown = self.shown();
@@ -181,8 +188,11 @@ impl Backend for Board {
             let view = self.view();
             let others = view.nodes.iter().filter(|node| node.node != view.node);
             let (up, silent): (Vec<_>, Vec<_>) = others.partition(|n| n.state == NodeState::Up);
-            let up: Vec<_> = up.iter().map(|node| node.node).collect();
-            let mut told = self.sources.elsewhere.records(&up).await;
+            let (asked, former): (Vec<_>, Vec<_>) = up.into_iter().partition(|n| can_tell(n));
+            let asked: Vec<_> = asked.iter().map(|node| node.node).collect();
+            let mut told = self.sources.elsewhere.records(&asked).await;
+            let unasked = "its program is a former one, which others cannot ask for its records";
+            told.extend(former.iter().map(|node| (node.node, Err(unasked.into()))));
             told.extend(silent.iter().map(|node| (node.node, Err("it is silent".into()))));
             told.push((view.node, Ok(self.sources.records.since(0, usize::MAX).records)));
             told.sort_by_key(|(node, _)| *node);
