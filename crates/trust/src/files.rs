@@ -50,7 +50,8 @@ impl Pki {
         self.folder.join("node.key")
     }
 
-    /// Writes all four files, each whole or not at all. Safe to repeat after an interruption.
+    /// Writes all four files, each whole or not at all; a set that followed those of before is
+    /// removed first. Safe to repeat after an interruption.
     ///
     /// # Errors
     /// The file system refuses.
@@ -58,6 +59,9 @@ impl Pki {
         let folder = &self.folder;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(failed("make", folder))?;
+        if self.following_file().exists() {
+            self.remove_following()?;
+        }
         let (key, certificate) = (authority.key_pem(), authority.certificate_pem());
         put(&self.authority_key_file(), key.reveal().as_bytes(), SECRET)?;
         put(&self.authority_file(), certificate.as_bytes(), PUBLIC)?;

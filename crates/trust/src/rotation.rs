@@ -339,7 +339,7 @@ impl Pki {
         sync(&path)
     }
 
-    fn remove_following(&self) -> Result<(), TrustError> {
+    pub(crate) fn remove_following(&self) -> Result<(), TrustError> {
         let path = self.following_file();
         fs::remove_file(&path).map_err(failed("remove", &path))?;
         sync(&path)

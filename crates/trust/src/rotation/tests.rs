@@ -176,3 +176,15 @@ fn what_the_system_would_refuse_later_is_found_at_the_beginning() {
     fs::remove_dir(&blocked).unwrap();
     pki.make_next(1, SystemTime::now()).unwrap();
 }
+
+#[test]
+fn a_host_that_joins_anew_forgets_the_set_that_followed_in_its_former_life() {
+    let etc = tempfile::tempdir().unwrap();
+    let former = node(etc.path(), &authority(), 1);
+    former.make_next(3, SystemTime::now()).unwrap();
+    assert_ne!(now(&former).other, Other::None);
+    let (other, etc) = (authority(), etc.path());
+    let anew = node(etc, &other, 2);
+    assert_eq!((now(&anew).own.bytes, now(&anew).other), ([7; 32], Other::None));
+    assert_eq!(anew.authority().unwrap().fingerprint(), other.fingerprint());
+}
