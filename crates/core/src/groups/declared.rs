@@ -236,23 +236,28 @@ impl Drawing<'_> {
         self.push(change)
     }
 
-    /// What is new shall be online; what is there stays as it is, unless it is said.
+    /// What is new shall be online, and so shall all of a whole cluster; what is there stays as it
+    /// is otherwise, unless it is said.
     fn resource_desired(&mut self, wanted: &DeclaredResource) -> Result<(), Reason> {
         let (_, present) = check::resource(&self.draft.db, &wanted.resource)?;
-        let is_new = self.input.db.resource(&wanted.resource).is_none();
-        let as_it_is = if is_new { Desired::Online } else { present.desired };
-        let desired = wanted.desired.unwrap_or(as_it_is);
+        let unsaid = if self.comes(wanted) { Desired::Online } else { present.desired };
+        let desired = wanted.desired.unwrap_or(unsaid);
         if present.desired == desired {
             return Ok(());
         }
         self.push(Change::SetResourceDesired { resource: wanted.resource.clone(), desired })
     }
 
+    /// Whether what is not said to be offline shall be online.
+    fn comes(&self, wanted: &DeclaredResource) -> bool {
+        self.wanted.whole.is_some() || self.input.db.resource(&wanted.resource).is_none()
+    }
+
     /// What is said to be online stands on nothing that shall be offline.
     fn stands(&self, wanted: &DeclaredResource) -> Result<(), Reason> {
         let (home, present) = check::resource(&self.draft.db, &wanted.resource)?;
-        let new = self.input.db.resource(&wanted.resource).is_none();
-        let said = wanted.desired == Some(Desired::Online) || (new && wanted.desired.is_none());
+        let comes = wanted.desired.is_none() && self.comes(wanted);
+        let said = wanted.desired == Some(Desired::Online) || comes;
         let offline =
             |d: &&ResourceId| home.resources.get(*d).is_some_and(|r| r.desired == Desired::Offline);
         if said {

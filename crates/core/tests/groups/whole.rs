@@ -80,6 +80,27 @@ fn an_empty_cluster_is_as_it_was_after_one_entry() {
 }
 
 #[test]
+fn what_was_taken_offline_since_is_online_again() {
+    let mut world = World::new(2, Planted::NONE);
+    world.ask(Request::Apply { wanted: wanted() });
+    world.run();
+    let desired = Desired::Offline;
+    world.ask(Request::SetResourceDesired { resource: "httpd".into(), desired });
+    world.run();
+    assert_eq!(world.running("httpd"), []);
+    let told = differences(&mut world);
+    assert_eq!(told, ["~ resource httpd of group web: desired `offline` -> `online`"]);
+    world.ask(Request::Apply { wanted: wanted() });
+    world.run();
+    assert_eq!(world.running("httpd"), [n(2)]);
+    // A declaration of some groups leaves it as it is.
+    world.ask(Request::SetResourceDesired { resource: "httpd".into(), desired });
+    world.ask(Request::Apply { wanted: Declaration { whole: None, ..wanted() } });
+    world.run();
+    assert_eq!(world.running("httpd"), []);
+}
+
+#[test]
 fn what_came_since_goes_and_what_went_is_back() {
     let mut world = World::new(2, Planted::NONE);
     world.ask(Request::Apply { wanted: wanted() });
