@@ -36,9 +36,8 @@ pub(super) async fn rotate(asked: &Asked, typed: &RotateArguments) -> Result<Exi
     let reached = asked.reach().await?;
     let plan = plan(&reached.view);
     if typed.plan {
-        let (silent, ends) = (plan.silent.is_empty(), plan.under_way.is_some());
         asked.show(&plan, |plan| shown(&reached.view, plan));
-        return Ok(if silent || ends { Exit::Ok } else { Exit::Refused });
+        return Ok(if plan.silent.is_empty() { Exit::Ok } else { Exit::Refused });
     }
     let doing = if typed.abandon { "abandon the rotation" } else { "rotate the keys" };
     if typed.abandon {

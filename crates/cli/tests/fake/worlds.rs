@@ -10,6 +10,7 @@ use stead_model::alert::Track;
 use stead_model::amounts::Amounts;
 use stead_model::config::{NetworkRole, QuorumMode};
 use stead_model::group::{Desired, GroupState};
+use stead_model::keys::Phase;
 use stead_model::network::{InterfaceState, Subnet};
 use stead_model::program::{ClusterLevel, Levels, Program, Version};
 use stead_model::resource::{Health, ResourcePolicy, ResourceState};
@@ -18,8 +19,8 @@ use stead_model::rules::Priority;
 use stead_model::server::VirtualServer;
 use stead_model::upkeep::{Drain, Upkeep};
 use stead_model::view::{
-    AlertView, InterfaceView, LinkView, NetworkView, NodeState, NodeView, QuorumView, ResourceView,
-    View,
+    AlertView, AwaitedView, InterfaceView, LinkView, NetworkView, NodeState, NodeView, QuorumView,
+    ResourceView, RotationView, View,
 };
 use stead_model::{Epoch, GroupId, LogIndex, NetworkId, NodeId, Term, UtcMillis, VoterId};
 use tempfile::TempDir;
@@ -60,6 +61,7 @@ impl World {
             "administered" => world.serve(&[(1, administered())]),
             "alerting" => world.serve(&[(1, alerting())]),
             "ruled" => world.serve(&[(1, ruled())]),
+            "rotating" => world.serve(&[(1, rotating())]),
             "empty" => world.serve(&[(1, without_groups())]),
             "frozen-first" => {
                 world.freeze(1);
@@ -371,6 +373,17 @@ fn alerting() -> View {
         dropped: 0,
     };
     view.alerts = vec![alert("ops", &ops, well), alert("pager", &pager, failing)];
+    view
+}
+
+/// New keys follow, and n3 has not got them.
+fn rotating() -> View {
+    let mut view = healthy(1);
+    view.nodes[2] = node(3, NodeState::Down, 1);
+    let why = "it is silent".to_owned();
+    let awaited = vec![AwaitedView { node: NodeId(3), why }];
+    view.rotation =
+        Some(RotationView { number: 4, phase: Phase::Known, maker: NodeId(1), awaited });
     view
 }
 
