@@ -45,6 +45,7 @@ pub use site::Site;
 pub use world::World;
 pub use writer::Writer;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use stead_model::NodeId;
@@ -85,6 +86,17 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
 /// Waits until something holds.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     wait(what, || if holds() { Ok(()) } else { Err("it does not hold".into()) });
+}
+
+/// Whether this host has the program `ip`, with which somebody does `what` beside stead; tells what
+/// is skipped without it.
+#[must_use]
+pub fn has_ip(what: &str) -> bool {
+    let has = Command::new("ip").arg("-V").output().is_ok();
+    if !has {
+        tell(&format!("skipped: no program `ip` with which {what}"));
+    }
+    has
 }
 
 /// A line of a run's report: figures that are told, not judged.

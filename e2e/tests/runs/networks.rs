@@ -1,10 +1,9 @@
 //! Networks that are ill and not dead: nothing moves, and what is wrong is told.
 
 use std::net::IpAddr;
-use std::process::Command;
 
 use e2e::processes::{self, Role};
-use e2e::{other, tell, until, wait};
+use e2e::{has_ip, other, until, wait};
 use rustix::process::Signal;
 use stead_lab::{CutSpec, Direction, Fault, Network, Station, Swallows};
 use stead_model::request::Request;
@@ -99,8 +98,7 @@ fn speaks_as(stage: &Stage, (address, to): (IpAddr, IpAddr)) {
 /// of two networks.
 #[test]
 fn networks_an_address_that_two_machines_have_is_told_and_moves_nothing() {
-    if Command::new("ip").arg("-V").output().is_err() {
-        tell("skipped: no program `ip` with which a stranger could take an address");
+    if !has_ip("a stranger could take an address") {
         return;
     }
     let stage = Stage::set("double");
@@ -130,8 +128,7 @@ fn networks_an_address_that_two_machines_have_is_told_and_moves_nothing() {
 /// beside the former one on its interface when the command is given.
 #[test]
 fn networks_a_node_gets_other_addresses_and_nothing_moves() {
-    if Command::new("ip").arg("-V").output().is_err() {
-        tell("skipped: no program `ip` with which a node could be given an address");
+    if !has_ip("a node could be given an address") {
         return;
     }
     let stage = Stage::set("readdress");

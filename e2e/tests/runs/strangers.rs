@@ -1,9 +1,7 @@
 //! Somebody else answers for a cluster address: a stranger on the client's network before a
 //! planned move, and a former owner whose kernel still answers.
 
-use std::process::Command;
-
-use e2e::{other, rounds, tell, until, witness};
+use e2e::{has_ip, other, rounds, until, witness};
 use stead_lab::{Network, Station, boot_ns};
 use stead_model::NodeId;
 use stead_model::record::Record;
@@ -20,8 +18,7 @@ fn client(stage: &Stage, verb: &str) {
 
 #[test]
 fn stranger_with_the_address_stops_a_planned_move() {
-    if Command::new("ip").arg("-V").output().is_err() {
-        tell("skipped: no program `ip` with which a stranger could take an address");
+    if !has_ip("a stranger could take an address") {
         return;
     }
     let stage = Stage::set("stranger");
@@ -58,8 +55,7 @@ fn notices(stage: &Stage, node: NodeId) -> Vec<Record> {
 /// where stead does not look after it.
 #[test]
 fn stale_owner_that_answers_is_told_and_the_address_stays() {
-    if Command::new("ip").arg("-V").output().is_err() {
-        tell("skipped: no program `ip` with which a former owner could keep an address");
+    if !has_ip("a former owner could keep an address") {
         return;
     }
     let stage = Stage::set("stale-owner");
