@@ -173,11 +173,14 @@ impl Cluster {
         if self.links.is_heard(id) {
             return NodeState::Up;
         }
-        let length = self.running().map(|own| own.replica.db.lease_length(id)).unwrap_or_default();
+        let db = self.running().map(|own| &own.replica.db);
+        // One that left in order is off by its own will: nothing of it runs.
+        let left = db.is_some_and(|db| db.left().contains(&id));
+        let length = db.map(|db| db.lease_length(id)).unwrap_or_default();
         let wait = self.timing.wait(self.timing.length(length));
         let may_run = self.links.heard_at(id).is_some_and(|heard| now.since(heard) <= wait);
-        let suspected = self.links.is_suspected(id);
-        if suspected && (may_run || !has_lease) { NodeState::Isolated } else { NodeState::Down }
+        let cut_off = self.links.is_suspected(id) && !left;
+        if cut_off && (may_run || !has_lease) { NodeState::Isolated } else { NodeState::Down }
     }
 
     fn program_of(&self, node: NodeId) -> Option<Program> {
