@@ -52,7 +52,8 @@ fn user_runs_everything() {
         chown(path, Some(UID), Some(UID)).unwrap();
     }
     let mut command = Command::new(&runs);
-    command.args(["--test-threads", "1", "--nocapture"]);
+    // What is run on demand builds another program, with tools that this user has not.
+    command.args(["--test-threads", "1", "--nocapture", "--skip", "mixed"]);
     command.env("STEAD_ROUNDS", rounds().div_ceil(5).to_string());
     command.env("TMPDIR", dir.path()).env_remove("XDG_RUNTIME_DIR");
     command.env_remove(program::VARIABLE);
