@@ -55,7 +55,7 @@ fn measure(bench: &Bench, case: Case, outcome: &mut Outcome) -> Result<(), Measu
     outcome.note("idle: smallest, middle and largest of all nodes, none of which owns a group");
     outcome.note("joined, formed, back: every node has quorum and sees every other one up");
     outcome.note(
-        "lost: every other node calls it down and has quorum; its lease ends later (`outage`)",
+        "lost: no other node calls it up, and all have quorum; its lease ends later (`outage`)",
     );
     site.down()
 }
