@@ -12,11 +12,10 @@ use stead_model::{NodeId, Span, Time};
 use stead_netlink::Mac;
 
 use super::interfaces::MACS_MAX;
+use super::rarely::Rarely;
 
 /// A node whose interface was exchanged says so within a moment.
 const MOMENT: Span = Span::from_secs(3);
-/// Each address is told at most this often.
-const PAUSE: Span = Span::from_secs(60);
 
 /// Who answers for an address of a node on this host's networks, as the kernel learned it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +34,7 @@ pub(crate) struct Doubles {
 #[derive(Clone, Copy, Debug)]
 struct Strange {
     since: Time,
-    told_at: Option<Time>,
+    told: Rarely,
 }
 
 impl Doubles {
@@ -51,12 +50,14 @@ impl Doubles {
         if told.contains(&mac.0) {
             return None;
         }
-        let strange = self.strange.entry(address).or_insert(Strange { since: now, told_at: None });
+        let strange = self
+            .strange
+            .entry(address)
+            .or_insert_with(|| Strange { since: now, told: Rarely::default() });
         let lasts = now.since(strange.since) >= MOMENT;
-        if !lasts || strange.told_at.is_some_and(|at| now.since(at) < PAUSE) {
+        if !lasts || !strange.told.may_tell(now) {
             return None;
         }
-        strange.told_at = Some(now);
         Some(format!(
             "{address} of {node} is answered for by a machine with MAC {mac}, and {node} has no \
              such interface: two machines have this address, and what is sent to {node} there may \

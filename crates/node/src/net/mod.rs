@@ -23,6 +23,7 @@ mod line;
 mod local;
 mod peers;
 pub(crate) mod priority;
+mod rarely;
 mod reach;
 mod refused;
 mod remote;

@@ -4,12 +4,11 @@
 
 use std::net::IpAddr;
 
+use stead_model::Time;
 use stead_model::record::Level;
-use stead_model::{Span, Time};
 use stead_trust::Refusal;
 
-/// Each kind of record is written at most this often.
-const PAUSE: Span = Span::from_secs(60);
+use super::rarely::Rarely;
 
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +32,7 @@ struct Tally {
     /// In the order of [`KINDS`].
     counts: [u64; KINDS.len()],
     last: Option<IpAddr>,
-    told_at: Option<Time>,
+    told: Rarely,
 }
 
 const KINDS: [(Why, &str); 7] = [
@@ -80,10 +79,9 @@ impl Refused {
 impl Tally {
     fn take(&mut self, now: Time) -> Option<(String, IpAddr)> {
         let from = self.last?;
-        if self.told_at.is_some_and(|at| now.since(at) < PAUSE) {
+        if !self.told.may_tell(now) {
             return None;
         }
-        self.told_at = Some(now);
         self.last = None;
         let counts = std::mem::take(&mut self.counts);
         let each = counts.iter().zip(KINDS).filter(|(count, _)| **count > 0);
@@ -96,6 +94,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stead_model::Span;
 
     #[test]
     fn the_first_is_told_at_once_and_a_flood_once_a_minute() {

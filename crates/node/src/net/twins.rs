@@ -11,10 +11,10 @@ use std::net::IpAddr;
 use stead_model::record::Level;
 use stead_model::{Incarnation, NodeId, Span, Time};
 
+use super::rarely::Rarely;
+
 /// What lasts longer than this is no restart.
 const MOMENT: Span = Span::from_secs(3);
-/// Each side of it is told at most this often.
-const PAUSE: Span = Span::from_secs(60);
 
 /// What is seen of every peer.
 #[derive(Default, Debug)]
@@ -30,7 +30,7 @@ struct Seen {
     /// Since when, and when last, it talks to another life of this node, and to this one not at
     /// all.
     ignores: Option<(Time, Time)>,
-    told_at: Option<Time>,
+    told: Rarely,
 }
 
 impl Twins {
@@ -46,7 +46,8 @@ impl Twins {
     /// A former life of a peer said something.
     pub(super) fn former(&mut self, peer: NodeId, from: IpAddr, now: Time) {
         let seen = self.peers.entry(peer).or_default();
-        if seen.life.is_some_and(|(_, since)| now.since(since) > MOMENT) && seen.may_tell(now) {
+        if seen.life.is_some_and(|(_, since)| now.since(since) > MOMENT) && seen.told.may_tell(now)
+        {
             self.due.push(format!(
                 "a former life of {peer} goes on at {from} beside the one that is believed: \
                  another machine may be {peer}, too, as a clone is, or somebody repeats what it \
@@ -62,7 +63,7 @@ impl Twins {
         let goes_on = seen.ignores.filter(|(_, last)| now.since(*last) < MOMENT);
         let since = goes_on.map_or(now, |(since, _)| since);
         seen.ignores = Some((since, now));
-        if now.since(since) > MOMENT && seen.may_tell(now) {
+        if now.since(since) > MOMENT && seen.told.may_tell(now) {
             self.due.push(format!(
                 "{peer} talks to another life of this node: it does not hear this one, or another \
                  machine is this node, too, as a clone is. Look who has the addresses of this node"
@@ -73,16 +74,6 @@ impl Twins {
     /// The records that are due.
     pub(super) fn tell(&mut self) -> impl Iterator<Item = (Level, &'static str, String)> {
         self.due.drain(..).map(|text| (Level::Warning, "node-twice", text))
-    }
-}
-
-impl Seen {
-    fn may_tell(&mut self, now: Time) -> bool {
-        let may = self.told_at.is_none_or(|at| now.since(at) >= PAUSE);
-        if may {
-            self.told_at = Some(now);
-        }
-        may
     }
 }
 
