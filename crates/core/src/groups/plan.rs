@@ -150,18 +150,26 @@ impl<'a> Round<'a> {
     /// Whether node after node was lost soon after it was given the group, up to the threshold:
     /// then it is left failed, so that it harms no further one.
     fn takes_nodes_down(&mut self, group: &Group, owned: &Ownership) -> bool {
-        let failovers = within_window(group, self.at()).len();
-        let at_limit = failovers >= group.policy.limit(self.input.nodes.len()) as usize;
-        let Some(after) = quarantine::lost_soon(self.input, group, owned).filter(|_| at_limit)
-        else {
-            return false;
-        };
+        let after = quarantine::lost_soon(self.input, group, owned);
+        let Some((failovers, after)) = self.used_up(group).zip(after) else { return false };
         let after = written_time(after);
         let cause = format!("{} was lost {after} after it was given it", owned.node);
-        let why = at_the_limit(group, failovers, &cause);
-        self.changes.push(Change::FailGroup { group: group.id.clone(), why: why.clone() });
+        let why = self.leave_failed(group, failovers, &cause);
         self.disown(group, owned, why);
         true
+    }
+
+    /// How many failovers count, where no further one is allowed.
+    fn used_up(&self, group: &Group) -> Option<usize> {
+        let failovers = within_window(group, self.at()).len();
+        (failovers >= group.policy.limit(self.input.nodes.len()) as usize).then_some(failovers)
+    }
+
+    /// Gives the reason.
+    fn leave_failed(&mut self, group: &Group, failovers: usize, cause: &str) -> String {
+        let why = at_the_limit(group, failovers, cause);
+        self.changes.push(Change::FailGroup { group: group.id.clone(), why: why.clone() });
+        why
     }
 
     /// It goes to the best other node; with none it is stopped in order.
@@ -205,17 +213,12 @@ impl<'a> Round<'a> {
         if !shall_run(group) {
             return;
         }
-        let failovers = within_window(group, self.at()).len();
-        if failovers < group.policy.limit(self.input.nodes.len()) as usize {
-            return self.seek(
-                number,
-                (Some(owned.node), None),
-                Cause::GaveUp(owned, cause.to_owned()),
-            );
-        }
+        let Some(failovers) = self.used_up(group) else {
+            let cause = Cause::GaveUp(owned, cause.to_owned());
+            return self.seek(number, (Some(owned.node), None), cause);
+        };
         if self.layout.best(&group.id, Some(owned.node)).is_some() {
-            let why = at_the_limit(group, failovers, cause);
-            self.changes.push(Change::FailGroup { group: group.id.clone(), why: why.clone() });
+            let why = self.leave_failed(group, failovers, cause);
             self.release(number, owned, (None, why));
         }
     }
