@@ -103,10 +103,13 @@ impl Remote {
         let own = own.flat_map(|node| &node.addresses).map(|at| at.address);
         self.known.send_if_modified(|known| {
             let cluster_ip = groups.map_or(known.cluster_ip, cluster_ip);
-            let now = Known { admins: view.admins.clone(), own: own.collect(), cluster_ip };
-            let is_new = *known != now;
-            *known = now;
-            is_new
+            let is_old = known.admins == view.admins
+                && known.own.iter().copied().eq(own.clone())
+                && known.cluster_ip == cluster_ip;
+            if !is_old {
+                *known = Known { admins: view.admins.clone(), own: own.collect(), cluster_ip };
+            }
+            !is_old
         });
     }
 
