@@ -245,16 +245,21 @@ fn cluster_ip(address: &str, published: &[&str]) -> Result<Request, String> {
     Ok(Request::SetClusterIp { wanted })
 }
 
+/// The network that a script calls `1`, or `2`.
+fn network_number<N: From<u8>>(word: &str) -> N {
+    N::from(if word == "1" { 1 } else { 2 })
+}
+
 /// What is done to the networks and to the keys.
 fn of_networks(words: &[&str]) -> Result<Option<Verb>, String> {
     Ok(Some(match words {
         ["cut", node] => Verb::Cut(who(node), None),
         ["cut", node, other] => Verb::Cut(who(node), Some(who(other))),
         ["cut-network", number @ ("1" | "2"), node] => {
-            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node), Ways::Both)
+            Verb::CutNetwork(network_number(number), who(node), Ways::Both)
         }
         ["address", name, number @ ("1" | "2"), address] => {
-            let network = NetworkId(if *number == "1" { 1 } else { 2 });
+            let network = NetworkId(network_number(number));
             let address = address.parse().map_err(|_| format!("{address} is no address"))?;
             let addresses = vec![NodeAddress { network, address }];
             let wish = NodeWish { name: None, addresses };
@@ -265,15 +270,13 @@ fn of_networks(words: &[&str]) -> Result<Option<Verb>, String> {
             Verb::Ask(Request::SetNode { node: node(name)?, wish })
         }
         ["steal", number @ ("1" | "2"), node] => {
-            Verb::CutNetwork(if *number == "1" { 1 } else { 2 }, who(node), Ways::ToIt)
+            Verb::CutNetwork(network_number(number), who(node), Ways::ToIt)
         }
         ["interface", number @ ("1" | "2"), node, word @ ("up" | "down")] => {
             let state = if *word == "up" { InterfaceState::Up } else { InterfaceState::NoCarrier };
-            Verb::Interface(if *number == "1" { 1 } else { 2 }, who(node), state)
+            Verb::Interface(network_number(number), who(node), state)
         }
-        ["narrow", number @ ("1" | "2"), node] => {
-            Verb::Narrow(if *number == "1" { 1 } else { 2 }, who(node))
-        }
+        ["narrow", number @ ("1" | "2"), node] => Verb::Narrow(network_number(number), who(node)),
         ["one-way", from, to] => Verb::OneWay(who(from), who(to)),
         ["loss", percent] => {
             Verb::Loss(percent.parse().map_err(|_| format!("{percent} is no number"))?)
