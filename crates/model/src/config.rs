@@ -74,6 +74,12 @@ impl fmt::Display for NodeEntry {
     }
 }
 
+/// The address on a network, of those of a node.
+#[must_use]
+pub fn address_on(addresses: &[NodeAddress], network: NetworkId) -> Option<IpAddr> {
+    addresses.iter().find(|own| own.network == network).map(|own| own.address)
+}
+
 /// What a node is called and where it is from now on; what is left out stays as it is.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

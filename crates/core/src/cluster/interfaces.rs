@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use stead_model::config::{NetworkEntry, NodeEntry};
+use stead_model::config::{NetworkEntry, NodeEntry, address_on};
 use stead_model::network::{Interface, InterfaceState};
 use stead_model::record::Level;
 use stead_model::view::{InterfaceView, NetworkView};
@@ -70,7 +70,7 @@ impl Cluster {
         let port = |n: &NodeEntry| self.interface(n.id, network.id)?.port.as_ref();
         let subnets: BTreeSet<_> = nodes.iter().filter_map(port).map(|p| p.subnet).collect();
         let interface = |n: &NodeEntry| {
-            let address = n.addresses.iter().find(|a| a.network == network.id)?.address;
+            let address = address_on(&n.addresses, network.id)?;
             let answers = n.id == self.node || self.links.is_heard(n.id);
             Some(InterfaceView {
                 node: n.id,

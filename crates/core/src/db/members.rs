@@ -21,8 +21,7 @@ impl Db {
             self.lent.insert(entry.id);
         }
         self.evicted.remove(&entry.id);
-        self.members_changed = index;
-        self.joined.insert(entry.id, entry.clone())
+        self.set_node(index, entry)
     }
 
     /// A member is called otherwise, or is elsewhere: like a number that is another node's by now.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use raft::eraftpb::{ConfChangeType, ConfChangeV2};
 use stead_model::change::{Change, JoinedVote};
-use stead_model::config::{NodeAddress, NodeConfig, NodeEntry, NodeWish, QuorumMode};
+use stead_model::config::{NodeAddress, NodeConfig, NodeEntry, NodeWish, QuorumMode, address_on};
 use stead_model::reason::{Code, Reason};
 use stead_model::{NodeId, VoterId};
 
@@ -33,12 +33,7 @@ pub(super) fn join(
     let refused = |code| Reason::new(code, format!("cannot add node `{}`", entry.name));
     check_number(id, config, around.disk_nodes_max)
         .map_err(|(code, because, hint)| refused(code).because(because).hint(hint))?;
-    check_name(&entry.name, config).map_err(|(code, because)| refused(code).because(because))?;
-    if let Some(server) = servers::named(db, &entry.name) {
-        return Err(refused(Code::Exists)
-            .because(format!("resource `{}` publishes that name", server.id))
-            .hint("a virtual server and a node cannot have the same name"));
-    }
+    check_free(&entry.name, (db, config), refused)?;
     check_addresses(&entry.addresses, config)
         .map_err(|(code, because)| refused(code).because(because))?;
     let vote = match config.quorum.mode {
@@ -62,12 +57,7 @@ pub(super) fn readdress(
     };
     let mut wanted = now.clone();
     if let Some(name) = name.filter(|name| *name != now.name) {
-        check_name(&name, around.config)
-            .map_err(|(code, because)| refused(code).because(because))?;
-        if let Some(server) = servers::named(db, &name) {
-            let because = format!("resource `{}` publishes that name", server.id);
-            return Err(refused(Code::Exists).because(because));
-        }
+        check_free(&name, (db, around.config), refused)?;
         wanted.name = name;
     }
     for given in addresses.into_iter().filter(|given| !now.addresses.contains(given)) {
@@ -105,10 +95,8 @@ fn check_ways(
         let because = format!("{} is not heard, and would look for it there", unheard.join(", "));
         return Err((because, "start or evict that node, then repeat it".into()));
     }
-    let stays = |network| {
-        let at = |entry: &NodeEntry| entry.addresses.iter().find(|a| a.network == network).copied();
-        at(now) == at(wanted)
-    };
+    let stays =
+        |network| address_on(&now.addresses, network) == address_on(&wanted.addresses, network);
     let others = around.nodes.iter().copied().filter(|other| *other != host);
     // The leader is heard by those that it hears.
     let mut far = others.filter(|other| node == host || *other == node);
@@ -158,6 +146,21 @@ fn check_number(
         "choose a free number in this range".to_owned()
     };
     Err((Code::Invalid, format!("{id} is not among the numbers 1 to {max}"), hint))
+}
+
+/// Whether a node may be called so: no other one is, and no virtual server.
+fn check_free(
+    name: &str,
+    (db, config): (&Db, &NodeConfig),
+    refused: impl Fn(Code) -> Reason,
+) -> Result<(), Reason> {
+    check_name(name, config).map_err(|(code, because)| refused(code).because(because))?;
+    match servers::named(db, name) {
+        None => Ok(()),
+        Some(server) => Err(refused(Code::Exists)
+            .because(format!("resource `{}` publishes that name", server.id))
+            .hint("a virtual server and a node cannot have the same name")),
+    }
 }
 
 fn check_name(name: &str, config: &NodeConfig) -> Result<(), (Code, String)> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stead_model::config::{NodeConfig, NodeEntry};
+use stead_model::config::{NodeConfig, NodeEntry, address_on};
 use stead_model::wire::peer::{DiskHosting, Echo, Heartbeat};
 use stead_model::{DiskEpoch, Incarnation, NetworkId, NodeId, Span, Time, VoterId};
 
@@ -136,9 +136,7 @@ impl Links {
     pub(crate) fn moved(&mut self, former: &NodeEntry, node: &NodeEntry) {
         let Some(peer) = self.peers.get_mut(&node.id) else { return };
         for (network, link) in &mut peer.links {
-            let at = |entry: &NodeEntry| {
-                entry.addresses.iter().find(|own| own.network == *network).map(|own| own.address)
-            };
+            let at = |entry: &NodeEntry| address_on(&entry.addresses, *network);
             if at(former) != at(node) {
                 *link = Link::default();
             }

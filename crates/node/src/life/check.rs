@@ -14,7 +14,7 @@ use serde::Serialize;
 use socket2::{Domain, Socket, Type};
 use stead_journal::Identity;
 use stead_model::NodeId;
-use stead_model::config::{NetworkEntry, NodeAddress, NodeConfig};
+use stead_model::config::{NetworkEntry, NodeAddress, NodeConfig, address_on};
 use stead_model::reason::{Code, Reason};
 
 use super::line::{Line, confused};
@@ -185,7 +185,7 @@ fn names(host: &Host, config: &NodeConfig) -> Finding {
 
 fn interfaces(addresses: &[NodeAddress], config: &NodeConfig) -> Vec<Finding> {
     let carries = config.networks.iter().filter(|network| network.role.carries_cluster());
-    let one = |network: &NetworkEntry| match address_on(addresses, network) {
+    let one = |network: &NetworkEntry| match address_on(addresses, network.id) {
         Some(own) => Finding::good("networks", format!("{own} on `{}`", network.name)),
         None => Finding::doubtful(
             "networks",
@@ -194,10 +194,6 @@ fn interfaces(addresses: &[NodeAddress], config: &NodeConfig) -> Vec<Finding> {
         ),
     };
     carries.map(one).collect()
-}
-
-fn address_on(addresses: &[NodeAddress], network: &NetworkEntry) -> Option<IpAddr> {
-    addresses.iter().find(|own| own.network == network.id).map(|own| own.address)
 }
 
 fn disk(config: &NodeConfig) -> Option<Finding> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use stead_model::config::{NetworkEntry, NodeAddress, NodeConfig, NodeEntry};
+use stead_model::config::{NetworkEntry, NodeAddress, NodeConfig, NodeEntry, address_on};
 use stead_model::rules::Priority;
 use stead_model::{Incarnation, NetworkId, NodeId};
 
@@ -57,7 +57,8 @@ impl OwnEnd {
 impl Peers {
     /// Reads networks and nodes out of the configuration.
     pub(crate) fn new(config: &NodeConfig, incarnation: Incarnation) -> Self {
-        let own_address = |network: NetworkId| address(config.node_entry(config.node)?, network);
+        let own_address =
+            |network: NetworkId| address_on(&config.node_entry(config.node)?.addresses, network);
         let end = |n: &NetworkEntry| {
             let local = SocketAddr::new(own_address(n.id)?, config.port);
             let (network, name, priority) = (n.id, n.name.clone(), n.priority);
@@ -85,7 +86,8 @@ impl Peers {
                 continue;
             }
             for own in &mut self.networks {
-                let now = address(node, own.network).unwrap_or_else(|| own.local.ip());
+                let now =
+                    address_on(&node.addresses, own.network).unwrap_or_else(|| own.local.ip());
                 own.local.set_ip(now);
             }
         }
@@ -113,7 +115,8 @@ impl Peers {
         ends.sort_by_key(|(_, own)| std::cmp::Reverse(own.priority));
         let routes = self.others.iter().flat_map(|node| {
             ends.iter().filter_map(|(end, own)| {
-                let remote = SocketAddr::new(address(node, own.network)?, own.local.port());
+                let remote =
+                    SocketAddr::new(address_on(&node.addresses, own.network)?, own.local.port());
                 Some(Route { peer: node.id, end: *end, remote })
             })
         });
@@ -142,10 +145,6 @@ impl Peers {
     pub(crate) fn route_from(&self, end: usize, address: IpAddr) -> Option<usize> {
         self.routes.iter().position(|r| r.end == end && r.remote.ip() == address)
     }
-}
-
-fn address(node: &NodeEntry, network: NetworkId) -> Option<IpAddr> {
-    node.addresses.iter().find(|a| a.network == network).map(|a| a.address)
 }
 
 #[cfg(test)]
