@@ -32,6 +32,7 @@ pub mod roles;
 pub mod site;
 pub mod story;
 pub mod trouble;
+pub mod wall_clock;
 pub mod witness;
 pub mod world;
 pub mod writer;

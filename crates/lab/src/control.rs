@@ -15,7 +15,7 @@ use stead_model::config::QuorumMode;
 use stead_model::profile::Profile;
 
 use crate::disks::{Condition, DiskStatus};
-use crate::fault::Fault;
+use crate::fault::{Fault, Jitter};
 use crate::missing::Missing;
 
 /// What the supervisor is asked.
@@ -32,6 +32,7 @@ pub(crate) enum Request {
     Thaw(NodeId),
     Hang(NodeId),
     Cut(Fault),
+    Jitter(Jitter),
     Heal,
     /// What is wrong with a node's path to a disk.
     SetDisk {
@@ -74,7 +75,7 @@ pub struct LabStatus {
     pub nodes: Vec<NodeStatus>,
     /// PID 1 of the client, as this host counts.
     pub client_pid: Option<u32>,
-    /// Cables that are cut, in words.
+    /// Cables that are cut or slow, in words.
     pub cuts: Vec<String>,
     /// Ports of this host's loopback that lead into the public network.
     pub ports: Vec<OpenPort>,

@@ -1,6 +1,7 @@
-//! Cables that are cut: who no longer reaches whom.
+//! Cables that are cut or slow: who no longer reaches whom, and whose frames come late.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stead_netlink::{Cut, Frames};
@@ -75,6 +76,44 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.cut, self.swallows.frames())
+    }
+}
+
+/// Cables of a station on which every frame, both ways, takes a time of its own, so that frames
+/// overtake each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Jitter {
+    /// The station.
+    pub station: Station,
+    /// Only in this network; `None` means all.
+    pub network: Option<Network>,
+    /// The longest time that a frame takes each way, milliseconds; any up to it is as likely.
+    pub up_to_ms: u16,
+}
+
+/// One cable, and the longest time that a frame takes on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slowness {
+    pub(crate) station: Station,
+    pub(crate) network: Network,
+    pub(crate) up_to: Duration,
+}
+
+impl Jitter {
+    /// The cables; none where the station is not plugged in.
+    pub(crate) fn cables(self) -> impl Iterator<Item = Slowness> {
+        let Self { station, network, up_to_ms } = self;
+        let networks = station.networks().iter().copied();
+        let networks = networks.filter(move |n| network.is_none_or(|only| only == *n));
+        let up_to = Duration::from_millis(up_to_ms.into());
+        networks.map(move |network| Slowness { station, network, up_to })
+    }
+}
+
+impl fmt::Display for Jitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} late by up to {} ms", self.station, self.up_to_ms)?;
+        self.network.map_or(Ok(()), |network| write!(f, " in network {network}"))
     }
 }
 
@@ -175,6 +214,17 @@ mod tests {
         assert_eq!(above.to_string(), told);
         let percent = of(Swallows::Percent(30)).cuts();
         assert_eq!(percent[0].to_string(), "node1-public -> any port, 30 % of the frames");
+    }
+
+    #[test]
+    fn a_station_is_late_where_it_is_plugged_in() {
+        let of = |station, network| Jitter { station, network, up_to_ms: 30 };
+        let cables = |jitter: Jitter| jitter.cables().map(|c| c.network).collect::<Vec<_>>();
+        assert_eq!(cables(of(A, None)), Network::ALL);
+        assert_eq!(cables(of(A, Some(Network::Public))), [Network::Public]);
+        assert_eq!(cables(of(Station::Client, Some(Network::Private))), []);
+        let told = "node1 late by up to 30 ms in network public";
+        assert_eq!(of(A, Some(Network::Public)).to_string(), told);
     }
 
     #[test]

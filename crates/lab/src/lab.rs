@@ -15,7 +15,7 @@ use crate::cabling::Station;
 use crate::clock;
 use crate::control::{self, Answer, ControlError, LabStatus, NodeStatus, Power, Request};
 use crate::disks::{self, Condition};
-use crate::fault::{CutSpec, Fault, Swallows};
+use crate::fault::{CutSpec, Fault, Jitter, Swallows};
 use crate::home::{Home, LabDirs};
 use crate::init::{self, Enter};
 use crate::ready;
@@ -306,7 +306,12 @@ impl Lab {
         self.order(&Request::Cut(fault))
     }
 
-    /// Mends all cut cables.
+    /// Makes every frame on cables take a time of its own until [`Self::heal`].
+    pub fn jitter(&self, jitter: Jitter) -> Result<u64, ControlError> {
+        self.order(&Request::Jitter(jitter))
+    }
+
+    /// Mends all cables that are cut or slow.
     pub fn heal(&self) -> Result<u64, ControlError> {
         self.order(&Request::Heal)
     }

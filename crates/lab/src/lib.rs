@@ -48,7 +48,7 @@ pub use cabling::{NODES_MAX, NameError, Network, Station};
 pub use clock::boot_ns;
 pub use cluster_file::default_quorum;
 pub use control::{ControlError, LabStatus, NodeStatus, OpenPort, Power};
-pub use fault::{CutSpec, Direction, Fault, Swallows};
+pub use fault::{CutSpec, Direction, Fault, Jitter, Swallows};
 pub use home::{Home, LabDirs, is_valid_name};
 pub use lab::{
     DownError, ExecError, Lab, LabEntry, LabState, NodeError, OpenError, down, list, open,

@@ -1,5 +1,6 @@
 //! What a lab is made of, written once by `lab up` and read by everybody who opens the lab.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -37,6 +38,9 @@ pub struct LabRecord {
     /// Whether the quorum disk is a lab disk as well; it is a plain file where there are none.
     #[serde(default)]
     pub quorum_served: bool,
+    /// Variables in the environment of every node's command.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// Where it lives.
     pub dirs: LabDirs,
     /// Version of the program.

@@ -1,5 +1,6 @@
 //! `lab up`: directories, configuration, supervisor, and the wait until the cluster serves.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -46,6 +47,8 @@ pub struct UpOptions {
     pub program: Option<PathBuf>,
     /// Names of data disks that all nodes share, see [`disks::is_valid_name`]; only root has them.
     pub disks: Vec<String>,
+    /// Variables in the environment of every node's command and all that it starts.
+    pub environment: BTreeMap<String, String>,
     /// Where labs live.
     pub home: Home,
 }
@@ -63,6 +66,7 @@ impl UpOptions {
             node_command: NodeCommand::Guard,
             program: None,
             disks: Vec::new(),
+            environment: BTreeMap::new(),
             home: Home::of_user(),
         }
     }
@@ -171,6 +175,7 @@ fn record(options: &UpOptions) -> Result<LabRecord, UpError> {
         program,
         node_command: options.node_command.clone(),
         disks: options.disks.clone(),
+        environment: options.environment.clone(),
         dirs: options.home.lab(&options.name),
         version: env!("CARGO_PKG_VERSION").into(),
         cluster_id: u64::from_ne_bytes(random()?),
@@ -248,7 +253,8 @@ fn write_secret(path: &Path, secret: &[u8]) -> Result<(), StepError> {
     opened.and_then(|mut file| file.write_all(secret)).step("write", path.display())
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StepError> {
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], StepError> {
     let mut bytes = [0; N];
     let got = rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty());
     got.step("get random bytes from", "the kernel")?;

@@ -26,6 +26,9 @@ pub struct Link {
     pub up: bool,
     /// The other end of the cable is there; only meaningful while `up`.
     pub carrier: bool,
+    /// The kernel has taken note of that, and a bridge forwards to it as a port; only meaningful
+    /// while `up`.
+    pub running: bool,
     pub loopback: bool,
     /// The bridge or bond it is a port of.
     pub master: Option<IfIndex>,
@@ -238,6 +241,7 @@ impl Link {
             mac: attribute::find(rest, libc::IFLA_ADDRESS).and_then(Mac::from_bytes),
             up: flags.contains(LinkFlags::Up),
             carrier: flags.contains(LinkFlags::LowerUp),
+            running: flags.contains(LinkFlags::Running),
             loopback: flags.contains(LinkFlags::Loopback),
             master: number(libc::IFLA_MASTER).filter(|index| *index != 0).map(IfIndex),
             kind: attribute::find(info, libc::IFLA_INFO_KIND).map(attribute::text),

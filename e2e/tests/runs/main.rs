@@ -7,6 +7,7 @@
 mod absence;
 mod active_active;
 mod alerts;
+mod clocks;
 mod cluster_ip;
 mod degraded;
 mod demo;

@@ -1,25 +1,34 @@
 //! Networks that are ill and not dead: nothing moves, and what is wrong is told.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use e2e::processes::{self, Role};
-use e2e::{has_ip, other, until, wait};
+use e2e::{World, has_ip, other, tell, until, wait};
 use rustix::process::Signal;
-use stead_lab::{CutSpec, Direction, Fault, Network, Station, Swallows};
+use stead_api::contract::LinkEntry;
+use stead_lab::{CutSpec, Direction, Fault, Jitter, Network, Station, Swallows, boot_ns};
 use stead_model::request::Request;
 use stead_model::{LogIndex, NodeId};
 
-use crate::stage::{Place, Stage};
+use crate::stage::{Place, Stage, failed};
 
 /// A path whose MTU is smaller than its ends believe, and nobody says so: heartbeats pass.
 const MTU: Swallows = Swallows::Above(1400);
+/// The longest time that a frame takes each way, milliseconds. A link is silent after 350 ms; a
+/// client waits for 250 ms, and an answer takes two round trips.
+const LATE: [(Network, u16); 2] = [(Network::Private, 90), (Network::Public, 30)];
+/// Several elections would have their time.
+const QUIET_NS: u64 = 2_000_000_000;
+/// How often a link goes and comes.
+const FLAPS: usize = 4;
 /// What does not fit into small packets.
 const LARGE_BYTES: usize = 512 << 10;
 
 #[test]
 fn networks_streams_leave_the_one_on_which_large_packets_vanish() {
     let stage = Stage::set("mtu");
-    let owner = stage.arrange(Place::Follower).leads;
+    let owner = owner(&stage);
     let epoch = stage.epoch(owner);
     fault(&stage, MTU, Some(Network::Private));
     large_change(&stage, "one");
@@ -48,7 +57,7 @@ fn networks_streams_leave_the_one_on_which_large_packets_vanish() {
 #[test]
 fn networks_loss_moves_nothing_and_is_told() {
     let stage = Stage::set("loss");
-    let owner = stage.arrange(Place::Follower).leads;
+    let owner = owner(&stage);
     let epoch = stage.epoch(owner);
     fault(&stage, Swallows::Percent(30), None);
     until("lossy links are told", || {
@@ -64,6 +73,153 @@ fn networks_loss_moves_nothing_and_is_told() {
         let view = stage.world.view(owner);
         view.nodes.iter().flat_map(|node| &node.links).all(|link| link.loss_permille < 20)
     });
+}
+
+/// A-076, scenario `network/jitter`: every frame from and to the owner takes a time of its own, so
+/// that heartbeats, and what clients ask, overtake each other.
+#[test]
+fn networks_jitter_moves_nothing_and_shows() {
+    let stage = Stage::set("jitter");
+    let owner = owner(&stage);
+    let nodes = [owner, other(owner)];
+    let (epoch, begun_ns) = (stage.epoch(owner), boot_ns());
+    let all = || nodes.map(|node| figures(&stage, node)).concat();
+    let before = all();
+    for (network, up_to_ms) in LATE {
+        let jitter = Jitter { station: Station::Node(owner), network: Some(network), up_to_ms };
+        stage.world.lab().jitter(jitter).unwrap();
+    }
+    let made_ns = boot_ns();
+    let shown = wait("both nodes see jitter on both networks", || {
+        let shown = all();
+        let made = shown.len() == 4 && shown.iter().all(|figures| figures.show(1..=6));
+        if made { Ok(shown) } else { Err(format!("{shown:?}")) }
+    });
+    stage.writer.wait_more(20);
+    large_change(&stage, "meanwhile");
+    let mended_ns = boot_ns();
+    stage.world.heal();
+    tell(&format!("{before:?}, then {shown:?}"));
+    until("heartbeats come in time again", || all().iter().all(|figures| figures.show(0..=0)));
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    for node in nodes {
+        let records = stage.world.records(node).into_iter().filter(|r| r.boot_ns >= begun_ns);
+        let bad = ["lease-lost", "link-down", "link-lossy", "suspected", "elected"];
+        let told: Vec<_> = records.filter(|r| bad.contains(&r.code.as_str())).collect();
+        assert!(told.is_empty(), "{node}: {told:?}");
+    }
+    // A frame may be lost while a cable is changed.
+    let missed = failed(&stage.prober.attempts(), made_ns).into_iter();
+    let missed: Vec<_> = missed.filter(|attempt| attempt.done_ns < mended_ns).collect();
+    assert!(missed.is_empty(), "{} answers missed: {:?}", missed.len(), missed.first());
+}
+
+/// What a node tells of a link.
+#[derive(Clone, Debug)]
+struct Figures {
+    network: String,
+    trip_us: u64,
+    jitter_us: u64,
+}
+
+impl Figures {
+    /// Whether round trip and jitter are so many sixths of what a frame takes at most each way.
+    fn show(&self, sixths: RangeInclusive<u64>) -> bool {
+        let late = LATE.iter().find(|(network, _)| network.name() == self.network).unwrap();
+        let sixth_us = u64::from(late.1) * 1000 / 6;
+        sixths.contains(&(self.jitter_us / sixth_us)) && self.trip_us / sixth_us >= *sixths.start()
+    }
+}
+
+/// The links of a node, as the command tells them.
+fn figures(stage: &Stage, node: NodeId) -> Vec<Figures> {
+    let node = node.to_string();
+    let said = stage.world.stead(&["network", "stats", "--node", &node, "--json"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let links: Vec<LinkEntry> = serde_json::from_str(&said.out).unwrap();
+    let figures = |LinkEntry { link, .. }: LinkEntry| {
+        let (trip_us, jitter_us) = (link.round_trip_us?, link.jitter_us?);
+        Some(Figures { network: link.name, trip_us, jitter_us })
+    };
+    links.into_iter().filter_map(figures).collect()
+}
+
+/// A-076, scenario `network/one-way`: the owner no longer reaches the leader, nor the leader the
+/// third node, while all answers pass. The leader is confirmed by nobody and stops; one election
+/// follows and no more, when the leader gave up: hardly before the lease of the owner ends.
+#[test]
+fn networks_one_way_loss_ends_with_one_election() {
+    let stage = Stage::on(World::with("one-way", |options| options.nodes = 3));
+    let leads = stage.arrange(Place::Follower).leads;
+    let owner = other(leads);
+    let nodes = [1, 2, 3].map(NodeId);
+    let third = *nodes.iter().find(|node| ![leads, owner].contains(node)).unwrap();
+    let epoch = stage.epoch(owner);
+    let begun_ns = boot_ns();
+    for (from, to) in [(owner, leads), (leads, third)] {
+        let (from, to) = (Station::Node(from), Station::Node(to));
+        let cut = CutSpec::Pair { from, to, direction: Direction::OneWay, network: None };
+        stage.world.lab().cut(cut).unwrap();
+    }
+    let told = |node: NodeId, code: &str| {
+        let records = stage.world.records(node).into_iter();
+        records.filter(|r| r.boot_ns >= begun_ns && r.code == code).count()
+    };
+    until("the leader loses its lease", || told(leads, "lease-lost") == 1);
+    let end_ns = boot_ns() + QUIET_NS;
+    until("2 s are over", || boot_ns() >= end_ns);
+    stage.writer.wait_more(1);
+    let elected = |node| told(node, "elected");
+    assert_eq!(nodes.map(elected).iter().sum::<usize>(), 1, "elections");
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    stage.world.heal();
+    let roles = e2e::Roles::settled(&stage.world);
+    stage.writer.wait_more(20);
+    assert_eq!(nodes.map(elected).iter().sum::<usize>(), 1, "elections");
+    assert_ne!(roles.leads, leads, "whoever heard nobody leads");
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    let held = told(owner, "lease-lost") == 0;
+    tell(&format!("the owner kept its lease until the election: {held}"));
+}
+
+/// A-076, scenario `network/flapping`: one of two networks of the owner comes and goes.
+#[test]
+fn networks_flapping_link_is_told_each_time_and_moves_nothing() {
+    let stage = Stage::set("flapping");
+    let owner = owner(&stage);
+    let epoch = stage.epoch(owner);
+    let begun_ns = boot_ns();
+    let told = |node: NodeId, code: &str| {
+        let records = stage.world.records(node).into_iter();
+        let ours = records.filter(|r| r.boot_ns >= begun_ns && r.code == code);
+        ours.map(|record| record.text).collect::<Vec<_>>()
+    };
+    let station = Station::Node(owner);
+    let cut = CutSpec::Station { station, network: Some(Network::Private) };
+    for time in 1..=FLAPS {
+        stage.world.lab().cut(cut).unwrap();
+        let both = |code: &str| [owner, other(owner)].map(|node| told(node, code).len());
+        until("both nodes tell that the link is down", || both("link-down") == [time; 2]);
+        large_change(&stage, &format!("cut {time}"));
+        stage.world.heal();
+        until("both nodes tell that it is up", || both("link-up") == [time; 2]);
+    }
+    stage.writer.wait_more(10);
+    for node in [owner, other(owner)] {
+        let downs = told(node, "link-down");
+        let private = |text: &String| text.contains(Network::Private.name());
+        assert!(downs.len() == FLAPS && downs.iter().all(private), "{node}: {downs:?}");
+        let bad = ["lease-lost", "suspected", "elected"].map(|code| told(node, code)).concat();
+        assert!(bad.is_empty(), "{node}: {bad:?}");
+    }
+    assert_eq!(stage.epoch(owner), epoch, "the group moved");
+    let missed = failed(&stage.prober.attempts(), begun_ns);
+    assert!(missed.is_empty(), "{} answers missed: {:?}", missed.len(), missed.first());
+}
+
+/// The group is on the node that does not lead: who that is.
+fn owner(stage: &Stage) -> NodeId {
+    Place::Follower.of(stage.arrange(Place::Follower))
 }
 
 /// Between the nodes; clients reach both as ever.
@@ -102,7 +258,7 @@ fn networks_an_address_that_two_machines_have_is_told_and_moves_nothing() {
         return;
     }
     let stage = Stage::set("double");
-    let owner = stage.arrange(Place::Follower).leads;
+    let owner = owner(&stage);
     let epoch = stage.epoch(owner);
     let view = stage.world.view(owner);
     let public = view.networks.iter().find(|n| n.name == "public").unwrap().id;
@@ -132,7 +288,7 @@ fn networks_a_node_gets_other_addresses_and_nothing_moves() {
         return;
     }
     let stage = Stage::set("readdress");
-    let owner = stage.arrange(Place::Follower).leads;
+    let owner = owner(&stage);
     let epoch = stage.epoch(owner);
     let name = owner.to_string();
     let raised = stage.world.stead(&["cluster", "level", "--raise"]);

@@ -15,7 +15,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn set(name: &str) -> Self {
-        let world = World::up(name);
+        Self::on(World::up(name))
+    }
+
+    /// The same in a world of one's own.
+    pub(crate) fn on(world: World) -> Self {
         let site = Site::new("web", 100);
         let writer = Writer::start(&world);
         let leads = Roles::settled(&world).leads;

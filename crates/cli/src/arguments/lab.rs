@@ -81,7 +81,9 @@ pub(crate) enum LabCommand {
     },
     /// Cuts cables: one node off from everybody, or two from each other
     Cut(CutArguments),
-    /// Mends all cut cables
+    /// Makes every frame from and to a node take its own time, so that frames overtake each other
+    Jitter(JitterArguments),
+    /// Mends all cables that are cut or slow
     Heal,
     /// Makes every request of a node to a disk fail
     FailDisk(DiskArguments),
@@ -207,6 +209,25 @@ pub(crate) struct CutArguments {
     /// Only packets with more bytes than this, as on a path with a smaller MTU
     #[arg(long, value_name = "BYTES", conflicts_with = "loss")]
     pub(crate) above: Option<u16>,
+}
+
+/// Arguments of `lab jitter`.
+#[derive(Debug, Args)]
+pub(crate) struct JitterArguments {
+    /// The node, or `client`
+    #[arg(value_name = "NODE|client")]
+    pub(crate) machine: Station,
+    /// Only in this network: private or public
+    #[arg(long, value_name = "NET")]
+    pub(crate) network: Option<Network>,
+    /// The longest time that a frame takes each way, in milliseconds
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=1000)
+    )]
+    pub(crate) up_to: u16,
 }
 
 /// A node of a lab: `n2`, `2` or `node2`.

@@ -22,7 +22,9 @@ pub(crate) use assignment::Assignment;
 pub(crate) use cluster::{IpArguments, LifeCommand, RestoreArguments, RotateArguments};
 pub(crate) use declare::{ApplyArguments, ExportArguments, Manner};
 pub(crate) use group::{GroupCommand, TermArguments, TreeFormat};
-pub(crate) use lab::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
+pub(crate) use lab::{
+    CutArguments, DemoArguments, DiskArguments, JitterArguments, LabCommand, UpArguments,
+};
 pub(crate) use network::NetworkCommand;
 pub(crate) use node::{NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
 pub(crate) use resource::ResourceCommand;

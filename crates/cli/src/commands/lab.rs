@@ -9,13 +9,15 @@ use stead_lab::demo::{DemoError, DemoOptions};
 use stead_lab::disks::Condition;
 use stead_lab::example::{self, Example};
 use stead_lab::{
-    ControlError, CutSpec, Direction, DownError, ExecError, Fault, Home, Lab, NodeError, OpenPort,
-    Station, Swallows, UpError, UpOptions,
+    ControlError, CutSpec, Direction, DownError, ExecError, Fault, Home, Jitter, Lab, NodeError,
+    OpenPort, Station, Swallows, UpError, UpOptions,
 };
 use stead_model::NodeId;
 
 use super::{Asked, with_runtime, write};
-use crate::arguments::{CutArguments, DemoArguments, DiskArguments, LabCommand, UpArguments};
+use crate::arguments::{
+    CutArguments, DemoArguments, DiskArguments, JitterArguments, LabCommand, UpArguments,
+};
 use crate::failure::{Exit, Failure};
 use crate::place;
 use crate::{render, screen};
@@ -43,6 +45,7 @@ pub(crate) fn run(asked: &Asked, command: LabCommand) -> Result<ExitCode, Failur
         LabCommand::Start { machine } => switch(asked, "start", machine.0, Lab::start),
         LabCommand::Stop { machine } => switch(asked, "stop", machine.0, Lab::stop),
         LabCommand::Cut(arguments) => cut(asked, &arguments),
+        LabCommand::Jitter(arguments) => jitter(asked, &arguments),
         LabCommand::Heal => {
             let begun = open(asked)?.heal().map_err(|e| of_control("heal the cables", &e))?;
             Ok(said(asked, begun, "all cables are whole"))
@@ -265,6 +268,14 @@ fn cut(asked: &Asked, arguments: &CutArguments) -> Result<ExitCode, Failure> {
     let begun = open(asked)?.fault(fault);
     let begun = begun.map_err(|error| of_control(&format!("cut {fault}"), &error))?;
     Ok(said(asked, begun, &format!("cut: {fault}")))
+}
+
+fn jitter(asked: &Asked, arguments: &JitterArguments) -> Result<ExitCode, Failure> {
+    let JitterArguments { machine: station, network, up_to: up_to_ms } = *arguments;
+    let jitter = Jitter { station, network, up_to_ms };
+    let begun = open(asked)?.jitter(jitter);
+    let begun = begun.map_err(|error| of_control(&format!("make {jitter}"), &error))?;
+    Ok(said(asked, begun, &format!("jitter: {jitter}")))
 }
 
 /// A fault of a path, or its end.

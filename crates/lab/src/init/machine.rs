@@ -59,7 +59,7 @@ fn boot(spec: &MachineSpec) -> Result<Unit, StepError> {
     rustix::system::sethostname(spec.hostname.as_bytes()).step("set the name", &spec.hostname)?;
     root::enter(spec)?;
     network::configure(&spec.interfaces)?;
-    Unit::start(&spec.lab, &spec.command).step("start", spec.command.join(" "))
+    Unit::start(spec).step("start", spec.command.join(" "))
 }
 
 fn read_signals(signals: &Signals, unit: &mut Unit, line: &Line) -> Result<(), StepError> {

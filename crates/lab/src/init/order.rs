@@ -1,5 +1,6 @@
 //! What supervisor and PID 1 of a station say to each other: one JSON value per packet.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,6 +58,8 @@ pub(crate) struct MachineSpec {
     pub(crate) program: PathBuf,
     /// What to start and keep running; empty: nothing.
     pub(crate) command: Vec<String>,
+    /// Variables in its environment besides the usual ones.
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// One interface of a machine.

@@ -9,6 +9,7 @@
 //!                        └─────► stopping ── ended, or limit: kill all ──► over
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal as KillSignal, WaitOptions};
 
+use super::order::MachineSpec;
 use super::root::PATH;
 use super::signals::{signal_all, unblocked};
 
@@ -23,6 +25,7 @@ use super::signals::{signal_all, unblocked};
 #[derive(Debug)]
 pub(crate) struct Unit {
     command: Vec<String>,
+    environment: BTreeMap<String, String>,
     lab: String,
     state: State,
     /// When it ended lately.
@@ -45,11 +48,12 @@ pub(crate) enum Ended {
 }
 
 impl Unit {
-    /// Starts the command; an empty one is nothing to run.
-    pub(crate) fn start(lab: &str, command: &[String]) -> io::Result<Self> {
+    /// Starts the command of a machine; an empty one is nothing to run.
+    pub(crate) fn start(spec: &MachineSpec) -> io::Result<Self> {
         let mut unit = Self {
-            command: command.to_vec(),
-            lab: lab.to_owned(),
+            command: spec.command.clone(),
+            environment: spec.environment.clone(),
+            lab: spec.lab.clone(),
             state: State::Idle,
             ends: Vec::new(),
         };
@@ -148,6 +152,7 @@ impl Unit {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).env_clear();
         command.env("PATH", PATH).env("HOME", "/root").env("STEAD_LAB", &self.lab);
+        command.envs(&self.environment);
         let child = unblocked(&mut command).spawn()?;
         Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }

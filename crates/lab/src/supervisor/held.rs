@@ -29,6 +29,13 @@ pub(super) struct HeldCable {
     from_machine: Held,
 }
 
+/// A direction of a cable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    ToMachine,
+    FromMachine,
+}
+
 /// One direction: where frames come from, and those that came.
 #[derive(Debug)]
 struct Held {
@@ -68,6 +75,25 @@ impl HeldCable {
         self.from_machine.collect();
     }
 
+    /// The next frame that came and is not kept yet. One whose interface is gone brings none.
+    pub(super) fn take(&mut self, way: Way) -> Option<Frame> {
+        self.held(way).tap.take().ok().flatten()
+    }
+
+    /// Carries a frame on its way to the end. One that is not taken is lost, as on any wire.
+    pub(super) fn put(&self, way: Way, frame: &Frame) {
+        let out = match way {
+            Way::ToMachine => &self.from_machine.tap,
+            Way::FromMachine => &self.to_machine.tap,
+        };
+        let _ = out.put(frame);
+    }
+
+    /// Keeps a frame after those that are kept already.
+    pub(super) fn keep(&mut self, way: Way, frame: Frame) {
+        self.held(way).frames.push(frame.bytes(), frame);
+    }
+
     /// Lets the network hear what the machine's kernel said.
     pub(super) fn speak(&mut self) {
         self.collect();
@@ -79,6 +105,17 @@ impl HeldCable {
         self.to_machine.collect();
         self.to_machine.frames.drain(|frame| self.from_machine.tap.put(&frame));
     }
+
+    const fn held(&mut self, way: Way) -> &mut Held {
+        match way {
+            Way::ToMachine => &mut self.to_machine,
+            Way::FromMachine => &mut self.from_machine,
+        }
+    }
+}
+
+impl Way {
+    pub(super) const BOTH: [Self; 2] = [Self::ToMachine, Self::FromMachine];
 }
 
 impl Held {

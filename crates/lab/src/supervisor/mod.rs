@@ -14,8 +14,10 @@ mod forward;
 mod held;
 mod machine;
 mod slot;
+mod slow;
 mod switch;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -33,7 +35,7 @@ use crate::cabling::Station;
 use crate::clock;
 use crate::control::{self, Answer, LabStatus, OpenPort, Power, Request};
 use crate::disks::{DiskStatus, Disks};
-use crate::fault::Fault;
+use crate::fault::{Fault, Jitter};
 use crate::home::LabDirs;
 use crate::missing::{self, Missing};
 use crate::ready;
@@ -104,6 +106,7 @@ struct Supervisor {
     disks: Option<Disks>,
     slots: Vec<Slot>,
     cuts: Vec<Fault>,
+    jitters: Vec<Jitter>,
     ports: Vec<OpenPort>,
     missing: Vec<Missing>,
 }
@@ -141,6 +144,7 @@ impl Supervisor {
             disks,
             slots,
             cuts: Vec::new(),
+            jitters: Vec::new(),
             ports: Vec::new(),
             missing,
         };
@@ -236,9 +240,11 @@ impl Supervisor {
             Request::Thaw(node) => self.thaw(node)?,
             Request::Hang(node) => self.hang(node)?,
             Request::Cut(cut) => self.cut(cut)?,
+            Request::Jitter(jitter) => self.jitter(jitter)?,
             Request::Heal => {
                 self.cuts.clear();
-                self.apply_cuts()?;
+                self.jitters.clear();
+                self.apply_faults()?;
             }
             Request::SetDisk { node, disk, condition } => {
                 let node = self.known(node)?;
@@ -260,7 +266,9 @@ impl Supervisor {
             (Station::Node(node), Some(disks)) => disks.attach(node)?,
             (Station::Node(_) | Station::Client, _) => Vec::new(),
         };
-        slot.power_on(&self.record, Born { cgroup, devices }, &self.switch)
+        slot.power_on(&self.record, Born { cgroup, devices }, &self.switch)?;
+        // Cuts name ports and hold for the new ones, too.
+        if self.jitters.is_empty() { Ok(()) } else { self.apply_faults() }
     }
 
     /// Disk paths and ports first, then the processes: what they were about to say or write, they
@@ -277,7 +285,7 @@ impl Supervisor {
         slot.power_off()?;
         slot.plugged = false;
         self.switch.unplug(slot.station)?;
-        self.apply_cuts()
+        self.apply_faults()
     }
 
     fn hang(&mut self, node: NodeId) -> Result<(), StepError> {
@@ -288,7 +296,7 @@ impl Supervisor {
         life.power = Power::Hung;
         self.switch.hold(Station::Node(node))?;
         self.stall_disks(node, true)?;
-        self.apply_cuts()
+        self.apply_faults()
     }
 
     /// Its kernel gets what was kept for it before its processes go on.
@@ -297,9 +305,10 @@ impl Supervisor {
         if hung {
             self.switch.release(Station::Node(node))?;
             self.stall_disks(node, false)?;
-            self.apply_cuts()?;
+            self.life(node, &[Power::Hung])?.power = Power::Frozen;
+            self.apply_faults()?;
         }
-        self.life(node, &[Power::Frozen, Power::Hung])?.thaw()
+        self.life(node, &[Power::Frozen])?.thaw()
     }
 
     fn cut(&mut self, fault: Fault) -> Result<(), StepError> {
@@ -319,12 +328,44 @@ impl Supervisor {
         if !self.cuts.contains(&fault) {
             self.cuts.push(fault);
         }
-        self.apply_cuts()
+        self.apply_faults()
     }
 
-    fn apply_cuts(&self) -> Result<(), StepError> {
+    /// Of several for one cable the last one counts.
+    fn jitter(&mut self, jitter: Jitter) -> Result<(), StepError> {
+        if !self.slots.iter().any(|slot| slot.station == jitter.station) {
+            let none = "the lab has no such node";
+            return Err(StepError::new("slow down", jitter.station, none));
+        }
+        if jitter.cables().next().is_none() {
+            return Err(StepError::new("slow down", jitter, "there is no such cable"));
+        }
+        self.jitters.push(jitter);
+        self.apply_faults()
+    }
+
+    /// Makes cables as ill as they shall be: slow ones first, for cuts hold for the stand-ins of
+    /// their ports as well.
+    fn apply_faults(&mut self) -> Result<(), StepError> {
+        let mut slow = BTreeMap::new();
+        for cable in self.jitters.iter().flat_map(|jitter| jitter.cables()) {
+            slow.insert((cable.station, cable.network), cable);
+        }
+        let carries = |station| {
+            let slot = self.slots.iter().find(|slot| slot.station == station);
+            slot.is_some_and(|slot| slot.plugged && slot.power() != Power::Hung)
+        };
+        slow.retain(|(station, _), _| carries(*station));
+        let slow: Vec<_> = slow.into_values().collect();
+        self.switch.set_slow(&slow)?;
         let cuts: Vec<_> = self.cuts.iter().flat_map(Fault::cuts).collect();
         self.switch.set_cuts(&cuts)
+    }
+
+    /// In words.
+    fn faults(&self) -> impl Iterator<Item = String> {
+        let cuts = self.cuts.iter().map(ToString::to_string);
+        cuts.chain(self.jitters.iter().map(ToString::to_string))
     }
 
     fn open_port(&mut self, target: SocketAddr) -> Result<SocketAddr, StepError> {
@@ -397,7 +438,7 @@ impl Supervisor {
             version: self.record.version.clone(),
             nodes: self.slots.iter().filter_map(Slot::status).collect(),
             client_pid: client.and_then(|slot| slot.life.as_ref()).map(Life::pid),
-            cuts: self.cuts.iter().map(ToString::to_string).collect(),
+            cuts: self.faults().collect(),
             ports: self.ports.clone(),
             missing: self.missing.clone(),
             disks: self.disks.as_ref().map_or_else(Vec::new, disk_status),

@@ -138,6 +138,7 @@ impl Slot {
             disks: born.devices,
             program: record.program.clone(),
             command: self.command(record),
+            environment: record.environment.clone(),
         }
     }
 

@@ -5,12 +5,16 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use stead_netlink::{BridgeCuts, Cut, IfIndex, Port, Route};
 
 use super::held::HeldCable;
+use super::slow::SlowCable;
 use crate::cabling::{Network, Station};
+use crate::clock;
+use crate::fault::Slowness;
 use crate::step::{Step, StepError};
 
 /// The switch. Its sockets belong to its namespace, wherever the thread that uses them is.
@@ -21,6 +25,7 @@ pub(crate) struct Switch {
     bridges: Vec<(Network, IfIndex)>,
     netns: File,
     held: Vec<(Station, HeldCable)>,
+    slow: Vec<(Station, SlowCable)>,
 }
 
 impl Switch {
@@ -46,7 +51,7 @@ impl Switch {
         }
         let own = "/proc/thread-self/ns/net";
         let netns = File::open(own).step("open", own)?;
-        Ok(Self { route, cuts, bridges, netns, held: Vec::new() })
+        Ok(Self { route, cuts, bridges, netns, held: Vec::new(), slow: Vec::new() })
     }
 
     fn bridge(&self, network: Network) -> Option<IfIndex> {
@@ -57,10 +62,43 @@ impl Switch {
     /// stand-ins take their places.
     pub(crate) fn hold(&mut self, station: Station) -> Result<(), StepError> {
         for network in station.networks() {
-            let cable = self.hold_cable(station, *network)?;
+            let cable = match self.take_slow(&station.port(*network)) {
+                Some(slow) => slow.end(),
+                None => self.hold_cable(station, *network)?,
+            };
             self.held.push((station, cable));
         }
         Ok(())
+    }
+
+    /// Makes exactly these cables slow. They belong to machines with power that do not hang.
+    pub(crate) fn set_slow(&mut self, wanted: &[Slowness]) -> Result<(), StepError> {
+        let as_wanted = |slow: &SlowCable| {
+            wanted.iter().any(|w| w.station.port(w.network) == slow.port && w.up_to == slow.up_to)
+        };
+        let (same, other) = self.slow.drain(..).partition(|(_, slow)| as_wanted(slow));
+        self.slow = same;
+        let other: Vec<(Station, SlowCable)> = other;
+        for (station, slow) in other {
+            let network = station.networks().iter().find(|n| station.port(**n) == slow.port);
+            let cable = slow.end();
+            network.map_or(Ok(()), |network| self.let_go(station, *network, cable))?;
+        }
+        for Slowness { station, network, up_to } in wanted {
+            let port = station.port(*network);
+            if self.slow.iter().any(|(_, slow)| slow.port == port) {
+                continue;
+            }
+            let cable = self.hold_cable(*station, *network)?;
+            let slow = SlowCable::begin(cable, *up_to).step("slow down", &port)?;
+            self.slow.push((*station, slow));
+        }
+        Ok(())
+    }
+
+    fn take_slow(&mut self, port: &str) -> Option<SlowCable> {
+        let at = self.slow.iter().position(|(_, slow)| slow.port == port)?;
+        Some(self.slow.remove(at).1)
     }
 
     fn hold_cable(&self, station: Station, network: Network) -> Result<HeldCable, StepError> {
@@ -70,6 +108,7 @@ impl Switch {
         for end in [&stand_in, &far] {
             self.route.set_up(end).step("switch on", end)?;
         }
+        self.running(&stand_in)?;
         let index = |name: &str| self.route.link(name).map(|link| link.index).step("find", name);
         let (machine, switch) = (index(&port)?, index(&far)?);
         let (ends, ours) = ((port.clone(), machine), (stand_in.clone(), switch));
@@ -80,20 +119,47 @@ impl Switch {
         Ok(held)
     }
 
+    /// Waits until the kernel has taken note that a new cable is there: as a port it would lose
+    /// what comes before.
+    fn running(&self, end: &str) -> Result<(), StepError> {
+        let look = || match self.route.link(end) {
+            Ok(link) => link.running.then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        };
+        match clock::wait_for(NOTICED_LIMIT, look) {
+            Some(known) => known.step("find", end),
+            None => Err(StepError::new(
+                "see the carrier of",
+                end,
+                io::Error::from(io::ErrorKind::TimedOut),
+            )),
+        }
+    }
+
     /// Delivers what was kept, each way, and plugs the station in again.
     pub(crate) fn release(&mut self, station: Station) -> Result<(), StepError> {
         for network in station.networks() {
             let port = station.port(*network);
             let at = self.held.iter().position(|(_, cable)| cable.port == port);
             let Some(at) = at else { continue };
-            let (_, mut cable) = self.held.remove(at);
-            cable.speak();
-            self.route.set_master(&cable.stand_in, None).step("unplug", &cable.stand_in)?;
-            self.route.set_master(&port, self.bridge(*network)).step("plug in", &port)?;
-            cable.deliver();
-            self.route.delete_link(&cable.stand_in).step("take away", &cable.stand_in)?;
+            let (_, cable) = self.held.remove(at);
+            self.let_go(station, *network, cable)?;
         }
         Ok(())
+    }
+
+    fn let_go(
+        &self,
+        station: Station,
+        network: Network,
+        mut cable: HeldCable,
+    ) -> Result<(), StepError> {
+        let port = station.port(network);
+        cable.speak();
+        self.route.set_master(&cable.stand_in, None).step("unplug", &cable.stand_in)?;
+        self.route.set_master(&port, self.bridge(network)).step("plug in", &port)?;
+        cable.deliver();
+        self.route.delete_link(&cable.stand_in).step("take away", &cable.stand_in)
     }
 
     /// Readable when frames wait to be kept.
@@ -134,6 +200,7 @@ impl Switch {
     /// machine.
     pub(crate) fn unplug(&mut self, station: Station) -> Result<(), StepError> {
         self.held.retain(|(held, _)| *held != station);
+        self.slow.retain(|(slow, _)| *slow != station);
         for network in station.networks() {
             for end in [station.port(*network), station.stand_in(*network)] {
                 match self.route.delete_link(&end) {
@@ -153,8 +220,11 @@ impl Switch {
         }
         let plugged = |port: &Port| match port {
             Port::Named(name) => {
-                let held = self.held.iter().find(|(_, cable)| cable.port == *name);
-                Port::Named(held.map_or(name, |(_, cable)| &cable.stand_in).clone())
+                let held = self.held.iter().map(|(_, cable)| (&cable.port, &cable.stand_in));
+                let slow = self.slow.iter().map(|(_, cable)| (&cable.port, &cable.stand_in));
+                let mut all = held.chain(slow);
+                let stand_in = all.find(|(port, _)| *port == name).map(|(_, stand_in)| stand_in);
+                Port::Named(stand_in.unwrap_or(name).clone())
             }
             Port::Any => Port::Any,
         };
@@ -167,6 +237,9 @@ impl Switch {
         self.cuts.set(&all).step("cut", "the cables")
     }
 }
+
+/// The kernel notices a carrier within milliseconds, on a busy machine a little later.
+const NOTICED_LIMIT: Duration = Duration::from_secs(5);
 
 /// Does something on a thread in another network namespace.
 fn within<T: Send>(netns: &File, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {

@@ -1,6 +1,6 @@
 //! Cables: cut one way, both ways, in one network, for one node, and mended.
 
-use stead_lab::{CutSpec, Direction, Fault, Lab, Network, Station, Swallows};
+use stead_lab::{CutSpec, Direction, Fault, Jitter, Lab, Network, Station, Swallows};
 use stead_model::NodeId;
 
 use crate::Case;
@@ -12,6 +12,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_node_is_cut_off_in_one_network", a_node_is_cut_off_in_one_network),
     ("a_cut_outlives_a_power_cut", a_cut_outlives_a_power_cut),
     ("large_packets_vanish_and_small_ones_pass", large_packets_vanish_and_small_ones_pass),
+    ("frames_of_a_slow_cable_overtake_each_other", frames_of_a_slow_cable_overtake_each_other),
 ];
 
 const A: Station = Station::Node(ONE);
@@ -78,6 +79,52 @@ fn large_packets_vanish_and_small_ones_pass(world: &World) {
     assert!(!lab.heard(TWO, &large), "node2 heard the large one");
     let told = ["node2 from everybody in network private, packets above 600 bytes"];
     assert_eq!(lab.status().unwrap().cuts, told);
+}
+
+fn frames_of_a_slow_cable_overtake_each_other(world: &World) {
+    let lab = world.up("slow");
+    until("all are wired", || reached(&lab) == [true; 4]);
+    assert!(in_order(&lab, "sound"));
+    let slow = |up_to_ms| {
+        let network = Some(Network::Private);
+        lab.jitter(Jitter { station: B, network, up_to_ms }).unwrap();
+    };
+    slow(1);
+    slow(250);
+    let told = "node2 late by up to 250 ms in network private";
+    assert_eq!(lab.status().unwrap().cuts.last().unwrap(), told);
+    assert!(!in_order(&lab, "slow"), "nothing is overtaken");
+    lab.hang(TWO).unwrap();
+    assert!(lab.in_node(ONE, &["say", "10.77.1.2", "to-the-hung"]));
+    lab.thaw(TWO).unwrap();
+    until("what came meanwhile is delivered", || lab.heard(TWO, "to-the-hung"));
+    assert!(!in_order(&lab, "thawed"), "nothing is overtaken after the thaw");
+    lab.crash(TWO).unwrap();
+    lab.start(TWO).unwrap();
+    until("node2 is back", || lab.reaches(ONE, "10.77.2.2") && lab.reaches(ONE, "10.77.1.2"));
+    assert!(!in_order(&lab, "anew"), "nothing is overtaken after a power cut");
+    let cut = CutSpec::Station { station: B, network: Some(Network::Private) };
+    lab.cut(cut).unwrap();
+    assert_eq!(reached(&lab), [false, true, false, true], "a cut does not hold for a slow cable");
+    lab.heal().unwrap();
+    assert_eq!(reached(&lab), [true; 4]);
+    assert!(in_order(&lab, "healed"));
+    assert!(lab.status().unwrap().cuts.is_empty());
+    let network = Some(Network::Private);
+    let refused = lab.jitter(Jitter { station: Station::Client, network, up_to_ms: 1 });
+    assert!(refused.unwrap_err().to_string().contains("slow down"));
+}
+
+/// Whether node2 hears what node1 says in the order in which it is said; all of it is heard.
+fn in_order(lab: &Lab, word: &str) -> bool {
+    let said: Vec<String> = (10..30).map(|number| format!("{word}-{number}")).collect();
+    assert!(said.iter().all(|text| lab.in_node(ONE, &["say", "10.77.1.2", text])));
+    let heard = || {
+        let heard = std::fs::read_to_string(lab.witness_dir(TWO).join("heard")).unwrap();
+        heard.lines().filter(|line| line.starts_with(word)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    until("all is heard", || heard().len() == said.len());
+    heard() == said
 }
 
 fn a_cut_outlives_a_power_cut(world: &World) {
