@@ -1,5 +1,7 @@
 //! Many nodes: what happens to one of them hurts nobody else (D1).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use stead_sim::run::run;
 use stead_sim::script::parse;
 use stead_sim::trace::Detail;
@@ -47,4 +49,37 @@ fn d1_one_of_28_nodes_dies_and_nobody_else_is_hurt() {
     let mut granted = outcome.story.iter();
     let last = granted.rfind(|line| line.contains("group-granted: group b: owner")).unwrap();
     assert!(!last.contains("owner n5,") && last.contains("lease of n5 ended"), "{last}");
+}
+
+/// What the busiest node, the leader, sends in three idle seconds to each of the others. The
+/// nodes were switched on at odd moments: left alone, each would ask for its lease at its own.
+fn sent_to_each(nodes: usize) -> usize {
+    let mut text = format!("cluster {nodes} majority standard\n");
+    for node in 2..=nodes {
+        let at = 5000 + node * 400;
+        text += &format!("at {at}ms crash n{node}\n");
+        text += &format!("at {}ms power n{node}\n", at + 300 + node * 37 % 200);
+    }
+    text += "end 16s\n";
+    let script = parse(&text).unwrap();
+    let plan = script.plan();
+    let detail = Detail::Full;
+    let outcome = run(Setup { seed: 1, plan, planted: None, detail, script: Some(script) });
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+    let mut sent = vec![0; nodes + 1];
+    for line in &outcome.lines {
+        let mut words = line.split_whitespace();
+        let (Some(at), Some(node)) = (words.next(), words.next()) else { continue };
+        let sends = words.next() == Some("->") && words.next() == Some("to");
+        if sends && at.parse::<f64>().is_ok_and(|at| at >= 13.0) {
+            sent[node[1..].parse::<usize>().unwrap()] += 1;
+        }
+    }
+    sent.into_iter().max().unwrap() / (nodes - 1)
+}
+
+#[test]
+fn a_leader_sends_each_of_many_nodes_about_as_much_as_each_of_few() {
+    let (few, many) = (sent_to_each(3), sent_to_each(16));
+    assert!(few > 0 && many <= few * 3 / 2, "{few} to each of 2, {many} to each of 15");
 }

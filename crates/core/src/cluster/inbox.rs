@@ -180,7 +180,7 @@ impl Cluster {
                 self.tell_members(from, heartbeat.members);
             }
             PeerMessage::Members(nodes) => self.get_to_know(now, nodes),
-            PeerMessage::Raft(raft) => self.raft(from, raft),
+            PeerMessage::Raft(raft) => self.raft(now, from, raft),
             PeerMessage::LeaseQuestion(question) => {
                 if question.node != from {
                     return;
@@ -241,10 +241,17 @@ impl Cluster {
         }
     }
 
-    fn raft(&mut self, from: NodeId, raft: RaftMessage) {
+    /// For the engine. What the leader's engine says comes to all nodes at one time: a question
+    /// that is due soon is asked now, so that one round answers those of all of them.
+    fn raft(&mut self, now: Time, from: NodeId, raft: RaftMessage) {
         let honest = raft.from.is_disk() || raft.from == VoterId::from(from);
-        if honest {
-            self.inbox.push_back(raft);
+        if !honest {
+            return;
+        }
+        self.inbox.push_back(raft);
+        if from != self.node && self.leader_node(now) == Some(from) {
+            self.asker.hurry_if_soon(now, Span(self.timing.renewal.0 / 4));
+            self.ask_lease(now);
         }
     }
 
