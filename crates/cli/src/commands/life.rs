@@ -82,6 +82,9 @@ async fn create(
             if let Some(address) = &cluster_ip {
                 life::check_cluster_ip(host, wanted, address).map_err(refused)?;
             }
+            if let Some(note) = life::check_name(wanted, cluster_ip.as_deref()).map_err(refused)? {
+                screen::talk(&format!("note: {note}"));
+            }
             life::create(host, wanted, &mut step).map_err(refused)?
         }
     };

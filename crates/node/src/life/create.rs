@@ -290,7 +290,7 @@ fn doing(wanted: &Creation) -> String {
     format!("create cluster `{}`", wanted.name.escape_debug())
 }
 
-fn refused(wanted: &Creation, code: Code) -> Reason {
+pub(super) fn refused(wanted: &Creation, code: Code) -> Reason {
     Reason::new(code, format!("cannot {}", doing(wanted)))
 }
 

@@ -13,8 +13,8 @@
 //! Each step looks whether it is done, so that an interrupted command is repeated as it was typed
 //! and goes on. Nothing here is needed by a node service that runs.
 //!
-//! Reading order: `host`, `networks`, `quorum`, `steps`, `member`, `create`, `destroy`, `token`,
-//! `line` (to a member), `check` (what is looked at first), `join`.
+//! Reading order: `host`, `networks`, `quorum`, `steps`, `member`, `create`, `taken`, `destroy`,
+//! `token`, `line` (to a member), `check` (what is looked at first), `join`.
 //!
 //! Not here: how a node that joined gets its vote (core), what a person sees (cli).
 
@@ -29,6 +29,7 @@ mod member;
 mod networks;
 mod quorum;
 mod steps;
+mod taken;
 mod token;
 mod unit;
 
@@ -38,6 +39,7 @@ pub use destroy::{DiskEnd, destroy};
 pub use host::Host;
 pub use join::{Joining, check, join};
 pub use steps::Told;
+pub use taken::check_name;
 pub use token::token;
 
 use stead_model::config::{NodeAddress, NodeConfig};

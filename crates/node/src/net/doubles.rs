@@ -17,6 +17,10 @@ use super::rarely::Rarely;
 /// A node whose interface was exchanged says so within a moment.
 const MOMENT: Span = Span::from_secs(3);
 
+/// The kernel asks again who has an address that is in use within a minute or so: what was not
+/// seen again for so long is over.
+const OVER: Span = Span::from_secs(600);
+
 /// Who answers for an address of a node on this host's networks, as the kernel learned it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Neighbour {
@@ -34,6 +38,7 @@ pub(crate) struct Doubles {
 #[derive(Clone, Copy, Debug)]
 struct Strange {
     since: Time,
+    last: Time,
     told: Rarely,
 }
 
@@ -50,10 +55,15 @@ impl Doubles {
         if told.contains(&mac.0) {
             return None;
         }
-        let strange = self
-            .strange
-            .entry(address)
-            .or_insert_with(|| Strange { since: now, told: Rarely::default() });
+        let strange = self.strange.entry(address).or_insert_with(|| Strange {
+            since: now,
+            last: now,
+            told: Rarely::default(),
+        });
+        if now.since(strange.last) >= OVER {
+            strange.since = now;
+        }
+        strange.last = now;
         let lasts = now.since(strange.since) >= MOMENT;
         if !lasts || !strange.told.may_tell(now) {
             return None;
@@ -101,6 +111,8 @@ mod tests {
         assert!(told.contains("02:00:00:00:00:09"), "{told}");
         assert_eq!(see(ALIEN, 60_000), None);
         assert!(see(ALIEN, 64_000).is_some());
+        assert_eq!(see(ALIEN, 3_600_000), None, "another moment, long after");
+        assert!(see(ALIEN, 3_603_000).is_some());
     }
 
     #[test]
