@@ -21,7 +21,7 @@ impl Cluster {
     pub(super) fn take(&mut self, now: Time, event: Event) -> bool {
         match event {
             Event::Deadline => {}
-            Event::WallClock(utc) => self.utc = (utc.max(self.utc_now(now)), now),
+            Event::WallClock(utc) => self.utc = (utc, now),
             Event::Received { from, arrival, message } => {
                 let mut heard = Vec::new();
                 let new = self.links.arrived(now, from, arrival, &mut heard);
