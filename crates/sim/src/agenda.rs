@@ -203,6 +203,8 @@ pub enum Outside {
     Force,
     /// A node leaves in order, or an absence is announced.
     Visit,
+    /// Something about the cluster itself is changed.
+    Chore,
     /// A node that leaves has had its time.
     LeaveEnds(NodeId),
     /// The next line of a script.

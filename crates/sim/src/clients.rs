@@ -13,6 +13,7 @@ use stead_model::{GroupId, NodeId, RequestId, ResourceId};
 
 use crate::agenda::{Happening, Outside};
 use crate::checkers::ack::Kept;
+use crate::chores;
 use crate::rng::Rng;
 use crate::swarm::Plan;
 use crate::world::{Phase, World};
@@ -373,6 +374,9 @@ impl World {
         if id.client == FORCER {
             self.trace.milestone(self.now, || format!("whoever forces is told: {}", told(&answer)));
             return;
+        }
+        if id.client == chores::CLIENT {
+            return self.chore_is_answered(id.number, &answer);
         }
         let client = id.client as usize - 1;
         let Some(open) = self.clients.clients.get(client).and_then(|c| c.open.as_ref()) else {

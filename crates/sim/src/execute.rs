@@ -5,6 +5,7 @@
 
 use stead_core::{Arrival, Channel, Effect, Event};
 use stead_model::order::{GuardOrder, ResourceOrder};
+use stead_model::program::Program;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{NetworkId, NodeId, Time};
 
@@ -40,8 +41,8 @@ impl World {
                     self.verdict(Why::recorded(&record));
                     self.trace.recorded(self.now, &record);
                 }
-                // The simulated networks reach every machine from the start.
-                Effect::Met(_) | Effect::Parted(_) => {}
+                Effect::Met(nodes) => self.net.meets(node, &nodes),
+                Effect::Parted(other) => self.net.parts(node, other),
                 Effect::Networks(networks) => self.net.obey(node, &networks),
                 Effect::Keys(order) => self.order_keys(node, order),
                 Effect::Left => {
@@ -61,8 +62,8 @@ impl World {
     fn halted(&mut self, node: NodeId, why: &str) {
         self.trace.milestone(self.now, || format!("{node} service halts: {why}"));
         let place = crate::run::take_panic();
-        let highest = |id| self.node(id).program.levels.highest;
-        let overtaken = self.node_ids().any(|other| highest(other) > highest(node));
+        // Somebody put a former program there, and the cluster may be at a level of this one.
+        let overtaken = self.node(node).program != Program::own();
         if (!self.node(node).log_failed && !overtaken) || place.is_some() {
             let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
             self.broken(
@@ -127,7 +128,8 @@ impl World {
         let Datagram { from, network, incarnation, sequence, sealed, message } = datagram;
         let way = usize::from(network.0) - 1;
         let believed = keys::believes(&self.node(to).keys, sealed);
-        if !believed || !self.net.passes(way, from, to) || !self.net.uses(way, to) {
+        let found = self.net.finds(way, from, to);
+        if !believed || !found || !self.net.passes(way, from, to) || !self.net.uses(way, to) {
             return;
         }
         let arrival = Arrival::Datagram { network, incarnation, sequence };

@@ -449,6 +449,7 @@ impl World {
             self.recover(recovery);
         }
         self.visits_end();
+        self.chores_end();
         self.plan.disks.failing = 0;
         self.plan.disks.slow.fill(1);
         self.plan.processes.start_fails = 0;

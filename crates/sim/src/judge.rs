@@ -185,6 +185,9 @@ impl World {
             places.insert("cluster".into(), Place::NotYet("no database is read".into()));
             return places;
         };
+        if let Some(under_way) = self.chore_under_way() {
+            places.insert("chores".into(), Place::NotYet(under_way));
+        }
         if let Some(lag) = self.lag() {
             places.insert("cluster".into(), lag);
         }
@@ -217,7 +220,9 @@ impl World {
         let late = |n: &NodeId| {
             self.db(*n).is_none_or(|d| d.applied() < due || Some(d.history()) != history)
         };
-        let late = self.node_ids().find(late).filter(|_| !self.checkers.converge.is_settled())?;
+        let evicted = self.evicted();
+        let mut members = self.node_ids().filter(|node| !evicted.contains(node));
+        let late = members.find(late).filter(|_| !self.checkers.converge.is_settled())?;
         Some(Place::NotYet(format!("{late} lacks changes up to {due}")))
     }
 

@@ -15,6 +15,7 @@ pub mod acts;
 pub mod agenda;
 pub mod ambush;
 pub mod checkers;
+pub mod chores;
 pub mod clients;
 pub mod clock;
 pub mod disks;

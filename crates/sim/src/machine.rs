@@ -1,6 +1,5 @@
 //! Power, boots, services: how a machine and its processes come and go.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use stead_core::format::{self, LogSizes};
@@ -19,6 +18,7 @@ use crate::clock::Clock;
 use crate::disks::Media;
 use crate::keys;
 use crate::monitor::Readiness;
+use crate::net::place;
 use crate::node::{Node, Power, Seen, Service, Timer};
 use crate::rng::Rng;
 use crate::swarm::Plan;
@@ -75,7 +75,7 @@ pub fn configs(plan: &Plan, rng: &Rng) -> Vec<NodeConfig> {
 pub fn entry(plan: &Plan, id: NodeId) -> NodeEntry {
     let address = |network: u8| NodeAddress {
         network: NetworkId(network),
-        address: IpAddr::V4(Ipv4Addr::new(10, network, 0, id.0 as u8)),
+        address: place(network, id.0 as u8),
     };
     let networks = (1..).take(plan.clients_only.len());
     NodeEntry { id, name: format!("n{}", id.0), addresses: networks.map(address).collect() }
@@ -251,6 +251,7 @@ impl World {
         let life = machine.service_last;
         machine.log_failed = false;
         self.net.obey(node, &config.networks);
+        self.net.meets_only(node, &config.nodes);
         let (service, machine) = (incarnation, MACHINE);
         let start = Start { config, service, guard, machine, program, keys, seed, planted };
         let (cluster, effects) = Cluster::start(start, local);

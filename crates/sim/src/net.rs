@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
-use stead_model::config::NetworkEntry;
+use std::net::{IpAddr, Ipv4Addr};
+
+use stead_model::config::{NetworkEntry, NodeEntry, address_on};
 use stead_model::keys::Print;
 use stead_model::wire::peer::PeerMessage;
 use stead_model::{Incarnation, NetworkId, NodeId};
@@ -64,6 +66,8 @@ pub struct Net {
     unused: Vec<bool>,
     /// Where only small packets pass, by network, node.
     narrow: Vec<bool>,
+    /// Where a node thinks that another one is, or it itself, by network, node, other.
+    places: Vec<Option<IpAddr>>,
     streams: Vec<Stream>,
     sequence: Vec<u64>,
     /// How it behaves now.
@@ -91,18 +95,27 @@ const fn index(node: NodeId) -> usize {
     node.0 as usize - 1
 }
 
+/// The address on a network with which a node of a world begins.
+#[must_use]
+pub const fn place(network: u8, node: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, network, 0, node))
+}
+
 impl Net {
     /// Networks without cuts.
     #[must_use]
     pub fn new(nodes: usize, clients_only: Vec<bool>, weather: Weather) -> Self {
         let networks = clients_only.len();
         let unused = clients_only.iter().flat_map(|unused| vec![*unused; nodes]);
+        let all = (0..networks).flat_map(|n| (0..nodes * nodes).map(move |pair| (n, pair % nodes)));
+        let places = all.map(|(n, about)| Some(place(n as u8 + 1, about as u8 + 1)));
         Self {
             nodes,
             networks,
             cut: vec![false; networks * nodes * nodes],
             unused: unused.collect(),
             narrow: vec![false; networks * nodes],
+            places: places.collect(),
             streams: vec![Stream::default(); nodes * nodes],
             sequence: vec![0; nodes * nodes],
             weather,
@@ -126,7 +139,52 @@ impl Net {
         let takes = |n: usize, node: NodeId| self.uses(n, node) && wide(n, node);
         let used = |n: &usize| takes(*n, from) && takes(*n, to);
         let mut used = (0..self.networks).filter(used);
-        used.any(|n| self.passes(n, from, to) && self.passes(n, to, from))
+        used.any(|n| {
+            self.finds(n, from, to) && self.passes(n, from, to) && self.passes(n, to, from)
+        })
+    }
+
+    /// Whether two nodes take each other for who they are on a network: what goes to another
+    /// address reaches nobody, and what comes from another one is nobody's.
+    #[must_use]
+    pub fn finds(&self, network: usize, a: NodeId, b: NodeId) -> bool {
+        let at =
+            |node, about| self.places[network * self.nodes * self.nodes + self.pair(node, about)];
+        let agree =
+            |about, other| at(about, about).is_some_and(|own| at(other, about) == Some(own));
+        agree(a, b) && agree(b, a)
+    }
+
+    /// A node knows where these are.
+    pub fn meets(&mut self, node: NodeId, others: &[NodeEntry]) {
+        let nodes = self.nodes;
+        for other in others.iter().filter(|other| usize::from(other.id.0) <= nodes) {
+            self.places_of(node, other.id, |network| address_on(&other.addresses, network));
+        }
+    }
+
+    /// A node knows nobody's place any more but those of these.
+    pub fn meets_only(&mut self, node: NodeId, others: &[NodeEntry]) {
+        (1..=self.nodes as u16).for_each(|other| self.parts(node, NodeId(other)));
+        self.meets(node, others);
+    }
+
+    /// A node knows no more of another one.
+    pub fn parts(&mut self, node: NodeId, other: NodeId) {
+        self.places_of(node, other, |_| None);
+    }
+
+    fn places_of(
+        &mut self,
+        node: NodeId,
+        other: NodeId,
+        place: impl Fn(NetworkId) -> Option<IpAddr>,
+    ) {
+        let pair = self.pair(node, other);
+        for network in 0..self.networks {
+            let at = network * self.nodes * self.nodes + pair;
+            self.places[at] = place(NetworkId(network as u8 + 1));
+        }
     }
 
     /// Whether a node speaks and listens to others on a network.

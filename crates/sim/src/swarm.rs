@@ -8,6 +8,7 @@ use stead_model::Span;
 use stead_model::config::QuorumMode;
 use stead_model::profile::{CLOCK_RATE_PPM, Profile, Timing};
 
+use crate::chores::Chores;
 use crate::clock::Instant;
 use crate::faults::Kind;
 use crate::forcing::Forces;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub visits: Option<Visits>,
     /// Whether the faults end with a disaster, after which quorum is forced.
     pub forces: Option<Forces>,
+    /// Whether the cluster itself is changed.
+    pub chores: Option<Chores>,
 }
 
 /// Whether the nodes of a world say something.
@@ -201,6 +204,7 @@ impl Plan {
             away: Away::None,
             visits: None,
             forces: None,
+            chores: None,
         }
         .with_away(&mut rng)
         .with_crowded_logs(&mut rng)
@@ -212,6 +216,16 @@ impl Plan {
         .with_rules(&mut Rng::new(seed).fork(9))
         .with_late_questions(&mut Rng::new(seed).fork(42))
         .with_forces(&mut Rng::new(seed).fork(61))
+        .with_chores(&mut Rng::new(seed).fork(277))
+    }
+
+    /// In one world of eight the cluster itself is changed: its level, keys, networks, nodes. Drawn
+    /// apart like visits.
+    fn with_chores(mut self, rng: &mut Rng) -> Self {
+        if self.nodes > 1 && rng.chance(125) {
+            self.chores = Some(Chores::draw(rng, &self));
+        }
+        self
     }
 
     /// In one world of sixteen quorum is forced. Votes stay what they are there, so that what is
@@ -422,6 +436,7 @@ impl Plan {
             away: Away::None,
             visits: None,
             forces: None,
+            chores: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use stead_core::Counters;
 
 use crate::checkers::dep::Judged;
+use crate::chores::Chore;
 
 /// What happened in one run or in many.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -51,6 +52,8 @@ pub struct Tally {
     pub monitors_replaced: u64,
     /// How often each of the six dependency rules was judged.
     pub dependency_rules: Judged,
+    /// Chores that were done, by [`Chore`].
+    pub chores: [u64; Chore::ALL.len()],
     /// Quorums that were forced, and nodes that gave their log up for that.
     pub forced: u64,
     /// Acknowledged changes that nobody had who went on by force.
@@ -98,6 +101,9 @@ impl Tally {
         for (rule, judged) in self.dependency_rules.iter_mut().zip(other.dependency_rules) {
             *rule += judged;
         }
+        for (chore, done) in self.chores.iter_mut().zip(other.chores) {
+            *chore += done;
+        }
         self.forced += other.forced;
         self.forced_away += other.forced_away;
         self.holes_frozen += other.holes_frozen;
@@ -106,8 +112,8 @@ impl Tally {
 
     /// What the soak must have visited, by name.
     #[must_use]
-    pub fn required(&self) -> [(&'static str, u64); 24] {
-        let Self { cores, dependency_rules: rules, .. } = self;
+    pub fn required(&self) -> [(&'static str, u64); 30] {
+        let Self { cores, dependency_rules: rules, chores, .. } = self;
         [
             ("takeovers", cores.takeovers),
             ("elections by timeout", cores.elections_by_timeout),
@@ -127,6 +133,12 @@ impl Tally {
             ("absences asked for", self.absences),
             ("silent monitors replaced", self.monitors_replaced),
             ("logs that begin by force", self.forced),
+            ("levels raised", chores[Chore::Level as usize]),
+            ("rotations of keys begun", chores[Chore::Keys as usize]),
+            ("networks changed", chores[Chore::Network as usize]),
+            ("nodes readdressed or renamed", chores[Chore::Node as usize]),
+            ("nodes evicted", chores[Chore::Evict as usize]),
+            ("programs replaced", chores[Chore::Program as usize]),
             ("trees kept in one group", rules[0]),
             ("starts on several dependencies", rules[1]),
             ("starts beside the rest of the tree", rules[2]),

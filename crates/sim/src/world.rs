@@ -15,6 +15,7 @@ use stead_core::Event;
 use stead_core::planted::{Fault, Planted};
 use stead_model::profile::Timing;
 use stead_model::program::Program;
+use stead_model::request::Request;
 use stead_model::{NodeId, ResourceId, Time};
 
 use crate::acts::Acts;
@@ -108,6 +109,12 @@ pub struct World {
     pub away: Option<NodeId>,
     /// Nodes that leave in order.
     pub leaving: BTreeSet<NodeId>,
+    /// Nodes that somebody evicts.
+    pub evictions: BTreeSet<NodeId>,
+    /// Chores that were asked for.
+    pub chores_asked: u64,
+    /// Those that were not answered.
+    pub chores_open: BTreeMap<u64, Request>,
     /// All but this node are lost.
     pub disaster: Option<Disaster>,
     /// Whether the second phase began.
@@ -171,6 +178,9 @@ impl World {
             dead_interfaces: BTreeSet::new(),
             wall_wrong_ms: BTreeMap::new(),
             killed_last: BTreeMap::new(),
+            evictions: BTreeSet::new(),
+            chores_asked: 0,
+            chores_open: BTreeMap::new(),
             disaster: None,
             phase: Phase::Faults,
             planted,
@@ -200,6 +210,7 @@ impl World {
         if let Some(visits) = self.plan.visits {
             self.agenda.put(visits.pause_ns, Happening::World(Outside::Visit));
         }
+        self.chores_set_out();
     }
 
     /// All nodes.
@@ -317,6 +328,7 @@ impl World {
             Outside::Force => self.force_goes_on(),
             Outside::Heal => self.heal(),
             Outside::Visit => self.visit(),
+            Outside::Chore => self.chore(),
             Outside::LeaveEnds(node) => self.leave_ends(node),
             Outside::Script => self.script_goes_on(),
             Outside::Judge => self.judge(),

@@ -64,6 +64,21 @@ impl Cluster {
         self.running().is_some_and(|own| own.replica.db.evicted().contains(&node))
     }
 
+    /// Whether this node is no member any more, as its own log has it, or that of the quorum disk
+    /// where it was looked into later than the own one ends.
+    pub(super) fn is_out(&self) -> bool {
+        let applied = self.running().map(|own| own.replica.db.applied());
+        self.is_evicted(self.node) || self.stay.evicted_at.is_some_and(|at| applied < Some(at))
+    }
+
+    /// A node that missed its eviction is told by nobody but the quorum disk, once it hosts that.
+    pub(super) fn note_eviction(&mut self) {
+        let live = self.seat.as_ref().and_then(|seat| seat.live()).map(|live| &live.replica.db);
+        if let Some(db) = live.filter(|db| db.evicted().contains(&self.node)) {
+            self.stay.evicted_at = self.stay.evicted_at.max(Some(db.applied()));
+        }
+    }
+
     /// Opens links to those of these nodes that are not known.
     pub(super) fn get_to_know(&mut self, now: Time, nodes: Vec<NodeEntry>) {
         let mut new = Vec::new();

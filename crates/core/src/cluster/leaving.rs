@@ -7,7 +7,7 @@
 //! be taken back as soon as it has a lease.
 
 use stead_model::request::{Envelope, Request};
-use stead_model::{Incarnation, NodeId, RequestId, Span, Time, VoterId};
+use stead_model::{Incarnation, LogIndex, NodeId, RequestId, Span, Time, VoterId};
 
 use super::Cluster;
 use crate::effect::Effect;
@@ -23,11 +23,20 @@ pub(super) struct Stay {
     next_at: Time,
     client: u64,
     wishes: u64,
+    /// How far the quorum disk's log was, in which this node is no member.
+    pub(super) evicted_at: Option<LogIndex>,
 }
 
 impl Stay {
     pub(super) const fn new(service: Incarnation) -> Self {
-        Self { leaves_since: None, wish: None, next_at: Time(0), client: service.0, wishes: 0 }
+        Self {
+            leaves_since: None,
+            wish: None,
+            next_at: Time(0),
+            client: service.0,
+            wishes: 0,
+            evicted_at: None,
+        }
     }
 }
 

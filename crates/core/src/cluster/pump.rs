@@ -254,6 +254,7 @@ impl Cluster {
         if !self.align_disk(now) {
             return false;
         }
+        self.note_eviction();
         let around = Surroundings { along, ..self.surroundings(now) };
         let Some(seat) = &mut self.seat else { return false };
         if let Some(live) = seat.live_mut()
@@ -307,7 +308,7 @@ impl Cluster {
                 }),
             forces: self.forces_disk(),
             members: self.config.nodes.iter().fold(0, |all, n| all | 1 << (n.id.0 - 1)),
-            leaves: self.is_leaving() || self.is_evicted(self.node),
+            leaves: self.is_leaving() || self.is_out(),
         }
     }
 
@@ -423,7 +424,7 @@ impl Cluster {
             }
         };
         let mut mail = Vec::new();
-        let seen = (now, self.disk_host(now));
+        let seen = (now, self.disk_host(now), self.members_in(&own.replica));
         let led = match &mut own.leading {
             Some(leading) => {
                 self.around(seen, &mut mail, |around| act(leading, &mut own.replica, around));
@@ -449,7 +450,7 @@ impl Cluster {
         if let Some(live) = seat.live_mut()
             && let Some(leading) = &mut live.leading
         {
-            let seen = (now, Some(self.node));
+            let seen = (now, Some(self.node), self.members_in(&live.replica));
             self.around(seen, &mut mail, |around| act(leading, &mut live.replica, around));
             live.outbox.append(&mut mail);
             led = true;
@@ -458,13 +459,19 @@ impl Cluster {
         led
     }
 
+    /// The nodes that a leading replica decides about. The log of the quorum disk may be ahead of
+    /// that of its host: who is evicted there is no node to give anything to.
+    fn members_in(&self, leads: &Replica) -> Vec<NodeId> {
+        let nodes = self.config.nodes.iter().map(|node| node.id);
+        nodes.filter(|node| !leads.db.evicted().contains(node)).collect()
+    }
+
     fn around(
         &mut self,
-        (now, disk_host): (Time, Option<NodeId>),
+        (now, disk_host, nodes): (Time, Option<NodeId>, Vec<NodeId>),
         mail: &mut Vec<Mail>,
         act: impl FnOnce(&mut Around<'_>),
     ) {
-        let nodes: Vec<_> = self.config.nodes.iter().map(|n| n.id).collect();
         let heard: Vec<_> =
             nodes.iter().copied().filter(|n| *n == self.node || self.links.is_heard(*n)).collect();
         let mut notes = Vec::new();

@@ -40,6 +40,12 @@ impl Replica {
         self.db.history()
     }
 
+    /// Whether a voter or learner has the last change of members in its log.
+    pub(crate) fn has_members(&self, voter: VoterId) -> bool {
+        let changed = self.db.members_changed().0;
+        self.raw.raft.prs().get(voter.0).is_some_and(|p| p.matched >= changed)
+    }
+
     /// The last entry of each of the last terms of its log.
     pub(crate) fn ends(&self) -> Vec<(Term, LogIndex)> {
         let store = self.raw.store();

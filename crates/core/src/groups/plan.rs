@@ -135,6 +135,9 @@ impl<'a> Round<'a> {
             }
             if order::awaited(&self.layout, group).is_none() {
                 self.seek(number, (None, target.or(stay)), cause);
+            } else if self.input.db.left().contains(&owned.node) && cause.is_told() {
+                // It is nobody's turn, and who leaves does not wait for that.
+                self.disown(group, owned, because(owned, cause.known()));
             }
             return;
         }
@@ -384,6 +387,11 @@ impl<'a> Round<'a> {
 }
 
 impl Cause<'_> {
+    /// Whether its owner itself said that nothing of it runs.
+    const fn is_told(&self) -> bool {
+        matches!(self, Self::Stopped(_))
+    }
+
     /// What is known, in words for the reason.
     fn known(&self) -> String {
         match self {

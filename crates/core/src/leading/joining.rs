@@ -15,6 +15,7 @@ use stead_model::{NodeId, VoterId};
 
 use super::Around;
 use super::leaving::membership;
+use crate::consensus::replica::Replica;
 use crate::db::{Db, servers};
 
 /// Highest number of a node, whatever the quorum disk has room for.
@@ -48,7 +49,7 @@ pub(super) fn join(
 pub(super) fn readdress(
     node: NodeId,
     NodeWish { name, addresses }: NodeWish,
-    db: &Db,
+    replica: &Replica,
     around: &Around<'_>,
 ) -> Result<Change, Reason> {
     let refused = |code| Reason::new(code, format!("cannot change {node}"));
@@ -57,7 +58,7 @@ pub(super) fn readdress(
     };
     let mut wanted = now.clone();
     if let Some(name) = name.filter(|name| *name != now.name) {
-        check_free(&name, (db, around.config), refused)?;
+        check_free(&name, (&replica.db, around.config), refused)?;
         wanted.name = name;
     }
     for given in addresses.into_iter().filter(|given| !now.addresses.contains(given)) {
@@ -73,16 +74,18 @@ pub(super) fn readdress(
     if wanted == *now {
         return Err(refused(Code::Conflict).because("it is so already"));
     }
-    check_ways(now, &wanted, around)
+    check_ways(now, &wanted, replica, around)
         .map_err(|(because, hint)| refused(Code::Conflict).because(because).hint(hint))?;
     Ok(Change::SetNode { node: wanted })
 }
 
 /// Whether the node finds the others and they find it while it moves, and afterwards: it is heard
-/// over a network on which it stays, and nobody is off who would look for it where it was.
+/// over a network on which it stays, and nobody is off who would look for it where it was, or was
+/// not heard to know who was where before: who is about to be missed knows all but this change.
 fn check_ways(
     now: &NodeEntry,
     wanted: &NodeEntry,
+    replica: &Replica,
     around: &Around<'_>,
 ) -> Result<(), (String, String)> {
     if wanted.addresses == now.addresses {
@@ -94,6 +97,11 @@ fn check_ways(
     if !unheard.is_empty() {
         let because = format!("{} is not heard, and would look for it there", unheard.join(", "));
         return Err((because, "start or evict that node, then repeat it".into()));
+    }
+    let knows = |other: &&NodeId| replica.has_members(VoterId::from(**other));
+    if let Some(behind) = around.nodes.iter().find(|other| !knows(other)) {
+        let because = format!("{behind} may not know yet where all nodes were before");
+        return Err((because, "repeat the command in a moment".into()));
     }
     let stays =
         |network| address_on(&now.addresses, network) == address_on(&wanted.addresses, network);

@@ -33,8 +33,8 @@ pub(super) fn votes(replica: &mut Replica, around: &Around<'_>) -> Option<LogInd
     change_vote(replica, around, node, Change::VoteReturned { node })
 }
 
-/// A leader on a node that leaves hands leadership to a voter that stays, once nothing is left to
-/// run there; whether it does.
+/// A leader on a node that leaves hands leadership to a voter that stays, the quorum disk on
+/// another node if no other is left, once nothing is left to run there; whether it does.
 pub(super) fn pass_on(replica: &mut Replica, around: &Around<'_>) -> bool {
     let db = &replica.db;
     if !db.left().contains(&around.host) || db.owns_any(around.host) {
@@ -42,7 +42,10 @@ pub(super) fn pass_on(replica: &mut Replica, around: &Around<'_>) -> bool {
     }
     let stays = |node: &NodeId| around.heard.contains(node) && !db.left().contains(node);
     let others = around.nodes.iter().filter(|node| **node != around.host && stays(node));
-    let heir = others.map(|node| VoterId::from(*node)).find(|v| replica.is_voter(*v));
+    let hosted = around.disk_host.filter(|host| *host != around.host && stays(host));
+    let disk = replica.voters().into_iter().find(|v| v.is_disk() && hosted.is_some());
+    let mut heirs = others.map(|node| VoterId::from(*node)).chain(disk);
+    let heir = heirs.find(|v| replica.is_voter(*v));
     let Some(heir) = heir else { return false };
     if replica.has_all(heir) {
         replica.transfer(heir);

@@ -137,6 +137,9 @@ impl Leading {
 
     /// A lease question arrived; its barrier is the log as it stands now (R7).
     pub(crate) fn question(&mut self, now: Time, replica: &Replica, question: LeaseQuestion) {
+        if replica.db.evicted().contains(&question.node) {
+            return;
+        }
         let barrier = if self.planted.has(Fault::BarrierIsCommitIndex) {
             replica.commit_index()
         } else {

@@ -125,7 +125,7 @@ impl Leading {
                 return Ok(replica.propose_membership(voters, &entry).is_ok());
             }
             Decision::Readdress(node, wish) => {
-                entry.changes.push(joining::readdress(node, wish, &replica.db, around)?);
+                entry.changes.push(joining::readdress(node, wish, replica, around)?);
             }
             Decision::Rotate => entry.changes.push(keys::begin(replica, around)?),
             Decision::Raise(to) => entry.changes.push(level::begin(to, &replica.db, around)?),

@@ -115,11 +115,16 @@ pub(super) fn resign(replica: &mut Replica, around: &Around<'_>) {
 }
 
 /// D hands leadership to its host once the host has the whole log (R11: only after the take-overs
-/// it is already entitled to, which the caller has just planned).
+/// it is already entitled to, which the caller has just planned). Where the host has no vote
+/// another node gets it, and hosts D then: D leads only while it has to.
 pub(super) fn hand_over(leading: &mut Leading, replica: &mut Replica, around: &mut Around<'_>) {
-    let host = VoterId::from(around.host);
-    let is_disk = replica.leader().is_some_and(VoterId::is_disk);
-    if !is_disk || !replica.is_voter(host) || !replica.has_all(host) {
+    if !replica.leader().is_some_and(VoterId::is_disk) {
+        return;
+    }
+    let others = around.heard.iter().copied().filter(|node| !replica.db.left().contains(node));
+    let votes = |node: &NodeId| replica.is_voter(VoterId::from(*node));
+    let Some(heir) = [around.host].into_iter().chain(others).find(votes) else { return };
+    if !replica.has_all(VoterId::from(heir)) {
         return;
     }
     if entitled_soon(leading, replica, around) {
@@ -128,10 +133,11 @@ pub(super) fn hand_over(leading: &mut Leading, replica: &mut Replica, around: &m
     if !leading.handed_over {
         leading.handed_over = true;
         around.counters.handovers += 1;
-        let text = format!("the quorum disk hands leadership to its host {}", around.host);
+        let whom = if heir == around.host { "its host " } else { "" };
+        let text = format!("the quorum disk hands leadership to {whom}{heir}");
         around.notes.push(Note { code: "handed-over", text });
     }
-    replica.transfer(host);
+    replica.transfer(VoterId::from(heir));
 }
 
 /// Whether a take-over becomes possible within the time a new leader would have to wait: D then
