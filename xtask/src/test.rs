@@ -141,7 +141,7 @@ fn rounds(target: &Path) -> Part {
         name: "rounds",
         about: "real processes, real kills",
         commands: vec![runs(target, &["--skip", ON_DEMAND])],
-        limit: Duration::from_mins(30),
+        limit: Duration::from_mins(50),
     }
 }
 
