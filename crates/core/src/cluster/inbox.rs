@@ -189,8 +189,7 @@ impl Cluster {
                     self.early_questions.insert(from, (now, question));
                 } else if from != self.node {
                     // One round answers both: the own question goes along.
-                    self.asker.hurry_if_soon(now, Span(self.timing.renewal.0 / 2));
-                    self.ask_lease(now);
+                    self.ask_along(now, Span(self.timing.renewal.0 / 2));
                 }
             }
             PeerMessage::LeaseAnswer(answer) => self.asker.answer(now, answer),
@@ -250,9 +249,14 @@ impl Cluster {
         }
         self.inbox.push_back(raft);
         if from != self.node && self.leader_node(now) == Some(from) {
-            self.asker.hurry_if_soon(now, Span(self.timing.renewal.0 / 4));
-            self.ask_lease(now);
+            self.ask_along(now, Span(self.timing.renewal.0 / 4));
         }
+    }
+
+    /// Others ask now: the own question goes along if it is due within `soon`.
+    fn ask_along(&mut self, now: Time, soon: Span) {
+        self.asker.hurry_if_soon(now, soon);
+        self.ask_lease(now);
     }
 
     /// Lets the leader on this node, if there is one, do something.

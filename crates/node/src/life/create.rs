@@ -72,19 +72,23 @@ pub fn check_cluster_ip(host: &Host, wanted: &Creation, text: &str) -> Result<()
             .because(cause)
             .hint("choose a free address of a network that clients reach, as in `10.1.0.100`")
     };
-    let full = parse_address(text).map(|(address, _)| address);
-    let Some(address) = full.or_else(|| text.parse().ok()) else {
+    let Some(address) = address_of(text) else {
         return Err(no("it is no address".into()));
     };
     if host.held.iter().any(|held| held.address == address) {
         return Err(no("this host has it: it would not move to another node".into()));
     }
     let chosen = networks::choose(&host.held, &wanted.addresses)?;
-    if full.is_some() || chosen.iter().any(|held| held.is_beside(address)) {
+    if parse_address(text).is_some() || chosen.iter().any(|held| held.is_beside(address)) {
         return Ok(());
     }
     let all: Vec<String> = chosen.iter().map(ToString::to_string).collect();
     Err(no(format!("it is in no network of the cluster: {}", all.join(", "))))
+}
+
+/// The address of a cluster IP, with a prefix length or without.
+pub(super) fn address_of(text: &str) -> Option<IpAddr> {
+    parse_address(text).map(|(address, _)| address).or_else(|| text.parse().ok())
 }
 
 /// One creation under way.

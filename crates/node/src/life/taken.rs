@@ -6,9 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use stead_model::reason::{Code, Reason};
-use stead_model::resource_type::parse_address;
 
-use super::create::{Creation, refused};
+use super::create::{Creation, address_of, refused};
 
 /// How long the resolver of this host is waited for.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -27,9 +26,7 @@ enum Known {
 /// # Errors
 /// Another machine has the name.
 pub fn check_name(wanted: &Creation, cluster_ip: Option<&str>) -> Result<Option<String>, Reason> {
-    let own = cluster_ip.and_then(|text| {
-        parse_address(text).map(|(address, _)| address).or_else(|| text.parse().ok())
-    });
+    let own = cluster_ip.and_then(address_of);
     let name = &wanted.name;
     let address = match known(name, own) {
         Known::Nobody => return Ok(None),
