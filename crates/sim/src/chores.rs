@@ -15,6 +15,7 @@ use stead_model::keys::{Other, Phase};
 use stead_model::program::{ClusterLevel, Levels, Program, Version};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::rules::Priority;
+use stead_model::view::View;
 use stead_model::{NetworkId, NodeId, RequestId, VoterId};
 
 use crate::agenda::{Happening, Outside};
@@ -223,15 +224,14 @@ impl World {
 
     /// Whether the node has the only vote: those that stay have to be given one first.
     fn votes_alone(&self, node: NodeId) -> bool {
-        let leads = |n: &NodeId| {
-            let service = self.node(*n).service.as_ref();
-            service.is_some_and(|service| !service.seen.leading.is_empty())
-        };
-        self.node_ids().filter(leads).any(|n| {
-            let service = self.node(n).service.as_ref();
-            let view = service.map(|s| s.cluster.view_without_groups(self.local(n)));
-            view.is_some_and(|view| view.quorum.voters == [VoterId::from(node)])
-        })
+        self.leading_views().any(|view| view.quorum.voters == [VoterId::from(node)])
+    }
+
+    /// What nodes that lead know of the cluster.
+    fn leading_views(&self) -> impl Iterator<Item = View> {
+        let running = self.nodes.iter().filter_map(|node| Some((node, node.service.as_ref()?)));
+        let leads = running.filter(|(_, service)| !service.seen.leading.is_empty());
+        leads.map(|(node, service)| service.cluster.view_without_groups(node.clock.show(self.now)))
     }
 
     /// Who is no member any more, as the newest database has it.
@@ -249,21 +249,17 @@ impl World {
             return Some(format!("{node} is not evicted yet, and owns {owns:?}"));
         }
         if let Some(rotation) = db.rotation().filter(|r| r.phase != Phase::Ended) {
-            let leads = self.nodes.iter().filter_map(|node| Some((node, node.service.as_ref()?)));
-            let mut leads = leads.filter(|(_, service)| !service.seen.leading.is_empty());
-            let view = leads.next().map(|(node, service)| {
-                service.cluster.view_without_groups(node.clock.show(self.now))
-            });
-            let awaited = view.and_then(|view| view.rotation).map(|rotation| rotation.awaited);
+            let awaited = self.leading_views().next().and_then(|view| view.rotation);
+            let awaited = awaited.map(|rotation| rotation.awaited);
             return Some(format!("{rotation}, which awaits {awaited:?}"));
         }
         let keys = |node: &NodeId| &self.node(*node).keys;
         let mut members = self.node_ids().filter(|node| !db.evicted().contains(node));
-        let print = members.next().map(|first| keys(&first).own.print);
-        let behind = |node: &NodeId| Some(keys(node).own.print) != print;
+        let first = members.next()?;
+        let behind = |node: &NodeId| keys(node).own.print != keys(&first).own.print;
         let doubts = |node: &NodeId| keys(node).other != Other::None;
-        let late = self.node_ids().filter(|node| !db.evicted().contains(node));
-        let late = late.into_iter().find(|node| behind(node) || doubts(node))?;
+        let late =
+            std::iter::once(first).chain(members).find(|node| behind(node) || doubts(node))?;
         Some(format!("{late} believes {} and {:?}", keys(&late).own.print, keys(&late).other))
     }
 }
