@@ -80,11 +80,13 @@ pub enum Fault {
     ForcedWithoutWait,
     /// A forced node goes on without having claimed D (R13).
     ForcedWithoutDisk,
+    /// Messages of another history count, and an older one goes on until it is told (R13).
+    OlderHistoryCounts,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::ClaimForgetsActive,
         Self::AdoptWithoutReread,
         Self::TakeoverIgnoresGrace,
@@ -122,6 +124,7 @@ impl Fault {
         Self::StoppedBeforeDependents,
         Self::ForcedWithoutWait,
         Self::ForcedWithoutDisk,
+        Self::OlderHistoryCounts,
     ];
 
     /// Its name on the command line, as in `barrier-is-commit-index`.

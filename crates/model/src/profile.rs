@@ -149,6 +149,13 @@ impl Timing {
         Span(self.renewal.0 - self.renewal.0 / 32)
     }
 
+    /// After this time a question to another node that got no answer is asked again: four times as
+    /// often as without loss, so that a lease outlasts networks that lose every third frame.
+    #[must_use]
+    pub const fn renewal_repeat(&self) -> Span {
+        Span(self.renewal.0 / 4)
+    }
+
     /// `m` for a lease of length `lease`: `2ρ/(1-ρ)·(L+g)` plus two timer ticks (R6).
     #[must_use]
     pub const fn margin(&self, lease: Span) -> Span {

@@ -94,18 +94,10 @@ impl Chores {
             without(Chore::Node);
             without(Chore::Evict);
         }
-        if plan.forces.is_some() {
-            // What was given up may have had new keys that nobody has.
-            without(Chore::Keys);
-        }
         // Those that stay are to be a majority whoever is away.
         let evicts = plan.away == Away::None && plan.forces.is_none();
-        // A node that missed both its eviction and new keys writes the former ones on the disk.
-        let keys_too = !plan.has_disk();
-        match (evicts, keys_too, rng.chance(500)) {
-            (false, ..) | (true, false, true) => without(Chore::Evict),
-            (true, false, false) => without(Chore::Keys),
-            (true, true, _) => {}
+        if !evicts {
+            without(Chore::Evict);
         }
         Self {
             pause_ns: rng.wild(beat * 2, beat * 30),

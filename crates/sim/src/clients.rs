@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use stead_core::Event;
+use stead_core::db::Db;
 use stead_model::forced;
 use stead_model::group::{Desired, GroupPolicy};
 use stead_model::request::{Answer, Envelope, Request};
@@ -331,7 +332,7 @@ impl World {
         let set_up = open.set_up;
         let event = Event::Request(open.envelope.clone());
         self.clients.clients[client].open = Some(open);
-        let node = NodeId(self.clients.rng.between(1, self.plan.nodes.into()) as u16);
+        let node = self.somebody_inside();
         let at = now + self.clients.rng.below(self.timing.heartbeat.0 / 10);
         if let Some(service) = self.node(node).service.as_ref().map(|s| s.life) {
             self.agenda.put(at, Happening::Local { node, service, event: Box::new(event) });
@@ -342,6 +343,18 @@ impl World {
         }
         let more = self.clients.rng.below(patience + 1);
         self.client_turn(client, now + patience + more);
+    }
+
+    /// A node that may be asked: a host that nobody has let in yet answers nothing.
+    fn somebody_inside(&mut self) -> NodeId {
+        let any = self.clients.rng.between(1, self.plan.nodes.into()) as u16;
+        let founders = self.plan.nodes - self.plan.joiners;
+        let scripted = self.plan.clients.pause_ns == 0;
+        let joined = |db: &Db| db.joined().contains_key(&NodeId(any));
+        if any <= founders || scripted || self.newest_db().is_some_and(joined) {
+            return NodeId(any);
+        }
+        NodeId((any - 1) % founders + 1)
     }
 
     fn client_begins(&mut self, client: usize) {
@@ -406,7 +419,9 @@ impl World {
                 use stead_model::reason::Code;
                 self.trace.line(self.now, || format!("client told {id} is refused: {reason}"));
                 let again = matches!(reason.code, Code::NoQuorum | Code::Timeout | Code::TooMuch);
-                if again && set_up {
+                // Whoever lets a host in waits until that can be done.
+                let joins = matches!(request, Request::AddNode { .. }) && self.script.is_none();
+                if (again || joins) && set_up {
                     let soon = self.now + self.timing.heartbeat.0;
                     self.client_turn(client, soon);
                     return;

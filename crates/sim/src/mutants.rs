@@ -61,7 +61,9 @@ pub const fn breaks(fault: Fault) -> &'static [Promise] {
         Fault::DependenciesIgnored
         | Fault::OneDependencyCounts
         | Fault::StoppedBeforeDependents => &[Dep],
-        Fault::ForcedWithoutWait | Fault::ForcedWithoutDisk => &[Own, StopStart],
+        Fault::ForcedWithoutWait | Fault::ForcedWithoutDisk | Fault::OlderHistoryCounts => {
+            &[Own, StopStart]
+        }
         Fault::MonitorActsAfterHardStop => &[Own, Quorum, StopStart],
     }
 }

@@ -6,12 +6,12 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use e2e::processes::{self, Role};
 use e2e::{ONE, Roles, TWO, World, Writer, tell, wait};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{UnmountFlags, unmount};
 use stead_lab::cluster::Cluster;
 use stead_lab::demo::{self, GROUP, WebServer};
 use stead_lab::{Station, boot_ns};
@@ -52,6 +52,8 @@ fn d6_full_disks_stop_nothing() {
         hold(5);
         // Logs have had their room since the nodes were made: what is asked for is decided.
         writer.wait_more(50);
+        let more = fs::write(disk.path().join("more"), [1; 1 << 16]);
+        assert!(more.is_err(), "the disk is not full");
         fs::remove_file(full).unwrap();
     });
     let owner = world.group(ONE, GROUP).owner.unwrap();
@@ -220,19 +222,26 @@ impl Drop for LittleMemory {
     }
 }
 
-/// A file system that can be filled without harm to this host.
+/// A file system that can be filled without harm to this host, of the kind that hosts have: one
+/// that keeps the room that a log was given.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
+    /// Two logs and a quorum disk, and some room.
+    const BYTES: u64 = 1 << 30;
+
     fn mount() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let size = c"size=768m";
-        mount("stead-e2e", dir.path(), "tmpfs", MountFlags::empty(), size).unwrap();
+        let (image, place) = (dir.path().join("image"), dir.path().join("disk"));
+        fs::File::create(&image).unwrap().set_len(Self::BYTES).unwrap();
+        fs::create_dir(&place).unwrap();
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).args([&image, &place]));
         Self(dir)
     }
 
-    fn path(&self) -> &Path {
-        self.0.path()
+    fn path(&self) -> PathBuf {
+        self.0.path().join("disk")
     }
 
     /// Not one byte is left; names the file that has them.
@@ -256,4 +265,9 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
 }

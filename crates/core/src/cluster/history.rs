@@ -13,7 +13,7 @@ use stead_model::forced::{Forced, History};
 use stead_model::order::GuardOrder;
 use stead_model::record::Level;
 use stead_model::wire::peer::{Heartbeat, PeerMessage};
-use stead_model::{LogIndex, NodeId, Term, Time, VoterId};
+use stead_model::{LogIndex, NodeId, Span, Term, Time, VoterId};
 
 use super::{Cluster, Own};
 use crate::consensus::batch::Batch;
@@ -21,6 +21,7 @@ use crate::consensus::history::{Unshared, empty_state};
 use crate::consensus::record::SavedState;
 use crate::effect::{Channel, Device, Effect, IoOp, Ticket};
 use crate::event::IoResult;
+use crate::planted::Fault;
 
 /// What is known of the histories of others.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Histories {
     foreign_disk: bool,
     /// Why nothing could be put aside, as it was said.
     not_kept: Option<String>,
+    /// When a node with an older history was answered last.
+    hailed: Option<Time>,
 }
 
 /// What another node said last.
@@ -106,8 +109,29 @@ impl Cluster {
         message: PeerMessage,
     ) {
         let same = history == self.history().id;
-        if same || counts_always(&message) {
+        let older = match &message {
+            PeerMessage::Heartbeat(heartbeat) => {
+                heartbeat.history.generation < self.history().generation
+            }
+            // Whoever says of nothing in which history it counts has the first one.
+            _ => history == 0 && !same,
+        };
+        if older {
+            self.hail(now);
+        }
+        let planted = self.planted.has(Fault::OlderHistoryCounts);
+        if same || counts_always(&message) || planted {
             self.count(now, from, message);
+        }
+    }
+
+    /// A node with an older history is heard: it and those with it hear of the newer one now, not
+    /// with the next heartbeat. Some that find each other again could elect a leader before.
+    fn hail(&mut self, now: Time) {
+        let pause = Span(self.timing.heartbeat.0 / BETWEEN_HAILS_OF_BEAT);
+        if self.histories.hailed.is_none_or(|at| now.since(at) >= pause) {
+            self.histories.hailed = Some(now);
+            self.send_heartbeats(now);
         }
     }
 
@@ -141,7 +165,7 @@ impl Cluster {
         let theirs = self.histories.of(from).map(|peer| peer.history).unwrap_or_default();
         let Own::Running(own) = &mut self.own else { return };
         let older = own.replica.history().generation < theirs.generation;
-        if !older || own.remaking.is_some() {
+        if !older || own.remaking.is_some() || self.planted.has(Fault::OlderHistoryCounts) {
             return;
         }
         own.leading = None;
@@ -340,5 +364,7 @@ fn told_of(unshared: &Unshared, forced: &Forced) -> String {
     lines.iter().fold(text, |text, line| text + line + "\n")
 }
 
+/// Part of a heartbeat between two answers to nodes that have an older history.
+const BETWEEN_HAILS_OF_BEAT: u64 = 10;
 /// Heartbeats between two words to a node that has an older history.
 const BETWEEN_TELLS_BEATS: u64 = 5;

@@ -10,7 +10,7 @@ use stead_model::keys::{KeyOrder, KeyReport, Keys, NewKeys, Other, Phase, Print,
 use stead_model::record::Level;
 use stead_model::view::{AwaitedView, RotationView};
 use stead_model::wire::peer::PeerMessage;
-use stead_model::{NodeId, Span, Time};
+use stead_model::{LogIndex, NodeId, Span, Time};
 
 use super::Cluster;
 use super::reporting::Next;
@@ -38,6 +38,9 @@ pub(super) struct Ring {
     awaits: Option<(Awaited, Time, bool)>,
     /// The last rotation that was seen to be over.
     over: Option<u64>,
+    /// The log was empty, for its history was given up: what it says when it is filled again is
+    /// not old, and a set that followed in the former history follows nothing (R13).
+    refills: bool,
 }
 
 /// A rotation, and the nodes that it waits for.
@@ -46,8 +49,8 @@ type Awaited = (Rotation, Vec<(NodeId, &'static str)>);
 impl Ring {
     pub(super) const fn new(keys: Keys) -> Self {
         let (ordered, waits, next_at) = (false, false, Time(0));
-        let (failed, came, disk, awaits, over) = (None, None, None, None, None);
-        Self { keys, ordered, next_at, failed, came, waits, disk, awaits, over }
+        let (failed, came, disk, awaits, over, refills) = (None, None, None, None, None, false);
+        Self { keys, ordered, next_at, failed, came, waits, disk, awaits, over, refills }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -146,7 +149,16 @@ impl Cluster {
         self.note_awaited(now);
         let Some(own) = self.running() else { return false };
         let log = (own.replica.db.rotation(), own.replica.db.rotations());
-        let wanted = step(self.node, log, &self.keys.keys);
+        let refilled = own.remaking.is_none() && own.replica.db.applied() > LogIndex(0);
+        let wanted = match self.keys.keys.other {
+            Other::Next(of, _) if self.keys.refills && refilled && of > log.1 => {
+                Step::Order(KeyOrder::Forget(of))
+            }
+            _ if refilled => step(self.node, log, &self.keys.keys),
+            _ => Step::Rest,
+        };
+        self.keys.refills &= wanted != Step::Rest;
+        self.keys.refills |= !refilled;
         self.keys.waits = wanted != Step::Rest && !self.keys.ordered;
         if !self.keys.waits || now < self.keys.next_at {
             return is_news;

@@ -1,6 +1,7 @@
 //! The pump: lets every machine work until none has anything left to do.
 
 use stead_model::NodeId;
+use stead_model::keys::Phase;
 use stead_model::record::Level;
 use stead_model::wire::peer::{Heartbeat, PeerMessage, RaftMessage};
 use stead_model::{Span, Time, VoterId};
@@ -9,6 +10,7 @@ use super::reporting::Next;
 use super::{Cluster, Own};
 use crate::consensus::batch::{Applied, Batch, Elected, Post};
 use crate::consensus::replica::Replica;
+use crate::db::Db;
 use crate::effect::{Channel, Effect};
 use crate::leading::{Around, Leading, Mail};
 use crate::quorum::{Released, Surroundings};
@@ -75,7 +77,7 @@ impl Cluster {
     }
 
     /// Each node gets back what was heard of it.
-    fn send_heartbeats(&mut self, now: Time) {
+    pub(super) fn send_heartbeats(&mut self, now: Time) {
         let heartbeat = self.heartbeat(now);
         let peers: Vec<_> = self.links.nodes().collect();
         for to in peers {
@@ -115,8 +117,12 @@ impl Cluster {
     pub(super) fn ask_lease(&mut self, now: Time) {
         let Some(to) = self.leader_node(now) else { return };
         let timing = &self.timing;
-        let again = if to == self.node { timing.renewal } else { timing.renewal_elsewhere() };
-        if let Some(question) = self.asker.ask(now, again) {
+        let (again, repeat) = if to == self.node {
+            (timing.renewal, timing.renewal)
+        } else {
+            (timing.renewal_elsewhere(), timing.renewal_repeat())
+        };
+        if let Some(question) = self.asker.ask(now, again, repeat) {
             let message = PeerMessage::LeaseQuestion(question);
             self.mail(Mail { to, channel: Channel::Datagram, message });
         }
@@ -295,6 +301,9 @@ impl Cluster {
         let voters = own.map(|o| o.replica.voters()).unwrap_or_default();
         let heard = voters.iter().filter_map(|v| v.node());
         let heard = heard.filter(|n| *n == self.node || self.links.is_heard(*n)).count();
+        let bits = |all, node: NodeId| all | 1 << (node.0 - 1);
+        let db = own.map(|own| &own.replica.db);
+        let ended = |db: &Db| db.rotation().is_some_and(|r| r.phase == Phase::Ended);
         Surroundings {
             timing: self.timing,
             along: false,
@@ -307,7 +316,9 @@ impl Cluster {
                     o.replica.is_member(voter) && o.replica.is_member(VoterId::from(self.node))
                 }),
             forces: self.forces_disk(),
-            members: self.config.nodes.iter().fold(0, |all, n| all | 1 << (n.id.0 - 1)),
+            members: self.config.nodes.iter().map(|node| node.id).fold(0, bits),
+            evicted: db.map_or(0, |db| db.evicted().iter().copied().fold(0, bits)),
+            may_seal: db.is_some_and(ended) && self.asker.lease(now).is_some(),
             leaves: self.is_leaving() || self.is_out(),
         }
     }

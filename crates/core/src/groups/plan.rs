@@ -120,7 +120,7 @@ impl<'a> Round<'a> {
     /// Nothing of it runs any more: its owner said so for this epoch (R8), or the owner's lease
     /// and grace are over (R6). The release's target takes it, or for a group that shall run the
     /// owner that only was restarted, or the best. One that has to wait for another keeps its
-    /// target meanwhile.
+    /// target meanwhile, unless that one gets no place.
     fn stopped(
         &mut self,
         number: usize,
@@ -135,8 +135,11 @@ impl<'a> Round<'a> {
             }
             if order::awaited(&self.layout, group).is_none() {
                 self.seek(number, (None, target.or(stay)), cause);
-            } else if self.input.db.left().contains(&owned.node) && cause.is_told() {
-                // It is nobody's turn, and who leaves does not wait for that.
+            } else if self.keeps_from_place(group)
+                || self.input.db.left().contains(&owned.node) && cause.is_told()
+            {
+                // It is nobody's turn: whom it waits for may need the place, and who leaves does
+                // not wait for that.
                 self.disown(group, owned, because(owned, cause.known()));
             }
             return;
@@ -148,6 +151,15 @@ impl<'a> Round<'a> {
             (None, Cause::Ended(_)) if owned.release.is_none() && !core_group::goes(group) => {}
             (None, _) => self.disown(group, owned, because(owned, known)),
         }
+    }
+
+    /// Whether it waits for a group that no node may take: its place may be that one's.
+    fn keeps_from_place(&self, group: &Group) -> bool {
+        let awaited = group.policy.rules.start_after.required.iter();
+        let awaited = awaited.filter_map(|id| self.layout.find(id));
+        let mut awaited = awaited.map(|number| self.layout.group(number));
+        let placeless = |other: &Group| self.layout.best(&other.id, None).is_none();
+        awaited.any(|other| other.ownership.is_none() && shall_run(other) && placeless(other))
     }
 
     /// Whether node after node was lost soon after it was given the group, up to the threshold:

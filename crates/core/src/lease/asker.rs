@@ -30,6 +30,8 @@ pub(crate) struct Asker {
     /// Since when a hard stop is under way.
     stopping: Option<Time>,
     ask_at: Time,
+    /// When the last question is repeated, unless an answer comes before.
+    repeat_at: Option<Time>,
     planted: Planted,
 }
 
@@ -58,6 +60,7 @@ impl Asker {
             in_force: guard.lease.map(|(number, _)| number),
             stopping: guard.stopping.then_some(Time(0)),
             ask_at: Time(0),
+            repeat_at: None,
             planted,
         }
     }
@@ -72,8 +75,9 @@ impl Asker {
         self.service
     }
 
-    pub(crate) const fn deadline(&self) -> Time {
-        self.ask_at
+    /// When [`ask`](Self::ask) has a question.
+    pub(crate) fn deadline(&self) -> Time {
+        self.repeat_at.map_or(self.ask_at, |at| at.min(self.ask_at))
     }
 
     /// When the lease ends, if there is one.
@@ -93,16 +97,18 @@ impl Asker {
         }
     }
 
-    /// The next question, if one is due; the one after it is due `again` later. A node that cannot
-    /// stop (a dirty one) asks for nothing: by that the leader knows when its lease is over.
-    pub(crate) fn ask(&mut self, now: Time, again: Span) -> Option<LeaseQuestion> {
-        if now < self.ask_at {
+    /// The next question, if one is due; the one after it is due `again` later, or `repeat` later
+    /// if no answer comes (a lossy network costs questions, not the lease). A node that cannot stop
+    /// (a dirty one) asks for nothing: by that the leader knows when its lease is over.
+    pub(crate) fn ask(&mut self, now: Time, again: Span, repeat: Span) -> Option<LeaseQuestion> {
+        if now < self.deadline() {
             return None;
         }
-        self.ask_at = now + again;
+        (self.ask_at, self.repeat_at) = (now + again, None);
         if self.stopping.is_some_and(|since| now.since(since) >= again) {
             return None;
         }
+        self.repeat_at = Some(now + repeat);
         self.last = self.last.next();
         self.asked.insert(self.last, now);
         while self.asked.len() > QUESTIONS_KEPT {
@@ -118,6 +124,7 @@ impl Asker {
             return;
         }
         let Some(sent) = self.asked.remove(&answer.number) else { return };
+        self.repeat_at = None;
         let from = if self.planted.has(Fault::LeaseFromReceipt) { now } else { sent };
         self.answered.push((answer, from));
     }
@@ -169,5 +176,6 @@ impl Asker {
     }
 }
 
-/// Questions whose answers are still taken.
-const QUESTIONS_KEPT: usize = 64;
+/// Questions whose answers are still taken: those of more than 2 s in profile `fast`, however late
+/// the leader answers.
+const QUESTIONS_KEPT: usize = 256;

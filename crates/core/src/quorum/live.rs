@@ -286,7 +286,8 @@ impl Live {
                     round.header_write = None;
                 }
                 let skip = self.planted.has(Fault::FallBackToOlderSlot);
-                let table = Table::decode(bytes, &self.medium, skip).map_err(Dropped)?;
+                let table = Table::decode(bytes, &self.medium, skip);
+                let table = table.map_err(|unreadable| Dropped(unreadable.why))?;
                 self.check(&table)?;
                 self.table = self.medium.keys.follow_others().then_some(table);
                 if let Some(round) = &mut self.round {

@@ -61,8 +61,10 @@ pub(crate) struct Seat {
     reseal: Option<Reseal>,
     /// What is hosted or claimed here is under keys that others follow.
     rekeys: bool,
-    /// The nodes of the cluster, bit by bit.
+    /// The nodes of the cluster, bit by bit, and those that were evicted.
     members: u64,
+    evicted: u64,
+    may_seal: bool,
     claims: u64,
     adoptions: u64,
     drops: u64,
@@ -108,6 +110,11 @@ pub(crate) struct Surroundings {
     pub(crate) forces: bool,
     /// The nodes of the cluster: bit n is set for node n + 1.
     pub(crate) members: u64,
+    /// Those that were evicted.
+    pub(crate) evicted: u64,
+    /// This node has quorum, and the last keys are those of all: it may seal the headers of
+    /// evicted nodes anew.
+    pub(crate) may_seal: bool,
     /// This node leaves the cluster in order, and another can host D; or it is no member any more.
     pub(crate) leaves: bool,
 }
@@ -220,6 +227,8 @@ impl Seat {
             reseal: None,
             rekeys: false,
             members: 0,
+            evicted: 0,
+            may_seal: false,
             claims: 0,
             adoptions: 0,
             drops: 0,
@@ -323,7 +332,8 @@ impl Seat {
         around: &Surroundings,
         io: &mut IoDesk,
     ) -> Option<Released> {
-        self.members = around.members;
+        (self.members, self.evicted) = (around.members, around.evicted);
+        self.may_seal = around.may_seal;
         self.take_new_keys(now, around);
         self.note_host(now, around);
         self.note_loneliness(now, around);

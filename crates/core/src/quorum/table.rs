@@ -68,10 +68,30 @@ impl Medium {
     }
 }
 
+/// Why a look at the table shows nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) why: String,
+    /// Slots with a header under neither key, if nothing else is wrong.
+    pub(crate) strange: BTreeSet<u32>,
+    /// The highest claim of the other ones.
+    pub(crate) highest_claim: u64,
+}
+
+impl From<String> for Unreadable {
+    fn from(why: String) -> Self {
+        Self { why, strange: BTreeSet::new(), highest_claim: 0 }
+    }
+}
+
 impl Table {
     /// Decodes a read of the whole table; one unreadable header makes D dead (R2), unless
     /// `skip_bad` (a planted fault) takes it for an empty one.
-    pub(crate) fn decode(bytes: &[u8], medium: &Medium, skip_bad: bool) -> Result<Self, String> {
+    pub(crate) fn decode(
+        bytes: &[u8],
+        medium: &Medium,
+        skip_bad: bool,
+    ) -> Result<Self, Unreadable> {
         let (offset, length) = medium.geometry.header_table();
         let before = (offset - Identity::OFFSET) as usize;
         let (identity, bytes) = match bytes.len() as u64 == length {
@@ -82,21 +102,33 @@ impl Table {
             None => None,
             Some(block) => {
                 let opened = medium.keys.open(|key| Identity::decode(block, Some(key)));
-                Some(opened.map_err(|e| e.to_string())?.1)
+                Some(opened.map_err(|e| Unreadable::from(e.to_string()))?.1)
             }
         };
         if bytes.len() as u64 != length {
-            return Err(format!("read {} of {length} bytes of the slot headers", bytes.len()));
+            let why = format!("read {} of {length} bytes of the slot headers", bytes.len());
+            return Err(why.into());
         }
         let block = (length / u64::from(medium.geometry.slots())) as usize;
-        let decode = |(slot, bytes): (u32, &[u8])| {
+        let mut read = Vec::with_capacity(medium.geometry.slots() as usize);
+        let mut strange: Option<Unreadable> = None;
+        for (slot, bytes) in (0..).zip(bytes.chunks(block)) {
             let place = medium.geometry.header_place(medium.disk, slot);
             match medium.keys.open(|key| Header::decode(bytes, &place, key)) {
-                Err(_) if skip_bad => Ok((Header::default(), false)),
-                header => header.map_err(|e| e.to_string()),
+                Ok(header) => read.push(header),
+                Err(_) if skip_bad => read.push((Header::default(), false)),
+                Err(why @ PlateError::WrongKey { .. }) => {
+                    let first = || Unreadable::from(why.to_string());
+                    strange.get_or_insert_with(first).strange.insert(slot);
+                    read.push((Header::default(), false));
+                }
+                Err(why) => return Err(why.to_string().into()),
             }
-        };
-        let read = (0..).zip(bytes.chunks(block)).map(decode).collect::<Result<Vec<_>, _>>()?;
+        }
+        if let Some(strange) = strange {
+            let claims = read.iter().map(|(header, _)| header.claim);
+            return Err(Unreadable { highest_claim: claims.max().unwrap_or_default(), ..strange });
+        }
         let others = (0..).zip(&read).filter(|(_, (_, other))| *other).map(|(slot, _)| slot);
         let others = others.collect();
         let headers = read.into_iter().map(|(header, _)| header).collect();

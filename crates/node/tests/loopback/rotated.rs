@@ -17,7 +17,7 @@ use stead_model::view::View;
 use stead_model::{Incarnation, NodeId};
 use stead_trust::{Addressee, Authority, Credentials, Keyring, SEALED_HEADER_BYTES, Sealer};
 
-use crate::attacks::{Peace, address, knock, shoot, told};
+use crate::attacks::{Peace, address, knock, records, shoot, told};
 use crate::world::{KEY, WAIT, World, alone, geometry};
 
 fn ask(world: &World, index: usize, request: &Request) -> Result<(), Code> {
@@ -135,17 +135,21 @@ fn keys_follow_others_without_a_stop_and_an_evicted_node_is_left_with_nothing() 
     assert!(opens(&world, first.own.bytes).iter().all(|opens| !opens));
     assert!(opens(&world, second.own.bytes).iter().all(|opens| *opens));
 
-    // It can still write to the quorum disk: that is worth as much as noise.
+    // It can still write to the quorum disk: that is sealed anew by whoever has quorum (0041).
     let peace = Peace::of(&world);
     let place = geometry().header_place(DiskId([9; 16]), 4);
     let forged = Header { claim: 1 << 40, active: 1 << 40, counter: 1, incarnation: 1 };
     let disk = std::fs::File::options().write(true).open(world.disk()).unwrap();
     let forged = forged.encode(&place, &ClusterKey::new(first.own.bytes));
     disk.write_all_at(&forged, place.offset).unwrap();
-    for index in 0..2 {
-        let why = told(&world, index, "disk-dead");
-        assert!(why.contains("another cluster key"), "{why}");
-    }
+    let why = told(&world, 0, "disk-path-lost");
+    assert!(why.contains("evicted"), "{why}");
+    world.until("a host of the disk, with new keys", |views| {
+        let all = opens(&world, second.own.bytes).iter().all(|opens| *opens);
+        all && views.iter().take(2).all(|v| v.quorum.disk_host.is_some())
+    });
+    let dead = |index| records(&world, index).iter().any(|r| r.code == "disk-dead");
+    assert!(!dead(0) && !dead(1), "the disk is dead");
     peace.holds(&world, "a header under the key of an evicted node");
     call_as_node_1(&world, PORT, &world.nodes[2].pki().authority().unwrap());
     world.nodes[2].start();

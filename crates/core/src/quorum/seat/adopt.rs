@@ -25,7 +25,7 @@ impl Seat {
         match state {
             State::Blank(_) => self.identified(bytes, turn),
             State::Watching(_) => {
-                if let Some(table) = self.table(bytes) {
+                if let Some(table) = self.table(bytes, turn) {
                     self.watched(now, &table, heartbeat);
                     self.look_after(&table, turn.io);
                 }
@@ -90,16 +90,19 @@ impl Seat {
         }
     }
 
-    fn table(&mut self, bytes: &[u8]) -> Option<Table> {
+    /// Decodes a look; without one the state is another.
+    fn table(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> Option<Table> {
         let skip = self.config.planted.has(Fault::FallBackToOlderSlot);
-        let table = Table::decode(bytes, self.medium.as_ref()?, skip);
-        match table {
-            Ok(table) => Some(table),
-            Err(why) => {
-                self.die(why);
-                None
+        match Table::decode(bytes, self.medium.as_ref()?, skip) {
+            Ok(table) => return Some(table),
+            Err(unreadable) if self.is_of_evicted(&unreadable) => {
+                let why = "a node that was evicted has written there with former keys";
+                self.not_read(turn.now, turn.setup.timing.heartbeat, why);
+                self.seal_for_evicted(&unreadable, turn.io);
             }
+            Err(unreadable) => self.die(unreadable.why),
         }
+        None
     }
 
     fn die(&mut self, why: String) {
@@ -164,7 +167,7 @@ impl Seat {
 
     fn first_read(&mut self, mut claim: Claim, bytes: &[u8], turn: &mut Turn<'_>) {
         let (now, heartbeat) = (turn.now, turn.setup.timing.heartbeat);
-        let Some(table) = self.table(bytes) else { return };
+        let Some(table) = self.table(bytes, turn) else { return };
         let Some(medium) = &self.medium else { return };
         let own = table.header(claim.slot);
         if table.newest().0 == claim.slot && table.is_other(claim.slot) {
@@ -192,7 +195,7 @@ impl Seat {
 
     fn second_read(&mut self, mut claim: Claim, bytes: &[u8], turn: &mut Turn<'_>) {
         let (now, heartbeat) = (turn.now, turn.setup.timing.heartbeat);
-        let Some(table) = self.table(bytes) else { return };
+        let Some(table) = self.table(bytes, turn) else { return };
         let lost = table.highest_claim() > claim.epoch || table.header(claim.slot) != claim.header;
         let first_only = self.config.planted.has(Fault::NoSecondRead);
         if lost && !first_only {
@@ -272,8 +275,8 @@ impl Seat {
         self.state = State::Doubting(claim, why, self.read_table(io));
     }
 
-    fn judge(&mut self, claim: Claim, why: String, bytes: &[u8], turn: &Turn<'_>) {
-        let Some(table) = self.table(bytes) else { return };
+    fn judge(&mut self, claim: Claim, why: String, bytes: &[u8], turn: &mut Turn<'_>) {
+        let Some(table) = self.table(bytes, turn) else { return };
         if table.highest_claim() > claim.epoch {
             self.retreat(
                 turn.now,

@@ -8,7 +8,9 @@
 //! who has seen all of them under it knows that nothing is left that needs the former one.
 //!
 //! A node tells that it has seen that while none of its own writes is on its way: what is late may
-//! be under the former key.
+//! be under the former key. An evicted node is not waited for: what it still writes is under a key
+//! that nobody believes any more. Until a node with quorum has sealed that header anew nobody can
+//! read the disk (decision 0041).
 
 use stead_journal::{Header, Identity, Medium as IdentityMedium};
 use stead_model::keys::Print;
@@ -18,7 +20,7 @@ use super::{MISSES, Seat, State, Surroundings};
 use crate::consensus::keeper::IoDesk;
 use crate::effect::{Device, Ticket};
 use crate::event::IoResult;
-use crate::quorum::table::{SeatKeys, Table};
+use crate::quorum::table::{SeatKeys, Table, Unreadable};
 
 /// What is sealed anew, one after the other.
 pub(super) struct Reseal {
@@ -108,7 +110,7 @@ impl Seat {
             return;
         }
         if table.is_sealed() {
-            if self.late.is_empty() {
+            if self.late.is_empty() && self.has_newest(table) {
                 self.sealed = Some(self.config.keys.print);
                 let text = "all of the quorum disk is sealed with the new keys".to_owned();
                 self.news.push(("disk-sealed", text));
@@ -119,12 +121,39 @@ impl Seat {
         self.seal_next(pieces, io);
     }
 
+    /// Whether the newest log is in the slot of a node that stays: no other is waited for.
+    fn has_newest(&self, table: &Table) -> bool {
+        let (slot, Header { active, .. }) = table.newest();
+        active == 0 || is_in(self.members, slot)
+    }
+
+    /// Whether nothing is wrong with the disk but headers of evicted nodes under a strange key.
+    pub(super) fn is_of_evicted(&self, unreadable: &Unreadable) -> bool {
+        let slots = &unreadable.strange;
+        !slots.is_empty() && slots.iter().all(|slot| is_in(self.evicted, *slot))
+    }
+
+    /// Seals the first of them anew, if this node has quorum and all keys were rotated since: the
+    /// newest log was seen elsewhere then, and what is under other keys comes too late. The claim
+    /// is as high as any, so that none of the slot's goes back (R1).
+    pub(super) fn seal_for_evicted(&mut self, unreadable: &Unreadable, io: &mut IoDesk) {
+        let Some(slot) = unreadable.strange.first().filter(|_| self.may_seal) else { return };
+        if self.reseal.is_some() {
+            return;
+        }
+        let header = Header { claim: unreadable.highest_claim, ..Header::default() };
+        self.seal_next(vec![Piece::Header(*slot, header)], io);
+        let node = slot / 2 + 1;
+        let text = format!("seals a header of n{node} anew, which it wrote after it was evicted");
+        self.news.push(("disk-sealed", text));
+    }
+
     fn pieces(&self, table: &Table) -> Vec<Piece> {
         let first = self.members.trailing_zeros() + 1 == u32::from(self.config.node.0);
         let (newest, Header { active, .. }) = table.newest();
         let hosted = self.live().map(|live| live.slot);
         let is_mine = |slot: u32| {
-            let has_node = self.members >> (slot / 2).min(63) & 1 == 1;
+            let has_node = is_in(self.members, slot);
             let own = slot / 2 + 1 == u32::from(self.config.node.0);
             (own || (first && !has_node)) && (slot != newest || active == 0) && Some(slot) != hosted
         };
@@ -164,5 +193,13 @@ impl Seat {
         if !matches!(result, IoResult::Failed(_)) && self.is_to_be_sealed() {
             self.seal_next(then, io);
         }
+    }
+}
+
+/// Whether a slot is of one of these nodes; bit n is set for node n + 1.
+const fn is_in(nodes: u64, slot: u32) -> bool {
+    match nodes.checked_shr(slot / 2) {
+        Some(from_it) => from_it & 1 == 1,
+        None => false,
     }
 }
