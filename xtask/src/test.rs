@@ -21,6 +21,12 @@ const ROUNDS: &str = "e2e";
 /// The round that is not part of the gate.
 const ON_DEMAND: &str = "mixed";
 
+/// The round that is all the others again.
+const ORDINARY_USER: &str = "user_runs";
+
+/// How the names of the rounds begin that keep the whole machine busy.
+const PRESSURE: &str = "d6_";
+
 /// Minutes of CPU that the soak of the gate takes.
 const GATE_SOAK_MINUTES: u64 = 2;
 
@@ -134,13 +140,19 @@ fn stories(scenarios: &[PathBuf]) -> Option<Part> {
     })
 }
 
-/// Real nodes want the machine for themselves: a release build of them, one round at a time. The
-/// rounds themselves only wait, and share what the tests have built.
+/// Real nodes are a release build; the rounds themselves only wait, and share what the tests have
+/// built. Two at a time, for labs have nothing in common. By themselves come those that use the
+/// whole machine up, and those of an ordinary user, whose nodes wait for a processor like anybody.
 fn rounds(target: &Path) -> Part {
+    let alone = [ORDINARY_USER, PRESSURE];
+    let skip = [ON_DEMAND, ORDINARY_USER, PRESSURE].map(|name| ["--skip", name]).concat();
     Part {
         name: "rounds",
         about: "real processes, real kills",
-        commands: vec![runs(target, &["--skip", ON_DEMAND])],
+        commands: vec![
+            runs(target, &[&["--test-threads", "2"], skip.as_slice()].concat()),
+            runs(target, &[&["--test-threads", "1", "--nocapture"], alone.as_slice()].concat()),
+        ],
         limit: Duration::from_mins(50),
     }
 }
@@ -158,7 +170,7 @@ fn on_demand(metadata: &Metadata) -> Vec<Part> {
     let round = Part {
         name: ON_DEMAND,
         about: "a node with the program of a former version among present ones",
-        commands: vec![runs(&metadata.target, &[ON_DEMAND])],
+        commands: vec![runs(&metadata.target, &["--test-threads", "1", ON_DEMAND])],
         limit: Duration::from_mins(20),
     };
     vec![release, kept::part(), round]
@@ -167,7 +179,7 @@ fn on_demand(metadata: &Metadata) -> Vec<Part> {
 /// The rounds as they are run, with these words for the test harness.
 fn runs(target: &Path, which: &[&str]) -> Vec<String> {
     let program = format!("STEAD_PROGRAM={}", target.join("release/stead").display());
-    let words = ["test", "--locked", "--workspace", "--test", "runs", "--", "--test-threads", "1"];
+    let words = ["test", "--locked", "--workspace", "--test", "runs", "--"];
     let words: Vec<&str> = words.iter().chain(which).copied().collect();
     [vec!["env".to_owned(), program], cargo_words(&words)].concat()
 }
@@ -219,8 +231,10 @@ mod tests {
         let whole = workspace(vec![package("stead-sim", None, &[]), package("e2e", None, &[])]);
         let parts = plan(&whole, &[PathBuf::from("scenarios/a/b")]);
         assert_eq!(names(&parts)[5..], ["soak", "mutants", "scenarios", "rounds"]);
-        let rounds = &parts[8].commands[0];
-        assert!(rounds.ends_with(&["--skip".to_owned(), "mixed".to_owned()]), "{rounds:?}");
+        let [most, alone] = parts[8].commands.as_slice() else { panic!("{:?}", parts[8]) };
+        let skipped = ["--skip", "mixed", "--skip", "user_runs", "--skip", "d6_"];
+        assert!(most.ends_with(&skipped.map(str::to_owned)), "{most:?}");
+        assert!(alone.ends_with(&["user_runs", "d6_"].map(str::to_owned)), "{alone:?}");
         assert_eq!(names(&on_demand(&whole)), ["release", "kept", "mixed"]);
         let tests = &parts[3].commands[0];
         assert!(tests.ends_with(&["--exclude".to_owned(), "e2e".to_owned()]), "{tests:?}");

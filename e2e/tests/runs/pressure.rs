@@ -1,7 +1,7 @@
 //! Both nodes at their limits at once: processors, forks and memory; and both with a full disk.
 //! The group stays where it is and no lease is lost (D6): what is slow is not dead.
 //!
-//! `STEAD_PRESSURE_MINUTES=60` for an hour of each; by default some seconds.
+//! `STEAD_PRESSURE_MINUTES=60` for an hour of each; by default a minute.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,12 +18,14 @@ use stead_lab::{Station, boot_ns};
 use stead_model::NodeId;
 use stead_model::profile::Profile;
 
+use crate::user;
+
 #[test]
 fn d6_busy_nodes_keep_their_groups() {
     // It ends after the nodes.
     let mut memory = Vec::new();
     let world = World::up("busy");
-    stays(&world, &busy(&world, &mut memory), || hold(10));
+    stays(&world, &busy(&world, &mut memory), hold);
 }
 
 #[test]
@@ -34,7 +36,12 @@ fn d6_busy_nodes_keep_their_groups_in_profile_fast() {
     }
     let mut memory = Vec::new();
     let world = World::with("busy-fast", |options| options.profile = Profile::Fast);
-    stays(&world, &busy(&world, &mut memory), || hold(8));
+    stays(&world, &busy(&world, &mut memory), hold);
+}
+
+#[test]
+fn d6_busy_nodes_of_an_ordinary_user_keep_their_groups() {
+    user::runs(&["--exact", "pressure::d6_busy_nodes_keep_their_groups"]);
 }
 
 #[test]
@@ -49,7 +56,7 @@ fn d6_full_disks_stop_nothing() {
     let writer = Writer::start(&world);
     stays(&world, &[], || {
         let full = disk.fill();
-        hold(5);
+        hold();
         // Logs have had their room since the nodes were made: what is asked for is decided.
         writer.wait_more(50);
         let more = fs::write(disk.path().join("more"), [1; 1 << 16]);
@@ -97,11 +104,11 @@ fn stays(world: &World, hogs: &[Hog], under_pressure: impl FnOnce()) {
 const LOST: [&str; 5] =
     ["lease-lost", "hard-stop", "group-granted", "resource-failed", "node-service-died"];
 
-/// So long, or as long as was asked for.
-fn hold(seconds: u64) {
-    let asked = std::env::var("STEAD_PRESSURE_MINUTES").ok().and_then(|text| text.parse().ok());
-    let usual = Duration::from_secs(seconds);
-    std::thread::sleep(asked.map_or(usual, Duration::from_mins));
+/// A minute, or as long as was asked for.
+fn hold() {
+    let asked = std::env::var("STEAD_PRESSURE_MINUTES").ok();
+    let minutes = asked.map_or(1, |text| text.parse().unwrap());
+    std::thread::sleep(Duration::from_mins(minutes));
 }
 
 /// A program in a node that takes what it gets; it ends with the node.
