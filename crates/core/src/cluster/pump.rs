@@ -1,7 +1,6 @@
 //! The pump: lets every machine work until none has anything left to do.
 
 use stead_model::NodeId;
-use stead_model::keys::Phase;
 use stead_model::record::Level;
 use stead_model::wire::peer::{Heartbeat, PeerMessage, RaftMessage};
 use stead_model::{Span, Time, VoterId};
@@ -303,7 +302,7 @@ impl Cluster {
         let heard = heard.filter(|n| *n == self.node || self.links.is_heard(*n)).count();
         let bits = |all, node: NodeId| all | 1 << (node.0 - 1);
         let db = own.map(|own| &own.replica.db);
-        let ended = |db: &Db| db.rotation().is_some_and(|r| r.phase == Phase::Ended);
+        let rotated = |db: &Db| db.rotations() > 0;
         Surroundings {
             timing: self.timing,
             along: false,
@@ -318,7 +317,7 @@ impl Cluster {
             forces: self.forces_disk(),
             members: self.config.nodes.iter().map(|node| node.id).fold(0, bits),
             evicted: db.map_or(0, |db| db.evicted().iter().copied().fold(0, bits)),
-            may_seal: db.is_some_and(ended) && self.asker.lease(now).is_some(),
+            may_seal: db.is_some_and(rotated) && self.asker.lease(now).is_some(),
             leaves: self.is_leaving() || self.is_out(),
         }
     }

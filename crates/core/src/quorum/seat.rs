@@ -112,8 +112,7 @@ pub(crate) struct Surroundings {
     pub(crate) members: u64,
     /// Those that were evicted.
     pub(crate) evicted: u64,
-    /// This node has quorum, and the last keys are those of all: it may seal the headers of
-    /// evicted nodes anew.
+    /// This node has quorum, and keys were rotated: it may seal the headers of evicted nodes anew.
     pub(crate) may_seal: bool,
     /// This node leaves the cluster in order, and another can host D; or it is no member any more.
     pub(crate) leaves: bool,

@@ -133,9 +133,9 @@ impl Seat {
         !slots.is_empty() && slots.iter().all(|slot| is_in(self.evicted, *slot))
     }
 
-    /// Seals the first of them anew, if this node has quorum and all keys were rotated since: the
-    /// newest log was seen elsewhere then, and what is under other keys comes too late. The claim
-    /// is as high as any, so that none of the slot's goes back (R1).
+    /// Seals the first of them anew, if this node has quorum and keys were rotated: the newest log
+    /// was elsewhere when that ended, and what is under those of before comes too late. The claim is
+    /// as high as any, so that none of the slot's goes back (R1).
     pub(super) fn seal_for_evicted(&mut self, unreadable: &Unreadable, io: &mut IoDesk) {
         let Some(slot) = unreadable.strange.first().filter(|_| self.may_seal) else { return };
         if self.reseal.is_some() {
