@@ -175,6 +175,7 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
     all_vote(&hosts, 0, 2);
     let script = "printf %s \"$1\" | stead apply - --wait";
     hosts.all[0].must(&["sh", "-c", script, "sh", SERVICE]);
+    rests(&hosts);
     hosts.must(0, &["group", "move", "web", "--to", "n2", "--wait"]);
     until("beta has the address", || has_address(&hosts, 1));
     // It leaves: its group goes to the other one, and nothing of the cluster stays on it.
@@ -184,6 +185,7 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
     let left = "find /etc/stead /var/lib/stead /run/stead -type f 2>/dev/null; true";
     assert_eq!(hosts.all[1].must(&["sh", "-c", left]), "", "files are left");
     assert!(!hosts.all[1].must(&["cat", "/proc/self/mounts"]).contains("stead"));
+    assert!(!hosts.all[1].must(&["nft", "list", "ruleset"]).contains("stead"), "rules are left");
     all_vote(&hosts, 0, 1);
     until("one node is left", || status(&hosts, 0)["nodes"].as_array().unwrap().len() == 1);
     // It comes back as another node.
@@ -208,6 +210,31 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
     hosts.must(1, &["cluster", "leave", "--force"]);
     join(&hosts);
     all_vote(&hosts, 0, 2);
+}
+
+/// Nodes are drained, paused, stopped and started, and given groups again, by what a person types.
+fn rests(hosts: &Hosts) {
+    let goes = |to: usize| until("it has the address", || has_address(hosts, to));
+    let owner = usize::from(!has_address(hosts, 0));
+    let (other, names) = (1 - owner, ["alpha", "beta"]);
+    hosts.must(other, &["node", "drain", names[owner]]);
+    goes(other);
+    let paused = |host: usize| hosts.stead(host, &["attention"]).out.contains("is paused");
+    assert!(paused(owner) && paused(other));
+    // It is given nothing: the group stays down with the only node that may have it.
+    hosts.must(other, &["node", "stop"]);
+    until("nobody has the address", || !has_address(hosts, 0) && !has_address(hosts, 1));
+    let again = hosts.stead(other, &["node", "list"]);
+    assert_ne!(again.code, 0, "{}", again.out);
+    hosts.must(owner, &["node", "resume", names[owner]]);
+    goes(owner);
+    assert!(!paused(owner));
+    hosts.must(other, &["node", "start"]);
+    all_vote(hosts, other, 2);
+    assert!(has_address(hosts, owner) && !has_address(hosts, other), "it came back, and stays");
+    hosts.must(other, &["node", "pause", names[other]]);
+    hosts.must(other, &["node", "resume", names[other]]);
+    assert!(!paused(owner));
 }
 
 /// A backup is all that it takes when the cluster is gone with its log.

@@ -100,8 +100,13 @@ fn serve(machine: &Machine) -> u32 {
     machine.find(Role::Application(APP))
 }
 
-/// The node service has a user of its own and no privileges; it has them from the start.
+/// The node service has a user of its own and no privileges; it has them from the start. Guard and
+/// monitors keep the mount namespace of the host, for applications see what is mounted there.
 fn held(machine: &Machine) {
+    let mounts = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap();
+    for role in [Role::Guard, Role::Monitor] {
+        assert_eq!(mounts(machine.find(role)), mounts(machine.init()), "{role:?}");
+    }
     let user = machine.must(&["id", "-u", "stead"]);
     let pid = machine.find(Role::Service);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -88,6 +88,10 @@ pub(crate) enum NodeCommand {
         #[arg(value_name = "NODE")]
         name: String,
     },
+    /// Ends the node of this host until it is started, or the host boots; its groups go elsewhere
+    Stop,
+    /// Starts the node of this host, and waits until it has quorum
+    Start,
     /// Says what a node has for groups, instead of what was said before
     Capacity {
         /// The node: `n2`, `2` or its host name

@@ -85,6 +85,9 @@ async fn create(
             if let Some(note) = life::check_name(wanted, cluster_ip.as_deref()).map_err(refused)? {
                 screen::talk(&format!("note: {note}"));
             }
+            if let Some(note) = life::check_profile(wanted.profile) {
+                screen::talk(&format!("note: {note}; `standard` does without"));
+            }
             life::create(host, wanted, &mut step).map_err(refused)?
         }
     };
@@ -213,6 +216,35 @@ async fn destroy(asked: &Asked, host: &Host, (name, force): (&str, bool)) -> Res
     };
     let ended = life::destroy(host, (name, disk), &mut step);
     ended.map_err(|reason| Failure::refused(&doing, reason))?;
+    Ok(Exit::Ok)
+}
+
+/// What the node of this host does now.
+#[derive(Serialize)]
+struct Stands {
+    node: NodeId,
+    runs: bool,
+}
+
+/// Ends the node of this host in order.
+pub(super) fn stop(asked: &Asked) -> Result<Exit, Failure> {
+    let stopped = life::stop_node(&Host::this());
+    let node = stopped.map_err(|reason| Failure::refused("stop this node", reason))?;
+    asked.show(&Stands { node, runs: false }, |stands| {
+        format!("{} is stopped; `stead node start` and the next boot start it\n", stands.node)
+    });
+    Ok(Exit::Ok)
+}
+
+/// Starts the node of this host.
+pub(super) async fn start(asked: &Asked) -> Result<Exit, Failure> {
+    let host = Host::this();
+    let started = life::start_node(&host);
+    let node = started.map_err(|reason| Failure::refused("start this node", reason))?;
+    serves(asked, &host).await?;
+    asked.show(&Stands { node, runs: true }, |stands| {
+        format!("{} runs and has quorum\n", stands.node)
+    });
     Ok(Exit::Ok)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Asked;
 use super::forced;
+use super::life;
 use super::upkeep::pause;
 use super::write::{Write, carry_out, insisted, missing};
 use crate::arguments::{Assignment, NodeCommand, OnNetwork, QuorumCommand, ResourceTypeCommand};
@@ -28,6 +29,8 @@ pub(super) async fn node(asked: &Asked, command: NodeCommand) -> Result<Exit, Fa
             let drain = if force_offline { Drain::ForceOffline } else { Drain::Yes };
             return pause(asked, &name, Some(drain)).await;
         }
+        NodeCommand::Stop => return life::stop(asked),
+        NodeCommand::Start => return life::start(asked).await,
         NodeCommand::Add { name, addresses, number } => {
             return add(asked, name, addresses, number).await;
         }
@@ -193,6 +196,8 @@ async fn look(asked: &Asked, command: NodeCommand) -> Result<Exit, Failure> {
         | NodeCommand::Absent { .. }
         | NodeCommand::Present { .. }
         | NodeCommand::Pause { .. }
+        | NodeCommand::Stop
+        | NodeCommand::Start
         | NodeCommand::Drain { .. }
         | NodeCommand::Capacity { .. }
         | NodeCommand::Local { .. }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +16,14 @@ use socket2::{Domain, Socket, Type};
 use stead_journal::Identity;
 use stead_model::NodeId;
 use stead_model::config::{NetworkEntry, NodeAddress, NodeConfig, address_on};
+use stead_model::profile::Profile;
 use stead_model::reason::{Code, Reason};
 
 use super::line::{Line, confused};
+use super::within::within;
 use super::{Host, PORT, networks};
 use crate::admission::wire::{Answer, Ask, ECHO, Reached, Version};
+use crate::net::priority;
 use crate::{admission, clock};
 
 /// A clock that differs by more is told.
@@ -118,6 +122,28 @@ fn name_alone(name: &str) -> Finding {
 /// What to do about a name that cannot be.
 const RENAME: &str = "give this host another name: `hostnamectl set-hostname NAME`";
 
+/// What is to be known beforehand of a profile: `fast` wants real-time priority.
+#[must_use]
+pub fn check_profile(profile: Profile) -> Option<String> {
+    if profile != Profile::Fast {
+        return None;
+    }
+    let why = priority::try_real_time().err()?;
+    Some(format!(
+        "profile `fast` wants real-time priority, and this host gives none ({why}): a node that is \
+         busy for a moment may lose its lease"
+    ))
+}
+
+fn real_time(config: &NodeConfig) -> Option<Finding> {
+    let fix = "run the node as `stead.service` does (LimitRTPRIO=99), on a kernel without \
+               RT_GROUP_SCHED, or make the cluster with `--profile standard`";
+    let doubtful = |text| Finding::doubtful("real time", text, fix);
+    let fast = config.profile == Profile::Fast;
+    let good = || Finding::good("real time", "this host gives real-time priority");
+    fast.then(|| check_profile(config.profile).map_or_else(good, doubtful))
+}
+
 /// Looks at a host and the cluster that it would join by these addresses.
 pub(super) fn all(
     host: &Host,
@@ -127,6 +153,7 @@ pub(super) fn all(
     let config = line.outline.config.clone();
     let mut findings = vec![version(line), clocks(line), names(host, &config)];
     findings.extend(interfaces(addresses, &config));
+    findings.extend(real_time(&config));
     findings.extend(disk(&config));
     let ports = free(addresses, config.port);
     let sockets = match ports {
@@ -199,11 +226,16 @@ fn interfaces(addresses: &[NodeAddress], config: &NodeConfig) -> Vec<Finding> {
 fn disk(config: &NodeConfig) -> Option<Finding> {
     let disk = config.quorum.disk.as_ref()?;
     let path = disk.path.display();
-    let mut block = vec![0; Identity::BYTES as usize];
-    let read = fs::File::open(&disk.path)
-        .and_then(|file| file.read_exact_at(&mut block, Identity::OFFSET));
+    let place = disk.path.clone();
+    let read = within(REACHED_WITHIN, move || {
+        let mut block = vec![0; Identity::BYTES as usize];
+        let file = fs::File::open(place)?;
+        file.read_exact_at(&mut block, Identity::OFFSET).map(|()| block)
+    });
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not answer within 2 s");
+    let read = read.unwrap_or_else(|| Err(late()));
     let fix = format!("connect the disk to this host: all nodes see it as `{path}`");
-    Some(match read.map(|()| Identity::decode(&block, None)) {
+    Some(match read.map(|block| Identity::decode(&block, None)) {
         Ok(Ok(found)) if found.disk.0 == disk.disk_id => {
             Finding::good("quorum disk", format!("`{path}` is the one of the cluster"))
         }
@@ -264,9 +296,9 @@ fn to_members(addresses: &[NodeAddress], config: &NodeConfig) -> Vec<Finding> {
 }
 
 /// Which node was called from which address to which one, and what came of it.
-type Looked = (NodeId, IpAddr, SocketAddr, std::io::Result<()>);
+type Looked = (NodeId, IpAddr, SocketAddr, io::Result<()>);
 
-fn connects(own: IpAddr, to: SocketAddr) -> std::io::Result<()> {
+fn connects(own: IpAddr, to: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(own, 0).into())?;
     socket.connect_timeout(&to.into(), REACHED_WITHIN)
@@ -324,6 +356,11 @@ fn echo(udp: &UdpSocket, done: &AtomicBool) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FileType, Mode, mknodat};
+    use rustix::process::{Resource, getrlimit};
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    use stead_model::config::QuorumDisk;
+
     use super::*;
 
     #[test]
@@ -349,5 +386,61 @@ mod tests {
             NodeAddress { network: stead_model::NetworkId(1), address: [127, 0, 0, 1].into() };
         let found = free(&[own], taken.local_addr().unwrap().port()).unwrap_err();
         assert!(found.to_string().contains("cannot listen on 127.0.0.1"), "{found}");
+    }
+    fn cluster() -> NodeConfig {
+        crate::net::peers::tests::config(1, 17_410)
+    }
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_waited_for_so_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hangs");
+        // Whoever opens it waits for somebody who writes.
+        mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let mut config = cluster();
+        let voter = stead_model::VoterId(stead_model::VoterId::DISK_FIRST);
+        config.quorum.disk = Some(QuorumDisk { voter, path, disk_id: [1; 16] });
+        let found = disk(&config).unwrap();
+        assert!(found.to_string().contains("it does not answer within 2 s"), "{found}");
+        assert!(matches!(found.verdict, Verdict::Bad(_)), "{found}");
+        config.quorum.disk.as_mut().unwrap().path = dir.path().join("none");
+        let found = disk(&config).unwrap();
+        assert!(found.to_string().contains("connect the disk to this host"), "{found}");
+    }
+
+    #[test]
+    fn a_name_of_another_node_or_of_the_cluster_is_refused() {
+        let (config, mut host) = (cluster(), Host::this());
+        for name in [config.nodes[0].name.to_uppercase(), config.cluster.clone()] {
+            host.name = name;
+            let found = names(&host, &config);
+            assert!(matches!(found.verdict, Verdict::Bad(_)), "{found}");
+            assert!(found.to_string().contains("hostnamectl set-hostname"), "{found}");
+        }
+        host.name = "nobody-else".into();
+        assert_eq!(names(&host, &config).verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn a_network_without_an_address_here_is_told() {
+        let config = cluster();
+        let found = interfaces(&[], &config);
+        assert!(!found.is_empty());
+        assert!(found.iter().all(|f| matches!(f.verdict, Verdict::Doubtful(_))), "{found:?}");
+    }
+
+    #[test]
+    fn profile_fast_without_real_time_priority_is_warned_of_beforehand() {
+        // A thread without the capability, and the limit that an ordinary process has.
+        let told = std::thread::spawn(|| {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::SYS_NICE);
+            set_capabilities(None, sets).unwrap();
+            assert_eq!(getrlimit(Resource::Rtprio).current, Some(0), "the limit was lifted");
+            [Profile::Fast, Profile::Standard, Profile::Relaxed].map(check_profile)
+        });
+        let [fast, standard, relaxed] = told.join().unwrap();
+        assert!(fast.unwrap().contains("this host gives none"));
+        assert_eq!((standard, relaxed), (None, None));
     }
 }

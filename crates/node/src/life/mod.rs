@@ -32,8 +32,9 @@ mod steps;
 mod taken;
 mod token;
 mod unit;
+mod within;
 
-pub use check::{Finding, Verdict};
+pub use check::{Finding, Verdict, check_profile};
 pub use create::{Creation, check_cluster_ip, create};
 pub use destroy::{DiskEnd, destroy};
 pub use host::Host;
@@ -41,6 +42,7 @@ pub use join::{Joining, check, join};
 pub use steps::Told;
 pub use taken::check_name;
 pub use token::token;
+pub use unit::{start_node, stop_node};
 
 use stead_model::config::{NodeAddress, NodeConfig};
 

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use stead_core::format;
@@ -15,6 +16,7 @@ use stead_model::config::{NodeConfig, QuorumDisk};
 use stead_model::reason::{Code, Reason};
 
 use super::files::failed;
+use super::within::within;
 
 /// A quorum disk is divided for so many nodes at most.
 const NODES_MAX: u64 = 16;
@@ -26,8 +28,22 @@ const FILE_BYTES: u64 = 4 * BYTES_PER_NODE;
 /// and volume managers are there.
 const LABELS_BYTES: usize = 1 << 20;
 
+/// A disk that cannot be looked at within this time cannot be a quorum disk.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Refuses a place that cannot become the quorum disk, or holds something.
 pub(super) fn check(path: &Path) -> Result<(), Reason> {
+    let place = path.to_owned();
+    let looked = within(ANSWERS_WITHIN, move || look(&place));
+    looked.unwrap_or_else(|| {
+        let waited = ANSWERS_WITHIN.as_secs();
+        Err(refused(path, Code::Timeout)
+            .because(format!("it does not answer within {waited} s"))
+            .hint("`dmesg` says what the kernel waits for; repeat the command when it answers"))
+    })
+}
+
+fn look(path: &Path) -> Result<(), Reason> {
     if !path.is_absolute() {
         return Err(refused(path, Code::Invalid)
             .because("the path does not begin at `/`")

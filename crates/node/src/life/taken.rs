@@ -1,13 +1,12 @@
 //! Whether another machine already has the name that a cluster is to get.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use stead_model::reason::{Code, Reason};
 
 use super::create::{Creation, address_of, refused};
+use super::within::within;
 
 /// How long the resolver of this host is waited for.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -49,20 +48,17 @@ pub fn check_name(wanted: &Creation, cluster_ip: Option<&str>) -> Result<Option<
 }
 
 fn known(name: &str, own: Option<IpAddr>) -> Known {
-    let (tell, told) = mpsc::channel();
     let asked = name.to_owned();
-    // The system's resolver takes no deadline: a thread that waits longer ends with the program.
-    thread::spawn(move || {
+    let found = within(ANSWERED_WITHIN, move || {
         let found = (asked.as_str(), 0).to_socket_addrs();
-        let found: Vec<IpAddr> = found.into_iter().flatten().map(|found| found.ip()).collect();
-        let _ = tell.send(found);
+        found.into_iter().flatten().map(|found| found.ip()).collect::<Vec<IpAddr>>()
     });
-    match told.recv_timeout(ANSWERED_WITHIN) {
-        Ok(found) => {
+    match found {
+        Some(found) => {
             let other = found.into_iter().find(|address| Some(*address) != own);
             other.map_or(Known::Nobody, Known::Has)
         }
-        Err(_) => Known::NotInTime,
+        None => Known::NotInTime,
     }
 }
 

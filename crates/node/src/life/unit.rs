@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use stead_model::NodeId;
 use stead_model::reason::{Code, Reason};
 
 use super::Host;
@@ -34,6 +35,41 @@ pub(super) fn stop(host: &Host) -> Result<String, Reason> {
     }
     systemctl(&["disable", "--now", UNIT])?;
     Ok(format!("`systemctl disable --now {UNIT}`"))
+}
+
+/// Ends this host's node until it is started again or the host boots: its groups go elsewhere, and
+/// the others know that it left. Gives its number.
+///
+/// # Errors
+/// The host is no node, or systemd does not run it, or the node does not end.
+pub fn stop_node(host: &Host) -> Result<NodeId, Reason> {
+    control(host, "stop")
+}
+
+/// Starts this host's node. Gives its number.
+///
+/// # Errors
+/// The host is no node, or systemd does not run it, or the node does not start.
+pub fn start_node(host: &Host) -> Result<NodeId, Reason> {
+    control(host, "start")
+}
+
+fn control(host: &Host, verb: &str) -> Result<NodeId, Reason> {
+    let refused = |cause: String, hint: &str| {
+        Reason::new(Code::Conflict, format!("cannot {verb} the node of this host"))
+            .because(cause)
+            .hint(hint)
+    };
+    let Some(config) = host.member() else {
+        let hint = "`stead cluster create` or `join` makes it one";
+        return Err(refused("this host is in no cluster".into(), hint));
+    };
+    if !host.has_systemd() {
+        let hint = "SIGTERM ends `stead guard` in order, and `stead guard` starts the node";
+        return Err(refused("systemd does not run this host".into(), hint));
+    }
+    systemctl(&[verb, UNIT])?;
+    Ok(config.node)
 }
 
 fn systemctl(words: &[&str]) -> Result<(), Reason> {

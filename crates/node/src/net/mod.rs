@@ -21,7 +21,7 @@ pub(crate) mod inherited;
 pub(crate) mod interfaces;
 mod line;
 mod local;
-mod peers;
+pub(crate) mod peers;
 pub(crate) mod priority;
 mod rarely;
 mod reach;

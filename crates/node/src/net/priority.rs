@@ -29,6 +29,12 @@ pub(crate) fn claim() -> Priority {
     Priority { scheduling: real_time(), memory: lock_memory() }
 }
 
+/// Whether a process like this one gets real-time priority: a thread that ends at once tries.
+pub(crate) fn try_real_time() -> Result<(), String> {
+    let tried = std::thread::spawn(real_time).join();
+    tried.unwrap_or_else(|_| Err("the thread that tried it ended".to_owned()))
+}
+
 impl Priority {
     /// Of a service that shares its process with others.
     pub(crate) fn not_asked() -> Self {

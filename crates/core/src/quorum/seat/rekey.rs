@@ -134,8 +134,8 @@ impl Seat {
     }
 
     /// Seals the first of them anew, if this node has quorum and keys were rotated: the newest log
-    /// was elsewhere when that ended, and what is under those of before comes too late. The claim is
-    /// as high as any, so that none of the slot's goes back (R1).
+    /// was elsewhere when that ended, and what is under those of before comes too late. The claim
+    /// is as high as any, so that none of the slot's goes back (R1).
     pub(super) fn seal_for_evicted(&mut self, unreadable: &Unreadable, io: &mut IoDesk) {
         let Some(slot) = unreadable.strange.first().filter(|_| self.may_seal) else { return };
         if self.reseal.is_some() {
