@@ -21,11 +21,9 @@ const ROUNDS: &str = "e2e";
 /// The round that is not part of the gate.
 const ON_DEMAND: &str = "mixed";
 
-/// The round that is all the others again.
-const ORDINARY_USER: &str = "user_runs";
-
-/// How the names of the rounds begin that keep the whole machine busy.
-const PRESSURE: &str = "d6_";
+/// What is in the names of the rounds that have the machine for themselves: all of them as an
+/// ordinary user, pressure, and floods.
+const ALONE: [&str; 3] = ["user_runs", "d6_", "floods_"];
 
 /// Minutes of CPU that the soak of the gate takes.
 const GATE_SOAK_MINUTES: u64 = 2;
@@ -144,14 +142,14 @@ fn stories(scenarios: &[PathBuf]) -> Option<Part> {
 /// built. Two at a time, for labs have nothing in common. By themselves come those that use the
 /// whole machine up, and those of an ordinary user, whose nodes wait for a processor like anybody.
 fn rounds(target: &Path) -> Part {
-    let alone = [ORDINARY_USER, PRESSURE];
-    let skip = [ON_DEMAND, ORDINARY_USER, PRESSURE].map(|name| ["--skip", name]).concat();
+    let apart = std::iter::once(ON_DEMAND).chain(ALONE);
+    let skip: Vec<&str> = apart.flat_map(|name| ["--skip", name]).collect();
     Part {
         name: "rounds",
         about: "real processes, real kills",
         commands: vec![
             runs(target, &[&["--test-threads", "2"], skip.as_slice()].concat()),
-            runs(target, &[&["--test-threads", "1", "--nocapture"], alone.as_slice()].concat()),
+            runs(target, &[&["--test-threads", "1", "--nocapture"], ALONE.as_slice()].concat()),
         ],
         limit: Duration::from_mins(50),
     }
@@ -232,9 +230,10 @@ mod tests {
         let parts = plan(&whole, &[PathBuf::from("scenarios/a/b")]);
         assert_eq!(names(&parts)[5..], ["soak", "mutants", "scenarios", "rounds"]);
         let [most, alone] = parts[8].commands.as_slice() else { panic!("{:?}", parts[8]) };
-        let skipped = ["--skip", "mixed", "--skip", "user_runs", "--skip", "d6_"];
+        let skipped =
+            ["--skip", "mixed", "--skip", "user_runs", "--skip", "d6_", "--skip", "floods_"];
         assert!(most.ends_with(&skipped.map(str::to_owned)), "{most:?}");
-        assert!(alone.ends_with(&["user_runs", "d6_"].map(str::to_owned)), "{alone:?}");
+        assert!(alone.ends_with(&ALONE.map(str::to_owned)), "{alone:?}");
         assert_eq!(names(&on_demand(&whole)), ["release", "kept", "mixed"]);
         let tests = &parts[3].commands[0];
         assert!(tests.ends_with(&["--exclude".to_owned(), "e2e".to_owned()]), "{tests:?}");

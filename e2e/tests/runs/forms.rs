@@ -141,6 +141,7 @@ fn joins_third(hosts: &Hosts, host: usize) {
         assert!(looked.contains(&format!("ok       {check}: ")), "{check}: {looked}");
     }
     assert!(!looked.contains("wrong"), "{looked}");
+    wrongs(hosts, &token);
     // Its certificates cannot be written: it was let in, and is not complete.
     let in_the_way = hosts.all[2].path("etc/stead/pki");
     fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
@@ -156,6 +157,64 @@ fn joins_third(hosts: &Hosts, host: usize) {
     let names: Vec<_> = config["nodes"].as_array().unwrap().iter().map(|n| &n["name"]).collect();
     assert_eq!(names, ["alpha", "beta", "gamma"], "it knows who joined before it");
     assert_eq!(config["founders"], serde_json::json!([1]));
+}
+
+/// What is wrong with a host, how that is made and undone, and what its checks say: the mark, the
+/// check, and a word of what is found or of what to do.
+const WRONGS: [(&str, &str, [&str; 3]); 6] = [
+    (
+        "nft -f - <<E\ntable inet shut { chain in { type filter hook input priority 0; \
+      iifname eth2 tcp dport 7410 drop; }; }\nE",
+        "nft delete table inet shut",
+        ["wrong", "ports", "does not reach 10.90.2.3:7410 (TCP)"],
+    ),
+    (
+        "nft -f - <<E\ntable inet shut { chain in { type filter hook input priority 0; \
+      iifname eth1 udp dport 7410 drop; }; }\nE",
+        "nft delete table inet shut",
+        ["wrong", "ports", "does not reach 10.90.1.3:7410 (UDP)"],
+    ),
+    (
+        "nft -f - <<E\ntable inet shut { chain out { type filter hook output priority 0; \
+      oifname eth2 tcp dport 7410 drop; }; }\nE",
+        "nft delete table inet shut",
+        ["wrong", "ports", "10.90.2.3 does not reach"],
+    ),
+    ("hostname beta", "hostname gamma", ["wrong", "names", "is called `beta`, too"]),
+    (
+        "touch /tmp/other; mount --bind /tmp/other /var/shared/quorum",
+        "umount /var/shared/quorum",
+        ["wrong", "quorum disk", "connect the disk to this host"],
+    ),
+    (
+        "ip link set eth2 down",
+        "ip link set eth2 up",
+        ["doubtful", "networks", "this host has no address on"],
+    ),
+];
+
+/// Each is found by the checks, with what to do; a join is refused by those that are wrong, and
+/// nothing of it is begun.
+fn wrongs(hosts: &Hosts, token: &str) {
+    for (make, undo, [mark, check, word]) in WRONGS {
+        hosts.all[2].must(&["sh", "-c", make]);
+        let looked = hosts.stead(2, &["cluster", "check", token]);
+        let joined = (mark == "wrong").then(|| hosts.stead(2, &["cluster", "join", token]));
+        hosts.all[2].must(&["sh", "-c", undo]);
+        let mark_of = format!("{mark:8} {check}: ");
+        let lines: Vec<&str> = looked.out.lines().collect();
+        let told = lines.windows(2).any(|pair| {
+            let all = pair.concat();
+            pair[0].starts_with(&mark_of) && all.contains(word) && all.contains("fix: ")
+        });
+        assert!(told, "{make}: no {mark_of}{word}: {}{}", looked.out, looked.err);
+        assert_eq!(looked.code, i32::from(mark == "wrong"), "{make}: {}", looked.out);
+        if let Some(joined) = joined {
+            assert_eq!(joined.code, 1, "{make}: {}{}", joined.out, joined.err);
+            assert!(joined.err.contains("hint: "), "{make}: {}", joined.err);
+        }
+    }
+    assert!(hosts.must(2, &["cluster", "check", token]).out.lines().all(|l| l.starts_with("ok")));
 }
 
 #[test]

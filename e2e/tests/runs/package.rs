@@ -123,6 +123,9 @@ fn held(machine: &Machine) {
         assert!(records.contains(told), "no {told:?} in {records}");
     }
     assert!(!records.contains("node-service-unconfined"), "{records}");
+    // The journal has them with fields.
+    let journal = ["journalctl", "-t", "stead", "STEAD_CODE=service-started", "-o", "cat"];
+    assert!(machine.must(&journal).contains(&started), "the journal has no such record");
 }
 
 fn has_quorum(machine: &Machine) {
