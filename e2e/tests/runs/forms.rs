@@ -2,6 +2,7 @@
 //! at most four commands and no configuration file; then a third host, and who is refused.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use e2e::{Hosts, Machine, tell, until, wait};
 use serde_json::Value;
@@ -232,6 +233,8 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
     };
     join(&hosts);
     all_vote(&hosts, 0, 2);
+    let made = Instant::now();
+    let short = hosts.must(0, &["cluster", "token", "--expires", "1"]).out.trim().to_owned();
     let script = "printf %s \"$1\" | stead apply - --wait";
     hosts.all[0].must(&["sh", "-c", script, "sh", SERVICE]);
     rests(&hosts);
@@ -267,8 +270,18 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
     assert_eq!(status(&hosts, 0)["nodes"].as_array().unwrap().len(), 1);
     // What is left of it goes, and it joins again.
     hosts.must(1, &["cluster", "leave", "--force"]);
+    // A token whose time is over lets nobody in, also while the door is open for another one.
+    let _good = hosts.must(0, &["cluster", "token"]);
+    std::thread::sleep(Duration::from_secs(62).saturating_sub(made.elapsed()));
+    let said = hosts.stead(1, &["cluster", "join", &short]);
+    assert!(said.code == 1 && said.err.contains("it ran out"), "{}{}", said.out, said.err);
     join(&hosts);
     all_vote(&hosts, 0, 2);
+    // Switched off in order its groups go first.
+    hosts.must(0, &["group", "move", "web", "--to", "beta", "--wait"]);
+    assert_eq!(hosts.all[1].run(&["systemctl", "poweroff"]).code, 0);
+    hosts.all[1].wait_off();
+    assert!(has_address(&hosts, 0), "the address was given away before the host went");
 }
 
 /// Nodes are drained, paused, stopped and started, and given groups again, by what a person types.

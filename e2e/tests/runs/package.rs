@@ -38,6 +38,7 @@ fn a_package_is_installed_upgraded_under_a_running_group_and_leaves_nothing() {
     ordered(&machine);
     let pid = serve(&machine);
     held(&machine);
+    bundled(&machine);
     upgrade(&machine, pid);
     held(&machine);
     stop_and_start(&machine, pid);
@@ -126,6 +127,30 @@ fn held(machine: &Machine) {
     // The journal has them with fields.
     let journal = ["journalctl", "-t", "stead", "STEAD_CODE=service-started", "-o", "cat"];
     assert!(machine.must(&journal).contains(&started), "the journal has no such record");
+}
+
+/// The support bundle of a node that runs has what it says of itself, and no secret.
+fn bundled(machine: &Machine) {
+    let create = ["stead", "resource", "create", "quiet", "--type", "generic-application"];
+    let secret = ["--group", "h", "command=/bin/true", "env=PASSWORD=not-for-helpers"];
+    machine.must(&["stead", "group", "create", "h"]);
+    machine.must(&[create.as_slice(), &secret].concat());
+    machine.must(&["stead", "support-bundle", "-o", "/tmp/bundle.tar.gz"]);
+    machine.must(&["sh", "-c", "mkdir /tmp/bundle && tar xf /tmp/bundle.tar.gz -C /tmp/bundle"]);
+    let shown = |what: &str| {
+        let all = machine.must(&["sh", "-c", &format!("cat $(find /tmp/bundle -name {what})")]);
+        serde_json::from_str::<Value>(&all).unwrap()
+    };
+    assert_eq!(shown("view.json")["quorum"]["has_quorum"], true);
+    assert!(shown("attention.json").is_array() || shown("attention.json").is_object());
+    let names = machine.must(&["grep", "-rl", "quiet", "/tmp/bundle"]);
+    assert!(names.contains("view.json"), "{names}");
+    for secret in ["not-for-helpers", "PRIVATE KEY"] {
+        let found = machine.run(&["grep", "-rl", secret, "/tmp/bundle"]);
+        assert_eq!((found.code, found.out.as_str()), (1, ""), "{secret}: {}", found.out);
+    }
+    machine.must(&["stead", "resource", "delete", "quiet"]);
+    machine.must(&["stead", "group", "delete", "h"]);
 }
 
 fn has_quorum(machine: &Machine) {
