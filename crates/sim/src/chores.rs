@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use stead_core::Event;
-use stead_model::config::{NetworkRole, NodeAddress, NodeWish};
+use stead_model::config::{NetworkRole, NodeAddress, NodeWish, QuorumMode};
 use stead_model::keys::{Other, Phase};
 use stead_model::program::{ClusterLevel, Levels, Program, Version};
 use stead_model::request::{Answer, Envelope, Request};
@@ -96,7 +96,10 @@ impl Chores {
         }
         // Those that stay are to be a majority whoever is away.
         let evicts = plan.away == Away::None && plan.forces.is_none();
-        if !evicts {
+        // Who missed both its eviction and new keys may write a header that only a node with a
+        // lease seals anew, and without the disk there is none (decision 0041).
+        let disk_only = plan.mode == QuorumMode::DiskOnly;
+        if !evicts || disk_only {
             without(Chore::Evict);
         }
         Self {

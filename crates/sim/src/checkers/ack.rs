@@ -116,6 +116,11 @@ impl Ack {
         self.kept.retain(|index, kept| {
             *index <= had || value(&kept.key).as_deref() == Some(kept.value.as_str())
         });
+        // What was asked again, of another leader, has another number in this log, one of the last.
+        for kept in self.kept.split_off(&has.next()).into_values() {
+            let free = (0..=has.0).rev().map(LogIndex).find(|index| !self.kept.contains_key(index));
+            self.kept.extend(free.map(|index| (index, kept)));
+        }
         self.newest = self.newest.min(has);
         self.nodes.values_mut().for_each(|seen| seen.missed = seen.missed.min(has));
         (before - self.kept.len()) as u64
@@ -163,6 +168,15 @@ mod tests {
         assert_eq!(ack.goes_on((n1, 7), (LogIndex(4), LogIndex(5)), |_| None), 1);
         assert_eq!(ack.goes_on((NodeId(2), 7), (LogIndex(0), LogIndex(5)), |_| None), 0);
         assert!(ack.applied(n1, LogIndex(5), |_| None).is_err());
+    }
+
+    #[test]
+    fn i_ack_what_a_forced_log_has_under_another_number_is_kept() {
+        let (n1, mut ack) = (NodeId(1), Ack::default());
+        ack.acknowledged(LogIndex(9), kept("a")).unwrap();
+        assert_eq!(ack.goes_on((n1, 7), (LogIndex(4), LogIndex(6)), |_| Some("v".into())), 0);
+        assert_eq!(ack.acknowledged(LogIndex(9), kept("b")), Ok(()));
+        assert!(ack.applied(n1, LogIndex(6), |_| None).is_err(), "it was acknowledged");
     }
 
     #[test]
