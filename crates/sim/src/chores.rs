@@ -94,12 +94,11 @@ impl Chores {
             without(Chore::Node);
             without(Chore::Evict);
         }
-        // Those that stay are to be a majority whoever is away.
-        let evicts = plan.away == Away::None && plan.forces.is_none();
-        // Who missed both its eviction and new keys may write a header that only a node with a
-        // lease seals anew, and without the disk there is none (decision 0041).
-        let disk_only = plan.mode == QuorumMode::DiskOnly;
-        if !evicts || disk_only {
+        // Those that stay are to be a majority whoever is away. Who missed both its eviction and
+        // new keys may write a header that only a node with a lease seals anew: where the disk
+        // alone is the quorum there may be none (decision 0041).
+        let stays_one = plan.away == Away::None && plan.forces.is_none();
+        if !stays_one || plan.mode == QuorumMode::DiskOnly {
             without(Chore::Evict);
         }
         Self {

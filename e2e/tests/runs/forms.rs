@@ -162,43 +162,48 @@ fn joins_third(hosts: &Hosts, host: usize) {
 
 /// What is wrong with a host, how that is made and undone, and what its checks say: the mark, the
 /// check, and a word of what is found or of what to do.
-const WRONGS: [(&str, &str, [&str; 3]); 6] = [
-    (
-        "nft -f - <<E\ntable inet shut { chain in { type filter hook input priority 0; \
-      iifname eth2 tcp dport 7410 drop; }; }\nE",
-        "nft delete table inet shut",
-        ["wrong", "ports", "does not reach 10.90.2.3:7410 (TCP)"],
-    ),
-    (
-        "nft -f - <<E\ntable inet shut { chain in { type filter hook input priority 0; \
-      iifname eth1 udp dport 7410 drop; }; }\nE",
-        "nft delete table inet shut",
-        ["wrong", "ports", "does not reach 10.90.1.3:7410 (UDP)"],
-    ),
-    (
-        "nft -f - <<E\ntable inet shut { chain out { type filter hook output priority 0; \
-      oifname eth2 tcp dport 7410 drop; }; }\nE",
-        "nft delete table inet shut",
-        ["wrong", "ports", "10.90.2.3 does not reach"],
-    ),
-    ("hostname beta", "hostname gamma", ["wrong", "names", "is called `beta`, too"]),
-    (
-        "touch /tmp/other; mount --bind /tmp/other /var/shared/quorum",
-        "umount /var/shared/quorum",
-        ["wrong", "quorum disk", "connect the disk to this host"],
-    ),
-    (
-        "ip link set eth2 down",
-        "ip link set eth2 up",
-        ["doubtful", "networks", "this host has no address on"],
-    ),
-];
+fn cases() -> [(String, &'static str, [&'static str; 3]); 6] {
+    let shut = |hook: &str, what: &str| {
+        let chain = format!("chain one {{ type filter hook {hook} priority 0; {what} drop; }}");
+        format!("nft -f - <<E\ntable inet shut {{ {chain}; }}\nE")
+    };
+    let (tcp, udp) = ("eth2 tcp dport 7410", "eth1 udp dport 7410");
+    let open = "nft delete table inet shut";
+    let other = "touch /tmp/other; mount --bind /tmp/other /var/shared/quorum";
+    [
+        (
+            shut("input", &format!("iifname {tcp}")),
+            open,
+            ["wrong", "ports", "does not reach 10.90.2.3:7410 (TCP)"],
+        ),
+        (
+            shut("input", &format!("iifname {udp}")),
+            open,
+            ["wrong", "ports", "does not reach 10.90.1.3:7410 (UDP)"],
+        ),
+        (
+            shut("output", &format!("oifname {tcp}")),
+            open,
+            ["wrong", "ports", "10.90.2.3 does not reach"],
+        ),
+        ("hostname beta".into(), "hostname gamma", ["wrong", "names", "is called `beta`, too"]),
+        (
+            other.into(),
+            "umount /var/shared/quorum",
+            ["wrong", "quorum disk", "connect the disk to this host"],
+        ),
+        (
+            "ip link set eth2 down".into(),
+            "ip link set eth2 up",
+            ["doubtful", "networks", "this host has no address on"],
+        ),
+    ]
+}
 
-/// Each is found by the checks, with what to do; a join is refused by those that are wrong, and
-/// nothing of it is begun.
+/// Each is found by the checks, with what to do; a join is refused by those that are wrong.
 fn wrongs(hosts: &Hosts, token: &str) {
-    for (make, undo, [mark, check, word]) in WRONGS {
-        hosts.all[2].must(&["sh", "-c", make]);
+    for (make, undo, [mark, check, word]) in cases() {
+        hosts.all[2].must(&["sh", "-c", &make]);
         let looked = hosts.stead(2, &["cluster", "check", token]);
         let joined = (mark == "wrong").then(|| hosts.stead(2, &["cluster", "join", token]));
         hosts.all[2].must(&["sh", "-c", undo]);

@@ -1,5 +1,5 @@
 //! Somebody else answers for a cluster address: a stranger on the client's network before a
-//! planned move, and a former owner whose kernel still answers.
+//! planned move, and a former owner whose kernel still answers. And one that floods the nodes.
 
 use std::process::Stdio;
 
@@ -104,7 +104,7 @@ const FLOOD: &str = r#"
 const FLOOD_SECONDS: &str = "10";
 
 /// Nothing changes hands and every lease holds while somebody floods both nodes, and a client that
-/// belongs there is served and writes on (D12).
+/// belongs there is served and writes on (docs/internals/security.md).
 #[test]
 fn stranger_that_floods_the_nodes_changes_nothing() {
     let stage = Stage::set("flood");

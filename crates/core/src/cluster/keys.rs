@@ -157,8 +157,7 @@ impl Cluster {
             _ if refilled => step(self.node, log, &self.keys.keys),
             _ => Step::Rest,
         };
-        self.keys.refills &= wanted != Step::Rest;
-        self.keys.refills |= !refilled;
+        self.keys.refills = !refilled || self.keys.refills && wanted != Step::Rest;
         self.keys.waits = wanted != Step::Rest && !self.keys.ordered;
         if !self.keys.waits || now < self.keys.next_at {
             return is_news;

@@ -232,8 +232,10 @@ fn disk(config: &NodeConfig) -> Option<Finding> {
         let file = fs::File::open(place)?;
         file.read_exact_at(&mut block, Identity::OFFSET).map(|()| block)
     });
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not answer within 2 s");
-    let read = read.unwrap_or_else(|| Err(late()));
+    let read = read.unwrap_or_else(|| {
+        let late = format!("it does not answer within {} s", REACHED_WITHIN.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, late))
+    });
     let fix = format!("connect the disk to this host: all nodes see it as `{path}`");
     Some(match read.map(|block| Identity::decode(&block, None)) {
         Ok(Ok(found)) if found.disk.0 == disk.disk_id => {

@@ -14,7 +14,7 @@
 //! and goes on. Nothing here is needed by a node service that runs.
 //!
 //! Reading order: `host`, `networks`, `quorum`, `steps`, `member`, `create`, `taken`, `destroy`,
-//! `token`, `line` (to a member), `check` (what is looked at first), `join`.
+//! `token`, `line` (to a member), `within`, `check` (what is looked at first), `join`, `unit`.
 //!
 //! Not here: how a node that joined gets its vote (core), what a person sees (cli).
 
