@@ -1,7 +1,8 @@
 //! What an administrator should do something about, each with the command to begin with.
 //!
 //! A pure function of a view. What is *urgent* is not as it should be; the rest are reminders of
-//! what is put aside and may be forgotten: paused nodes, pins, maintenance, quarantine.
+//! what is put aside or left undone and may be forgotten: paused nodes, pins, maintenance,
+//! quarantine, a level that could be raised.
 
 use stead_model::NodeId;
 use stead_model::config::QuorumMode;
@@ -32,9 +33,9 @@ pub fn list(view: &View) -> Vec<Attention> {
     let groups = view.groups.iter().flat_map(of_group);
     let alerts = view.alerts.iter().filter_map(|alert| of_alert(view, alert));
     let upkeep = view.upkeep.iter().filter_map(|upkeep| of_upkeep(view, upkeep));
-    let keys = of_keys(view);
+    let (keys, level) = (of_keys(view), of_level(view));
     let urgent = own.chain(nodes).chain(networks).chain(disk).chain(groups).chain(alerts);
-    urgent.chain(keys).chain(upkeep).collect()
+    urgent.chain(keys).chain(upkeep).chain(level).collect()
 }
 
 fn urgent(text: String, command: impl Into<String>) -> Attention {
@@ -170,6 +171,15 @@ fn of_keys(view: &View) -> Option<Attention> {
     Some(Attention { urgent: false, text, command, until: None })
 }
 
+/// Every node knows a later level than the cluster uses: someone may be waiting for it, or has
+/// forgotten it after an upgrade. To stay is fine, too: it keeps the way back.
+fn of_level(view: &View) -> Option<Attention> {
+    let next = view.may_raise().ok().filter(|_| !view.nodes.is_empty())?;
+    let text = format!("the cluster is at {}, and every node knows {next}", view.level);
+    let command = "stead cluster level".to_owned();
+    Some(Attention { urgent: false, text, command, until: None })
+}
+
 /// What stands is a reminder; a group that a drain has left behind shows as its state.
 fn of_upkeep(view: &View, upkeep: &Upkeep) -> Option<Attention> {
     let (text, command) = match upkeep {
@@ -231,5 +241,34 @@ fn as_wanted(group: &GroupView) -> bool {
             | GroupState::Failed
             | GroupState::Unknown,
         ) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::example_node;
+    use stead_model::program::{Levels, Program};
+
+    fn node(number: u16, program: Option<Program>) -> NodeView {
+        NodeView { name: String::new(), program, ..example_node(number) }
+    }
+
+    #[test]
+    fn a_level_that_every_node_knows_is_a_reminder_until_it_is_raised() {
+        let quorum = QuorumView { has_quorum: true, ..QuorumView::default() };
+        let nodes = [1, 2].map(|number| node(number, Some(Program::own()))).to_vec();
+        let mut view = View { quorum, nodes, ..View::default() };
+        let all = list(&view);
+        let [reminder] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(reminder.text, "the cluster is at level 1, and every node knows level 2");
+        assert!(!reminder.urgent && reminder.command == "stead cluster level", "{reminder:?}");
+        view.nodes[1].program = None;
+        assert!(list(&view).is_empty(), "a node did not tell");
+        view.nodes[1] = node(2, Some(Program::own()));
+        view.level = Levels::OWN.highest;
+        assert!(list(&view).is_empty(), "it is raised");
+        let nobody = View { nodes: Vec::new(), ..view };
+        assert!(list(&nobody).is_empty(), "the log is being read");
     }
 }

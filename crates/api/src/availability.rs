@@ -145,31 +145,11 @@ fn numbers(nodes: &[NodeId]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use stead_model::amounts::Amounts;
-    use stead_model::room::Room;
     use stead_model::upkeep::Drain;
     use stead_model::view::QuorumView;
 
     use super::*;
-    use crate::document::example_group;
-
-    fn node(number: u16) -> NodeView {
-        NodeView {
-            node: NodeId(number),
-            name: format!("node{number}"),
-            state: NodeState::Up,
-            votes: true,
-            heard_at: None,
-            addresses: Vec::new(),
-            lease_longer: false,
-            absent: false,
-            left: false,
-            links: Vec::new(),
-            room: Room::default(),
-            needed: Amounts::default(),
-            program: None,
-        }
-    }
+    use crate::document::{example_group, example_node};
 
     /// Nodes that are up, and groups with their owners.
     fn cluster(nodes: u16, groups: &[(&str, u16)]) -> View {
@@ -179,7 +159,7 @@ mod tests {
         };
         View {
             quorum: QuorumView { has_quorum: true, ..QuorumView::default() },
-            nodes: (1..=nodes).map(node).collect(),
+            nodes: (1..=nodes).map(example_node).collect(),
             groups: groups.iter().map(group).collect(),
             ..View::default()
         }

@@ -177,9 +177,10 @@ fn checksum(body: &str) -> String {
 mod tests {
     use stead_model::declaration::DeclaredGroup;
     use stead_model::room::Room;
-    use stead_model::view::{NodeState, NodeView};
+    use stead_model::view::NodeView;
 
     use super::*;
+    use crate::document::example_node;
 
     fn backup() -> Backup {
         let properties = BTreeMap::from([("preferred-owners".to_owned(), "n1,n2".to_owned())]);
@@ -198,20 +199,9 @@ mod tests {
     }
 
     fn view(names: &[&str]) -> View {
-        let node = |(number, name): (u16, &&str)| NodeView {
-            node: NodeId(number),
-            name: (*name).to_owned(),
-            addresses: Vec::new(),
-            state: NodeState::Up,
-            votes: true,
-            heard_at: None,
-            lease_longer: false,
-            absent: false,
-            left: false,
-            links: Vec::new(),
-            room: Room::default(),
-            needed: stead_model::amounts::Amounts::default(),
-            program: None,
+        let node = |(number, name): (u16, &&str)| {
+            let name = (*name).to_owned();
+            NodeView { name, ..example_node(number) }
         };
         let nodes = (1..).zip(names).map(node).collect();
         View { cluster: "office".to_owned(), nodes, ..View::default() }

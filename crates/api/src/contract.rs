@@ -517,7 +517,7 @@ pub struct Explanation {
 /// Something that an administrator should know or do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Attention {
-    /// Whether something is not as it should be; else it is a reminder of what was put aside.
+    /// Whether something is not as it should be; else it is a reminder.
     pub urgent: bool,
     /// What it is, one sentence.
     pub text: String,

@@ -1,6 +1,6 @@
 //! The OpenAPI document: generated from handlers and types, pinned as `openapi.json`.
 
-use stead_model::view::GroupView;
+use stead_model::view::{GroupView, NodeView};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
 use crate::routes;
@@ -52,6 +52,30 @@ pub fn example_group(name: &str) -> GroupView {
         against: None,
         policy: GroupPolicy::default(),
         resources: Vec::new(),
+    }
+}
+
+/// A node that is up, alone and empty, for examples and tests.
+#[must_use]
+pub fn example_node(number: u16) -> NodeView {
+    use stead_model::NodeId;
+    use stead_model::amounts::Amounts;
+    use stead_model::room::Room;
+    use stead_model::view::NodeState;
+    NodeView {
+        node: NodeId(number),
+        name: format!("node{number}"),
+        addresses: Vec::new(),
+        state: NodeState::Up,
+        votes: true,
+        heard_at: None,
+        lease_longer: false,
+        absent: false,
+        left: false,
+        links: Vec::new(),
+        room: Room::default(),
+        needed: Amounts::default(),
+        program: None,
     }
 }
 

@@ -249,6 +249,7 @@ mod tests {
     use stead_model::view::LinkView;
 
     use super::*;
+    use crate::document::{example_group, example_node};
 
     fn view() -> View {
         let link = LinkView {
@@ -265,21 +266,12 @@ mod tests {
             unsent: 0,
         };
         let node = NodeView {
-            node: NodeId(2),
             name: "be\"ta".into(),
             state: NodeState::Isolated,
-            votes: true,
-            heard_at: None,
-            addresses: Vec::new(),
-            lease_longer: false,
-            absent: false,
-            left: false,
             links: vec![link],
-            room: stead_model::room::Room::default(),
-            needed: stead_model::amounts::Amounts::default(),
-            program: None,
+            ..example_node(2)
         };
-        let mut group = crate::document::example_group("web");
+        let mut group = example_group("web");
         group.failovers = 3;
         View {
             cluster: "c".into(),

@@ -15,6 +15,7 @@ use stead_api::contract::{
     AuditLog, Audited, Control, Controlled, Events, Explanation, KnownType, Logs, NodeRecords,
     Outcome, Placement, ResourceEntry, Tested, Timeouts,
 };
+use stead_api::document::{example_group, example_node};
 use stead_api::{Backend, Caller, Client, ClientError, Later, explain, file};
 use stead_model::amounts::Amounts;
 use stead_model::config::{NetworkRole, NodeAddress, NodeWish};
@@ -28,11 +29,10 @@ use stead_model::reason::{Code, Reason};
 use stead_model::record::{Level, Record};
 use stead_model::request::{Answer, Envelope, Request};
 use stead_model::role::Role;
-use stead_model::room::Room;
 use stead_model::rules::Priority;
 use stead_model::token::{Applicant, Shown, TokenHash};
 use stead_model::upkeep::{Drain, Upkeep};
-use stead_model::view::{NodeState, NodeView, View};
+use stead_model::view::{NodeView, View};
 use stead_model::{
     AlertId, CauseId, GroupId, LogIndex, NetworkId, NodeId, RequestId, ResourceId, UtcMillis,
     VoterId,
@@ -53,25 +53,11 @@ struct Node {
 
 impl Node {
     fn new() -> Arc<Self> {
-        let node = NodeView {
-            node: NodeId(2),
-            name: "beta".into(),
-            state: NodeState::Up,
-            votes: true,
-            heard_at: None,
-            addresses: Vec::new(),
-            lease_longer: false,
-            absent: false,
-            left: false,
-            links: Vec::new(),
-            room: Room::default(),
-            needed: Amounts::default(),
-            program: None,
-        };
+        let node = NodeView { name: "beta".into(), ..example_node(2) };
         let view = View {
             cluster: "test".into(),
             nodes: vec![node],
-            groups: vec![stead_api::document::example_group("web")],
+            groups: vec![example_group("web")],
             ..View::default()
         };
         Arc::new(Self {

@@ -35,4 +35,5 @@ pub use consensus::RestoreError;
 pub use counters::Counters;
 pub use effect::{Channel, Device, Effect, Io, IoOp, Ticket};
 pub use event::{Arrival, Event, IoResult};
+pub use leading::FIT_PATIENCE;
 pub use planted::{Fault, Planted};

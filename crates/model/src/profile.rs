@@ -149,6 +149,13 @@ impl Timing {
         Span(self.renewal.0 - self.renewal.0 / 32)
     }
 
+    /// How long a leader waits for the questions of others before it asks who follows it, where all
+    /// have leases: long enough for what comes at one time, nothing beside a renewal.
+    #[must_use]
+    pub const fn gathering(&self) -> Span {
+        Span(self.heartbeat.0 / 16)
+    }
+
     /// After this time a question to another node that got no answer is asked again: four times as
     /// often as without loss, so that a lease outlasts networks that lose every third frame.
     #[must_use]
@@ -170,13 +177,14 @@ impl Timing {
     }
 
     /// Whether survivors of a leader elect and renew before their own leases end:
-    /// `max(1.2·E, 4 heartbeats + back-off + claim and adopt) + election round + renewal < L`,
+    /// `max(1.2·E, 4 heartbeats + back-off + claim and adopt)
+    /// + election round + gathering + renewal < L`,
     /// where `storage` is the measured time of a claim and adopt and `round` of an election.
     #[must_use]
     pub fn elects_within_lease(&self, storage: Span, round: Span) -> bool {
         let raft = Span(self.election.0 * 12 / 10);
         let disk = self.heartbeat * 4 + self.heartbeat + storage;
-        raft.max(disk) + round + self.renewal < self.lease
+        raft.max(disk) + round + self.gathering() + self.renewal < self.lease
     }
 }
 

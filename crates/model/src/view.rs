@@ -16,7 +16,8 @@ use crate::ids::{AlertId, Epoch, GroupId, LogIndex, NetworkId, NodeId, ResourceI
 use crate::keys::Phase;
 use crate::network::{InterfaceState, Subnet};
 use crate::profile::Profile;
-use crate::program::{ClusterLevel, Program};
+use crate::program::{Asked, ClusterLevel, Program, raise};
+use crate::reason::Reason;
 use crate::remote::RemoteAdmin;
 use crate::resource::{Health, ResourcePolicy, ResourceState};
 use crate::resource_type::parse_address;
@@ -107,6 +108,20 @@ impl View {
     #[must_use]
     pub fn core_group(&self) -> Option<&GroupView> {
         self.groups.iter().find(|group| is_core(&group.group))
+    }
+
+    /// The next level, if the cluster can be raised to that.
+    ///
+    /// # Errors
+    /// Names the nodes that keep it from that.
+    pub fn may_raise(&self) -> Result<ClusterLevel, Reason> {
+        let next = self.level.next();
+        let asked = self.nodes.iter().map(|node| Asked {
+            node: node.node,
+            heard: node.state == NodeState::Up,
+            program: node.program,
+        });
+        raise(self.level, next, asked).map(|()| next)
     }
 }
 

@@ -212,7 +212,8 @@ impl World {
     /// How late a process of the node wakes for a deadline.
     pub fn lateness(&mut self, node: NodeId) -> u64 {
         let habits = self.plan.processes;
-        let [never, always] = habits.wakes.map(|bits| bits >> node.0 & 1 == 1);
+        let is_of = |bits: u64| bits.checked_shr(node.0.into()).is_some_and(|bits| bits & 1 == 1);
+        let [never, always] = habits.wakes.map(is_of);
         match (never, always) {
             (true, _) => 0,
             (false, true) => habits.wake_max_ns,

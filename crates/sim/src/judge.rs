@@ -113,7 +113,9 @@ impl World {
         let straggle = if straggling { self.plan.weather.straggle_max_ns } else { 0 };
         let hanging = self.plan.disks.failing > 0 && self.plan.disks.late > 0;
         let hang = if hanging { self.timing.heartbeat.0 * 60 } else { 0 };
-        let calm = self.now + straggle.max(hang);
+        // A wish may be waiting for a node that was asked under faults, and will not say anything.
+        let wish = self.clients.open_wish().map_or(0, |_| stead_core::FIT_PATIENCE.0);
+        let calm = self.now + straggle.max(hang).max(wish);
         self.checkers.converge.calm_since = Some(calm);
         self.agenda.put(self.now, Happening::World(Outside::Judge));
     }

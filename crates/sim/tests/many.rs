@@ -7,9 +7,9 @@ use stead_sim::script::parse;
 use stead_sim::trace::Detail;
 use stead_sim::world::Setup;
 
-/// 28 nodes, a group on each of six, and a victim.
+/// Many nodes, a group on each of six, and a victim.
 const SCRIPT: &str = "\
-cluster 28 majority standard
+cluster NODES majority standard
 group a on n1
 resource one dummy in a
 group b on n5
@@ -39,10 +39,11 @@ at 12s expect e on n21
 at 12s expect f on n28
 ";
 
-/// One of the nodes dies; gives the groups that others got for that reason.
-fn one_dies((who, others): (&str, &str), seed: u64) -> usize {
+/// One of so many nodes dies; gives the groups that others got for that reason.
+fn one_dies(nodes: u16, (who, others): (&str, &str), seed: u64) -> usize {
     let end = SCRIPT.find("at 13s").unwrap();
-    let script = [&SCRIPT[..end], others, &SCRIPT[end..]].concat().replace("WHO", who);
+    let script = [&SCRIPT[..end], others, &SCRIPT[end..]].concat();
+    let script = script.replace("NODES", &nodes.to_string()).replace("WHO", who);
     let script = parse(&script).unwrap();
     let plan = script.plan();
     let detail = Detail::Story;
@@ -66,9 +67,15 @@ fn one_dies((who, others): (&str, &str), seed: u64) -> usize {
 #[test]
 fn d1_one_of_28_nodes_dies_and_nobody_else_is_hurt() {
     for seed in 1..=3 {
-        assert_eq!(one_dies(("owner:b", OTHERS), seed), 1, "seed {seed}");
-        assert!(one_dies(("leader", ""), seed) <= 1, "seed {seed}");
+        assert_eq!(one_dies(28, ("owner:b", OTHERS), seed), 1, "seed {seed}");
+        assert!(one_dies(28, ("leader", ""), seed) <= 1, "seed {seed}");
     }
+}
+
+/// As many as a cluster can have (A-033).
+#[test]
+fn a033_one_of_64_nodes_dies_and_nobody_else_is_hurt() {
+    assert_eq!(one_dies(64, ("owner:b", OTHERS), 1), 1);
 }
 
 /// What the busiest node, the leader, sends in three idle seconds to each of the others. The

@@ -1,12 +1,12 @@
 //! `stead cluster level`: what the programs of the nodes know, and the level that they all use.
 
 use serde::Serialize;
-use stead_model::program::{Asked, ClusterLevel, Program, raise};
+use stead_model::program::{ClusterLevel, Program};
 use stead_model::reason::Reason;
 use stead_model::request::Request;
 use stead_model::view::{NodeState, View};
 
-use super::Asked as Typed;
+use super::Asked;
 use crate::failure::{Exit, Failure};
 use crate::reach::name_of;
 use crate::render::Table;
@@ -33,10 +33,10 @@ struct Knows {
     program: Option<Program>,
 }
 
-pub(super) async fn run(typed: &Typed, raises: bool) -> Result<Exit, Failure> {
-    let reached = typed.reach().await?;
+pub(super) async fn run(asked: &Asked, raises: bool) -> Result<Exit, Failure> {
+    let reached = asked.reach().await?;
     if !raises {
-        typed.show(&shown(&reached.view), told);
+        asked.show(&shown(&reached.view), told);
         return Ok(Exit::Ok);
     }
     let (doing, to) = ("raise the level of the cluster", reached.view.level.next());
@@ -44,7 +44,7 @@ pub(super) async fn run(typed: &Typed, raises: bool) -> Result<Exit, Failure> {
     let done = done.map_err(|error| Failure::of_client(doing, error))?;
     screen::talk(&format!("committed as entry {}", done.index));
     let shown = Shown { level: to, next: None, refused: None, ..shown(&reached.view) };
-    typed.show(&shown, |shown| format!("the cluster is at {}\n", shown.level));
+    asked.show(&shown, |shown| format!("the cluster is at {}\n", shown.level));
     Ok(Exit::Ok)
 }
 
@@ -52,11 +52,6 @@ fn shown(view: &View) -> Shown {
     let next = view.level.next();
     let knows = |program: Option<Program>| program.is_some_and(|p| p.levels.contain(next));
     let next = view.nodes.iter().any(|node| knows(node.program)).then_some(next);
-    let asked = view.nodes.iter().map(|node| Asked {
-        node: node.node,
-        heard: node.state == NodeState::Up,
-        program: node.program,
-    });
     Shown {
         level: view.level,
         nodes: view
@@ -68,7 +63,7 @@ fn shown(view: &View) -> Shown {
                 program: node.program,
             })
             .collect(),
-        refused: next.and_then(|next| raise(view.level, next, asked).err()),
+        refused: next.and_then(|_| view.may_raise().err()),
         next,
     }
 }

@@ -58,11 +58,11 @@ impl Cluster {
                 Heard::LinkUp(node, net) => {
                     (Level::Info, "link-up", format!("{node} answers on {}", self.network(net)))
                 }
-                Heard::LinkDown(node, net) => (
-                    Level::Warning,
-                    "link-down",
-                    format!("nothing from {node} on {}", self.network(net)),
-                ),
+                Heard::LinkDown(node, net, silence) => {
+                    let net = self.network(net);
+                    let text = format!("nothing from {node} on {net} for {silence}");
+                    (Level::Warning, "link-down", text)
+                }
                 Heard::LinkLossy(node, net, permille) => {
                     let (net, percent) = (self.network(net), permille / 10);
                     let text =
@@ -80,7 +80,7 @@ impl Cluster {
                 }
             };
             self.record(now, level, code, text);
-            if let Heard::LinkDown(_, network) = heard {
+            if let Heard::LinkDown(_, network, _) = heard {
                 self.note_silence(now, network);
             }
         }
@@ -275,7 +275,9 @@ impl Cluster {
     }
 
     fn question(&mut self, now: Time, question: LeaseQuestion) -> bool {
-        self.with_leader(now, |leading, replica, _| leading.question(now, replica, question))
+        self.with_leader(now, |leading, replica, around| {
+            leading.question(replica, question, around);
+        })
     }
 
     /// Who is elected is known to the others, and asked, before its election is durable here. An

@@ -41,6 +41,9 @@ impl Cluster {
 
     /// What happens by time alone.
     fn clocks(&mut self, now: Time) {
+        if now >= self.heartbeat_at {
+            self.links.was_late(now.since(self.heartbeat_at));
+        }
         let mut heard = Vec::new();
         self.links.check(now, &mut heard);
         self.note_heard(now, heard);
@@ -80,6 +83,7 @@ impl Cluster {
         let heartbeat = self.heartbeat(now);
         let peers: Vec<_> = self.links.nodes().collect();
         for to in peers {
+            self.links.beats(to);
             let heartbeat = Heartbeat { echo: self.links.echo(now, to), ..heartbeat };
             let message = PeerMessage::Heartbeat(heartbeat);
             self.out.push(Effect::Send { to, channel: Channel::Datagram, message });

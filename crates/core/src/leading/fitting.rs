@@ -28,7 +28,7 @@ use crate::resources::machine;
 
 /// How long a request waits for the possible owners. An agent that describes itself is a shell
 /// script, and there may be many of them.
-pub(super) const PATIENCE: Span = Span::from_secs(2);
+pub const PATIENCE: Span = Span::from_secs(2);
 /// Findings that a refusal names; it says how many more there are.
 const NAMED_MAX: usize = 5;
 

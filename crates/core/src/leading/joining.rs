@@ -34,15 +34,23 @@ pub(super) fn join(
     let refused = |code| Reason::new(code, format!("cannot add node `{}`", entry.name));
     check_number(id, config, around.disk_nodes_max)
         .map_err(|(code, because, hint)| refused(code).because(because).hint(hint))?;
-    check_free(&entry.name, (db, config), refused)?;
+    check_free(&entry.name, (db, config), refused).map_err(of_former)?;
     check_addresses(&entry.addresses, config)
-        .map_err(|(code, because)| refused(code).because(because))?;
+        .map_err(|(code, because)| of_former(refused(code).because(because)))?;
     let vote = match config.quorum.mode {
         QuorumMode::DiskOnly => JoinedVote::Never,
         QuorumMode::NodeMajority | QuorumMode::NodeAndDiskMajority => JoinedVote::WhenComplete,
     };
     let voters = membership(VoterId::from(id), ConfChangeType::AddLearnerNode);
     Ok((id, Change::NodeJoined { entry, vote }, voters))
+}
+
+/// What a node has may be that of the very host that joins, before it was installed anew.
+fn of_former(reason: Reason) -> Reason {
+    if reason.code != Code::Exists || reason.hint.is_some() {
+        return reason;
+    }
+    reason.hint("if that node is this host before it was installed anew: `stead node evict` it")
 }
 
 /// The change that gives a node another name or other addresses.

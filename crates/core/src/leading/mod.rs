@@ -14,6 +14,8 @@ mod probing;
 mod requests;
 mod takeover;
 
+pub use fitting::PATIENCE as FIT_PATIENCE;
+
 use std::collections::BTreeMap;
 
 use stead_model::change::{Change, Entry};
@@ -136,7 +138,12 @@ impl Leading {
     }
 
     /// A lease question arrived; its barrier is the log as it stands now (R7).
-    pub(crate) fn question(&mut self, now: Time, replica: &Replica, question: LeaseQuestion) {
+    pub(crate) fn question(
+        &mut self,
+        replica: &Replica,
+        question: LeaseQuestion,
+        around: &Around<'_>,
+    ) {
         if replica.db.evicted().contains(&question.node) {
             return;
         }
@@ -150,7 +157,7 @@ impl Leading {
                 Some(_) => barrier(replica, question.node),
             }
         };
-        self.granter.question(now, question, barrier);
+        self.granter.question(around.now, question, barrier, around.timing);
     }
 
     /// Starts a round of lease answers if one is due.
@@ -159,8 +166,7 @@ impl Leading {
         if !replica.has_applied_own_term() {
             return;
         }
-        let patience = around.timing.heartbeat * 2;
-        if let Some(context) = self.granter.next_round(around.now, patience) {
+        if let Some(context) = self.granter.next_round(around.now, around.timing) {
             if self.planted.has(Fault::NoQuorumConfirmation) {
                 self.confirmed(replica, context, around);
             } else {
@@ -191,7 +197,8 @@ impl Leading {
 
     /// When [`Leading::act`] has something to do by time alone.
     pub(crate) fn deadline(&self, replica: &Replica, timing: &Timing, now: Time) -> Option<Time> {
-        let round = self.granter.deadline(timing.heartbeat * 2);
+        let answers = replica.has_applied_own_term();
+        let round = self.granter.deadline(timing).filter(|_| answers);
         let takeover = takeover::next(self, replica, timing, now);
         let probed = self.probing.values().map(|p| p.until).min();
         let fitted = self.fitting.values().map(|f| f.until).min();

@@ -7,6 +7,7 @@ use stead_model::wire::peer::{DiskHosting, Echo, Heartbeat};
 use stead_model::{DiskEpoch, Incarnation, NetworkId, NodeId, Span, Time, VoterId};
 
 use super::figures::{Quality, RoundTrips, Shares};
+use super::lately::{Both, Came, Silence, Stretches};
 use super::sequence::Window;
 use crate::event::Arrival;
 
@@ -17,6 +18,7 @@ pub(crate) struct Links {
     /// Networks that carry cluster traffic.
     carries: Vec<NetworkId>,
     silence_max: Span,
+    stretches: Stretches,
 }
 
 /// One other node.
@@ -30,6 +32,8 @@ struct Peer {
     disk_heard: Time,
     /// The network whose heartbeat was sent back last.
     echoed: NetworkId,
+    /// Heartbeats that went to it lately.
+    sent: Both<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +45,7 @@ struct Link {
     highest_sequence: u64,
     received: u64,
     shares: Shares,
+    came: Both<Came>,
     round_trips: RoundTrips,
     /// The last heartbeat that was not sent back: the sender's clock, and when it came.
     to_echo: Option<(Time, Time)>,
@@ -73,19 +78,20 @@ pub(crate) struct LinkState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Heard {
     LinkUp(NodeId, NetworkId),
-    LinkDown(NodeId, NetworkId),
+    LinkDown(NodeId, NetworkId, Silence),
     /// So many in a thousand of the last ones are missing.
     LinkLossy(NodeId, NetworkId, u16),
     LinkSound(NodeId, NetworkId),
     Answers(NodeId),
-    /// Silent on all links since that long.
-    Suspected(NodeId, Span),
+    /// Silent on all links.
+    Suspected(NodeId, Silence),
 }
 
 impl Links {
     /// Nobody has been heard yet, and nobody is suspected before `silence_max` has passed.
     pub(crate) fn new(config: &NodeConfig, now: Time, silence_max: Span) -> Self {
-        let mut links = Self { peers: BTreeMap::new(), carries: carriers(config), silence_max };
+        let (peers, stretches) = (BTreeMap::new(), Stretches::new(now));
+        let mut links = Self { peers, carries: carriers(config), silence_max, stretches };
         config.nodes.iter().filter(|n| n.id != config.node).for_each(|n| links.add(now, n));
         links
     }
@@ -128,6 +134,7 @@ impl Links {
             disk: DiskHosting::No,
             disk_heard: now,
             echoed: NetworkId::default(),
+            sent: Both::default(),
         };
         self.peers.insert(node.id, peer);
     }
@@ -139,6 +146,7 @@ impl Links {
             let at = |entry: &NodeEntry| address_on(&entry.addresses, *network);
             if at(former) != at(node) {
                 *link = Link::default();
+                peer.sent = Both::default();
             }
         }
     }
@@ -162,7 +170,7 @@ impl Links {
             if !link.up {
                 link.shares.begin_anew();
             }
-            let quality = link.hear(now, incarnation, sequence);
+            let quality = link.hear(now, (incarnation, sequence), self.silence_max);
             out.extend(quality.map(|quality| match quality {
                 Quality::Lossy => Heard::LinkLossy(from, network, link.shares.loss_permille()),
                 Quality::Sound => Heard::LinkSound(from, network),
@@ -194,6 +202,18 @@ impl Links {
         }
     }
 
+    /// A heartbeat goes to a node.
+    pub(crate) fn beats(&mut self, to: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.sent.count();
+        }
+    }
+
+    /// The heartbeats that go out now are so late: this node was slow itself.
+    pub(crate) fn was_late(&mut self, by: Span) {
+        self.stretches.was_late(by);
+    }
+
     /// What is sent back to a node with the next heartbeat: of each network in its turn.
     pub(crate) fn echo(&mut self, now: Time, to: NodeId) -> Option<Echo> {
         let peer = self.peers.get_mut(&to)?;
@@ -209,6 +229,12 @@ impl Links {
 
     /// Finds silent links and nodes.
     pub(crate) fn check(&mut self, now: Time, out: &mut Vec<Heard>) {
+        if self.stretches.turn(now) {
+            for peer in self.peers.values_mut() {
+                peer.sent.turn();
+                peer.links.values_mut().for_each(|link| link.came.turn());
+            }
+        }
         for (&node, peer) in &mut self.peers {
             let mut shortest = None;
             for (&network, link) in &mut peer.links {
@@ -217,7 +243,9 @@ impl Links {
                 shortest = Some(shortest.map_or(silence, |s: Span| s.min(silence)));
                 if link.up && silence > self.silence_max {
                     link.up = false;
-                    out.push(Heard::LinkDown(node, network));
+                    let came = std::iter::once(&link.came);
+                    let silence = self.stretches.silence((now, silence), peer.sent, came);
+                    out.push(Heard::LinkDown(node, network, silence));
                 }
             }
             if let Some(silence) = shortest
@@ -225,6 +253,8 @@ impl Links {
                 && !peer.suspected
             {
                 peer.suspected = true;
+                let came = peer.links.values().map(|link| &link.came);
+                let silence = self.stretches.silence((now, silence), peer.sent, came);
                 out.push(Heard::Suspected(node, silence));
             }
         }
@@ -300,8 +330,17 @@ fn carriers(config: &NodeConfig) -> Vec<NetworkId> {
 }
 
 impl Link {
-    fn hear(&mut self, now: Time, life: Incarnation, sequence: u64) -> Option<Quality> {
-        self.heard = Some(now);
+    fn hear(
+        &mut self,
+        now: Time,
+        (life, sequence): (Incarnation, u64),
+        silence_max: Span,
+    ) -> Option<Quality> {
+        let goes_on = self.up && self.life == life;
+        let last = self.heard.replace(now).filter(|_| goes_on);
+        // Half of the silence that counts: nearly two heartbeats.
+        let waited = |at| now.since(at) > Span(silence_max.0 / 2);
+        self.came.add(sequence, last.map(|at| (self.highest_sequence, waited(at))));
         self.received += 1;
         if self.life != life {
             self.life = life;
@@ -316,5 +355,99 @@ impl Link {
     const fn lost(&self) -> u64 {
         let sent = (self.highest_sequence + 1).saturating_sub(self.first_sequence);
         sent.saturating_sub(self.received)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stead_model::config::{NetworkEntry, NetworkRole, NodeAddress, QuorumConfig, QuorumMode};
+    use stead_model::profile::Profile;
+    use stead_model::rules::Priority;
+
+    const PEER: NodeId = NodeId(2);
+
+    /// Two nodes on two networks, as the first one sees them.
+    fn links() -> Links {
+        let networks = [1, 2].map(|net| NetworkEntry {
+            id: NetworkId(net),
+            name: format!("net{net}"),
+            role: NetworkRole::Mixed,
+            priority: Priority::default(),
+        });
+        let node = |id: u8| NodeEntry {
+            id: NodeId(id.into()),
+            name: format!("node{id}"),
+            addresses: networks
+                .iter()
+                .map(|n| NodeAddress { network: n.id, address: [10, 77, n.id.0, id].into() })
+                .collect(),
+        };
+        let config = NodeConfig {
+            cluster: "test".into(),
+            cluster_id: 1,
+            node: NodeId(1),
+            port: 1,
+            nodes: [1, 2].map(node).into(),
+            founders: None,
+            networks: networks.to_vec(),
+            quorum: QuorumConfig { mode: QuorumMode::NodeMajority, disk: None },
+            profile: Profile::Standard,
+            watchdog: None,
+        };
+        Links::new(&config, Time(0), Span::from_millis(350))
+    }
+
+    const fn at(ms: u64) -> Time {
+        Time(Span::from_millis(ms).0)
+    }
+
+    #[test]
+    fn a_silence_says_what_came_and_went_before_it() {
+        let mut links = links();
+        let mut heard = Vec::new();
+        for n in 1..=40 {
+            links.beats(PEER);
+            // One that comes late on both networks, and two that are lost on one of them.
+            let came = at(n * 100 + if n == 20 { 90 } else { 0 });
+            for network in [1, 2].map(NetworkId) {
+                let lost = network == NetworkId(2) && (n == 30 || n == 31);
+                let arrival =
+                    Arrival::Datagram { network, incarnation: Incarnation(7), sequence: 500 + n };
+                if !lost {
+                    links.arrived(came, PEER, arrival, &mut heard);
+                }
+            }
+        }
+        links.was_late(Span::from_micros(3_100));
+        links.check(at(4_350), &mut heard);
+        assert_eq!(heard, [1, 2].map(|net| Heard::LinkUp(PEER, NetworkId(net))));
+        heard.clear();
+        links.check(at(4_351), &mut heard);
+        let told = heard.iter().map(|heard| match heard {
+            Heard::LinkDown(PEER, network, silence) => format!("{network} {silence}"),
+            Heard::Suspected(PEER, silence) => format!("all {silence}"),
+            other => panic!("{other:?}"),
+        });
+        let expected = [("net1", (40, 0, 1)), ("net2", (38, 2, 1)), ("all", (78, 2, 2))];
+        let expected = expected.map(|(of, (received, missing, late))| {
+            format!(
+                "{of} 351.000 ms; in the last 4.3 s {received} datagrams came from there \
+                 ({missing} missing, {late} late), and 40 heartbeats went there (at most 4 ms late)"
+            )
+        });
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        // A silence is told once, and what it lost is not told again as missing.
+        let later =
+            Arrival::Datagram { network: NetworkId(1), incarnation: Incarnation(7), sequence: 600 };
+        links.arrived(at(4_400), PEER, later, &mut heard);
+        heard.clear();
+        links.check(at(4_751), &mut heard);
+        let told = heard.iter().find_map(|heard| match heard {
+            Heard::LinkDown(PEER, NetworkId(1), silence) => Some(silence.to_string()),
+            _ => None,
+        });
+        let told = told.unwrap();
+        assert!(told.contains("41 datagrams came from there (0 missing, 1 late)"), "{told}");
     }
 }

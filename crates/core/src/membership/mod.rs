@@ -6,6 +6,7 @@
 
 mod figures;
 mod interfaces;
+mod lately;
 mod links;
 mod sequence;
 
