@@ -4,8 +4,14 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
+use crate::processes::{self, Role};
 use crate::program::Said;
-use crate::{Machine, packages};
+use crate::{Machine, packages, wait};
+
+/// Where a quorum disk is that the hosts share.
+pub const QUORUM: &str = "/var/shared/quorum";
 
 /// Networks between the hosts: host 2 has the address `10.90.1.2` on the first.
 const NETWORKS: [u8; 2] = [1, 2];
@@ -76,6 +82,69 @@ impl Hosts {
         let said = self.stead(host, words);
         assert_eq!(said.code, 0, "host {}: {words:?}: {}{}", host + 1, said.out, said.err);
         said
+    }
+
+    /// A token that a host makes, with which another one joins.
+    #[must_use]
+    pub fn token(&self, host: usize) -> String {
+        self.must(host, &["cluster", "token"]).out.trim().to_owned()
+    }
+
+    /// A host joins by a token of the first one; what it told.
+    pub fn joins(&self, host: usize) -> String {
+        self.must(host, &["cluster", "join", &self.token(0)]).err
+    }
+
+    /// `stead apply -` on a host, with what it reads.
+    pub fn declares(&self, host: usize, text: &str) {
+        let script = "printf %s \"$1\" | stead apply - --wait";
+        self.all[host].must(&["sh", "-c", script, "sh", text]);
+    }
+
+    /// What a host says of the cluster; nothing: it does not answer.
+    #[must_use]
+    pub fn status(&self, host: usize) -> Value {
+        let said = self.stead(host, &["--json", "status"]);
+        serde_json::from_str(&said.out).unwrap_or_default()
+    }
+
+    /// Waits until so many nodes vote and hear each other on both networks, as a host sees it.
+    pub fn all_vote(&self, host: usize, count: usize) {
+        wait(&format!("{count} nodes vote"), || {
+            let view = self.status(host);
+            let nodes = view["nodes"].as_array().cloned().unwrap_or_default();
+            let links = |n: &Value| n["links"].as_array().unwrap().iter().all(|l| l["up"] == true);
+            let fine = |n: &&Value| n["votes"] == true && n["state"] == "up" && links(n);
+            let quorum = view["quorum"]["has_quorum"] == true;
+            if quorum && nodes.iter().filter(fine).count() == count {
+                Ok(())
+            } else {
+                Err(view.to_string())
+            }
+        });
+    }
+
+    /// Whether a host has an address.
+    #[must_use]
+    pub fn has(&self, host: usize, address: &str) -> bool {
+        self.all[host].has_address(address)
+    }
+
+    /// Nothing of a cluster stays on a host that is in none any more: no process, mount, rule or
+    /// file, nor the address of its group.
+    pub fn assert_gone(&self, host: usize, address: &str) {
+        let machine = &self.all[host];
+        for role in [Role::Guard, Role::Service, Role::Monitor] {
+            assert!(processes::below(machine.init(), role).is_empty(), "{role:?} is left");
+        }
+        assert!(!machine.has_address(address), "the address is left");
+        let mounts = machine.must(&["cat", "/proc/self/mounts"]);
+        // What is mounted and where; options may name folders of whoever tests.
+        let of_stead = |line: &&str| line.split(' ').take(2).any(|word| word.contains("stead"));
+        assert_eq!(mounts.lines().find(of_stead), None, "a mount is left");
+        assert!(!machine.must(&["nft", "list", "ruleset"]).contains("stead"), "rules are left");
+        let left = "find /etc/stead /var/lib/stead /run/stead -type f 2>/dev/null; true";
+        assert_eq!(machine.must(&["sh", "-c", left]), "", "files are left");
     }
 
     fn connect(&self, machine: &Machine, host: usize) {

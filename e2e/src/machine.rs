@@ -152,6 +152,12 @@ impl Machine {
         said.out
     }
 
+    /// Whether it has an address.
+    #[must_use]
+    pub fn has_address(&self, address: &str) -> bool {
+        self.must(&["ip", "-o", "address"]).contains(&format!(" {address}/"))
+    }
+
     /// One property of a unit.
     #[must_use]
     pub fn property(&self, unit: &str, property: &str) -> String {

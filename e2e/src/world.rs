@@ -12,6 +12,9 @@ use stead_model::view::{GroupView, View};
 use crate::program::{self, Said};
 use crate::{PATIENCE, evidence, wait};
 
+/// What tells of harm, whatever a run is about: a lease that ended, a stop of everything.
+const HARM: [&str; 2] = ["lease-lost", "hard-stop"];
+
 /// A lab whose cluster serves.
 #[derive(Debug)]
 pub struct World {
@@ -135,6 +138,18 @@ impl World {
     #[must_use]
     pub fn records(&self, node: NodeId) -> Vec<Record> {
         self.cluster().records(node, 0).unwrap_or_else(|error| panic!("{node}: {error}"))
+    }
+
+    /// No record of these nodes since a moment tells of harm, nor has one of these other codes.
+    pub fn assert_unharmed(&self, nodes: &[NodeId], from_ns: u64, nor: &[&str]) {
+        for node in nodes {
+            let mut told = self.records(*node);
+            told.retain(|record| {
+                let code = record.code.as_str();
+                record.boot_ns >= from_ns && (HARM.contains(&code) || nor.contains(&code))
+            });
+            assert!(told.is_empty(), "{node} was harmed: {told:#?}");
+        }
     }
 
     /// Power cut; CLOCK_BOOTTIME of its begin.

@@ -171,6 +171,8 @@ pub struct AddressEntry {
     pub without_prefix_route: bool,
     /// IPv4: valid only within the node for source selection.
     pub host_scope: bool,
+    /// It goes by itself unless it is renewed: a lease of DHCP, or what an IPv6 router gave.
+    pub leased: bool,
 }
 
 impl Route {
@@ -211,6 +213,8 @@ impl AddressEntry {
         let address = local.or_else(|| attribute::find(rest, libc::IFA_ADDRESS))?;
         let flags = attribute::find(rest, libc::IFA_FLAGS).and_then(attribute::number_u32);
         let flags = AddressFlags::from_bits_retain(flags.unwrap_or_else(|| short_flags.into()));
+        let lifetimes = attribute::find(rest, libc::IFA_CACHEINFO);
+        let valid = lifetimes.and_then(|all| all.get(VALID_AT..)).and_then(attribute::number_u32);
         Some(Self {
             ifindex: IfIndex(u32::from_ne_bytes([i0, i1, i2, i3])),
             address: attribute::address(address)?,
@@ -223,9 +227,37 @@ impl AddressEntry {
             secondary: address.len() == 4 && flags.contains(AddressFlags::Secondary),
             without_prefix_route: flags.contains(AddressFlags::Noprefixroute),
             host_scope: AddressScope::from(scope) == AddressScope::Host,
+            leased: valid.is_some_and(|seconds| seconds != FOREVER),
         })
     }
 }
 
 /// Bytes of `struct ifaddrmsg`.
 const INFO_BYTES: usize = 8;
+/// Where `struct ifa_cacheinfo` has the valid lifetime, in seconds.
+const VALID_AT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_an_end_is_leased() {
+        let told = |lifetimes: &[u32]| {
+            let mut payload = vec![libc::AF_INET as u8, 24, 0, 0];
+            payload.extend_from_slice(&7_u32.to_ne_bytes());
+            attribute::push(&mut payload, libc::IFA_LOCAL, &[10, 1, 0, 1]);
+            let lifetimes: Vec<u8> = lifetimes.iter().flat_map(|l| l.to_ne_bytes()).collect();
+            attribute::push(&mut payload, libc::IFA_CACHEINFO, &lifetimes);
+            let message = Message { kind: libc::RTM_NEWADDR, flags: 0, sequence: 1, payload };
+            let entry = AddressEntry::read(&message).unwrap();
+            assert_eq!((entry.ifindex, entry.prefix_len), (IfIndex(7), 24));
+            entry.leased
+        };
+        assert!(told(&[1800, 3600, 0, 0]));
+        assert!(told(&[0, 3600, 0, 0]), "one that is about to go");
+        assert!(!told(&[FOREVER, FOREVER, 0, 0]));
+        assert!(!told(&[0, FOREVER, 0, 0]), "a cluster address, which is never a source");
+        assert!(!told(&[]), "a kernel that does not say");
+    }
+}

@@ -117,6 +117,11 @@ impl Paths {
         self.var.join("alerts.json")
     }
 
+    /// The folder of what applications wrote.
+    pub(crate) fn outputs(&self) -> PathBuf {
+        self.var.join("logs")
+    }
+
     /// The socket of the API.
     #[must_use]
     pub fn api(&self) -> PathBuf {
@@ -133,7 +138,12 @@ impl Paths {
     /// next to a file, in the node's own run folder for a device.
     pub(crate) fn quorum_lock(&self, disk: &QuorumDisk, node: NodeId) -> PathBuf {
         let is_device = fs::metadata(&disk.path).is_ok_and(|m| m.file_type().is_block_device());
-        if is_device { self.run.join("quorum.lock") } else { disk.lock_beside(node) }
+        if is_device { self.device_lock() } else { disk.lock_beside(node) }
+    }
+
+    /// That of a device.
+    pub(crate) fn device_lock(&self) -> PathBuf {
+        self.run.join("quorum.lock")
     }
 }
 

@@ -17,6 +17,7 @@ use stead_model::wire::peer::PeerMessage;
 use stead_model::{GroupId, NodeId, ResourceId};
 use tokio::sync::oneshot;
 
+use crate::admission::wire::GroupDisk;
 use crate::keys::Done;
 use crate::net::Neighbour;
 
@@ -95,6 +96,8 @@ pub(crate) struct Welcomed {
     pub(crate) known_as: Option<NodeId>,
     /// The level that it must know.
     pub(crate) mark: Mark,
+    /// The disks of the groups that it may own.
+    pub(crate) disks: Vec<GroupDisk>,
 }
 
 /// Items that senders from the network may have waiting before they are made to wait.

@@ -17,7 +17,7 @@ use stead_model::wire::peer::PeerMessage;
 use stead_model::{LogIndex, NodeId, RequestId, Span, Time};
 use stead_trust::Pki;
 
-use crate::admission::Admission;
+use crate::admission::{self, Admission};
 use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::board::Board;
@@ -318,9 +318,12 @@ impl Service {
                 }
                 Item::Welcome(wish) => {
                     let welcome = self.cluster.welcome(clock::now(), wish.shown);
-                    let mark = self.cluster.db().map(stead_core::db::Db::mark).unwrap_or_default();
-                    let welcome =
-                        welcome.map(|(config, known_as)| Welcomed { config, known_as, mark });
+                    let welcome = welcome.map(|(config, known_as)| {
+                        let db = self.cluster.db();
+                        let mark = db.map(stead_core::db::Db::mark).unwrap_or_default();
+                        let disks = db.map(admission::disks).unwrap_or_default();
+                        Welcomed { config, known_as, mark, disks }
+                    });
                     // Who asked may have gone.
                     let _ = wish.answer.send(welcome);
                 }

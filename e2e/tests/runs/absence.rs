@@ -34,10 +34,7 @@ fn stay_away(stage: &Stage, place: Place) {
     assert_eq!((on_heir.owner, on_heir.epoch.0), (Some(owner), epoch));
     let stays = witness::one_at_a_time(world, &stage.site, begun_ns);
     assert!(stays.iter().all(|stay| stay.node == owner), "{heir} ran it meanwhile: {stays:?}");
-    let stopped = world.records(owner).into_iter().find(|record| {
-        record.boot_ns >= begun_ns && ["hard-stop", "lease-lost"].contains(&record.code.as_str())
-    });
-    assert!(stopped.is_none(), "{owner} stopped what it had: {stopped:?}");
+    world.assert_unharmed(&[owner], begun_ns, &[]);
 
     announce(stage, "present", false);
     let crash_ns = world.crash(owner);

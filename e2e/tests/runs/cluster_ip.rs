@@ -4,11 +4,11 @@
 
 use std::fs;
 
+use e2e::hosts::QUORUM;
 use e2e::program::Said;
 use e2e::{Hosts, Machine, tell, until, wait};
 use serde_json::Value;
 
-const QUORUM: &str = "/var/shared/quorum";
 const ADDRESS: &str = "10.90.1.100";
 const FILE: &str = "/var/ops.pem";
 /// The host that is no node: somebody sits there who administers.
@@ -37,10 +37,6 @@ fn answers(hosts: &Hosts, address: &str) -> u64 {
     })
 }
 
-fn has(hosts: &Hosts, host: usize, address: &str) -> bool {
-    hosts.all[host].must(&["ip", "-o", "address"]).contains(&format!(" {address}/"))
-}
-
 /// A cluster of the first two hosts, made with its address, and a file for the third host.
 fn made() -> Hosts {
     let hosts = Hosts::up(&["alpha", "beta", "gamma"]);
@@ -49,11 +45,10 @@ fn made() -> Hosts {
     let taken = hosts.stead(0, &[&create[..], &["--cluster-ip", "10.90.1.1"]].concat());
     assert!(taken.code == 1 && taken.err.contains("this host has it"), "{}", taken.err);
     hosts.must(0, &[&create[..], &["--cluster-ip", ADDRESS]].concat());
-    assert!(has(&hosts, 0, ADDRESS), "it is online when the cluster is made");
+    assert!(hosts.has(0, ADDRESS), "it is online when the cluster is made");
     let again = hosts.must(0, &[&create[..], &["--cluster-ip", ADDRESS]].concat()).err;
     assert!(again.contains("is made already"), "{again}");
-    let token = hosts.must(0, &["cluster", "token"]).out.trim().to_owned();
-    hosts.must(1, &["cluster", "join", &token]);
+    hosts.joins(1);
     hosts.must(0, &["admin", "add", "ops", "--role", "operator", "--out", FILE]);
     let file = FILE.trim_start_matches('/');
     fs::copy(hosts.all[0].path(file), hosts.all[ELSEWHERE].path(file)).unwrap();
@@ -87,14 +82,14 @@ fn a001_the_cluster_is_asked_at_one_address_whichever_node_has_it() {
     // The other node is dead and goes; nothing of the last one is left either.
     hosts.must(0, &["node", "evict", "n2"]);
     hosts.must(0, &["cluster", "destroy", "office"]);
-    assert!(!has(&hosts, 0, "fd90::100"));
+    assert!(!hosts.has(0, "fd90::100"));
     assert!(!hosts.all[0].path("etc/stead/cluster.json").exists());
 }
 
 /// The address goes, another one comes, and one of the other family.
 fn removed_and_changed(hosts: &Hosts) {
     hosts.must(0, &["cluster", "ip", "--remove", "--wait"]);
-    assert!(!has(hosts, 0, ADDRESS));
+    assert!(!hosts.has(0, ADDRESS));
     let none = asks(hosts, ADDRESS, &["status"]);
     assert_eq!(none.code, 3, "{}{}", none.out, none.err);
     hosts.must(0, &["cluster", "ip", "10.90.1.101", "--wait"]);
@@ -104,5 +99,5 @@ fn removed_and_changed(hosts: &Hosts) {
     }
     hosts.must(0, &["cluster", "ip", "fd90::100/64", "--wait"]);
     assert_eq!(answers(hosts, "fd90::100"), 1);
-    assert!(!has(hosts, 0, "10.90.1.101"));
+    assert!(!hosts.has(0, "10.90.1.101"));
 }

@@ -4,10 +4,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use e2e::hosts::QUORUM;
 use e2e::{Hosts, Machine, tell, until, wait};
 use serde_json::Value;
 
-const QUORUM: &str = "/var/shared/quorum";
+use crate::preflight;
+
 /// The address of the group.
 const ADDRESS: &str = "10.90.1.50";
 const COMMANDS_MAX: usize = 4;
@@ -36,34 +38,8 @@ impl Person<'_> {
     /// `stead apply -`, with what it reads.
     fn declares(&mut self, host: usize, text: &str) {
         self.typed += 1;
-        let script = "printf %s \"$1\" | stead apply - --wait";
-        self.hosts.all[host].must(&["sh", "-c", script, "sh", text]);
+        self.hosts.declares(host, text);
     }
-}
-
-fn status(hosts: &Hosts, host: usize) -> Value {
-    let said = hosts.stead(host, &["--json", "status"]);
-    serde_json::from_str(&said.out).unwrap_or_default()
-}
-
-/// Waits until so many nodes vote and hear each other on both networks, as a host sees it.
-fn all_vote(hosts: &Hosts, host: usize, count: usize) {
-    wait(&format!("{count} nodes vote"), || {
-        let view = status(hosts, host);
-        let nodes = view["nodes"].as_array().cloned().unwrap_or_default();
-        let links = |n: &Value| n["links"].as_array().unwrap().iter().all(|l| l["up"] == true);
-        let fine = |n: &&Value| n["votes"] == true && n["state"] == "up" && links(n);
-        let quorum = view["quorum"]["has_quorum"] == true;
-        if quorum && nodes.iter().filter(fine).count() == count {
-            Ok(())
-        } else {
-            Err(view.to_string())
-        }
-    });
-}
-
-fn has_address(hosts: &Hosts, host: usize) -> bool {
-    hosts.all[host].must(&["ip", "-o", "address"]).contains(ADDRESS)
 }
 
 #[test]
@@ -80,9 +56,9 @@ fn from_an_installed_package_to_a_failover_in_four_commands_and_no_file() {
     person.types(1, &["cluster", "join", &token]);
     person.declares(1, SERVICE);
     assert!(person.typed <= COMMANDS_MAX, "{} commands", person.typed);
-    all_vote(&hosts, 0, 2);
-    until("the address is somewhere", || has_address(&hosts, 0) || has_address(&hosts, 1));
-    let owner = usize::from(!has_address(&hosts, 0));
+    hosts.all_vote(0, 2);
+    until("the address is somewhere", || hosts.has(0, ADDRESS) || hosts.has(1, ADDRESS));
+    let owner = usize::from(!hosts.has(0, ADDRESS));
     refusals(&hosts, &token);
     joins_third(&hosts, 1 - owner);
     let owner = reboots(&mut hosts, owner);
@@ -92,7 +68,7 @@ fn from_an_installed_package_to_a_failover_in_four_commands_and_no_file() {
 
 /// The host other than this one that has the address.
 fn owner_but(hosts: &Hosts, host: usize) -> Option<usize> {
-    (0..hosts.all.len()).filter(|other| *other != host).find(|other| has_address(hosts, *other))
+    (0..hosts.all.len()).filter(|other| *other != host).find(|other| hosts.has(*other, ADDRESS))
 }
 
 /// The owner reboots: its groups go first, nobody has to find out that it is away, and it is back
@@ -109,8 +85,8 @@ fn reboots(hosts: &mut Hosts, owner: usize) -> usize {
     assert!(granted["text"].as_str().unwrap().contains("reported it stopped"), "{granted}");
     assert_eq!(granted["cause"], last("node-leaves")["id"], "{records:?}");
     hosts.boot(owner);
-    all_vote(hosts, owner, 3);
-    assert!(has_address(hosts, next) && !has_address(hosts, owner), "it came back, and stays");
+    hosts.all_vote(owner, 3);
+    assert!(hosts.has(next, ADDRESS) && !hosts.has(owner, ADDRESS), "it came back, and stays");
     next
 }
 
@@ -136,13 +112,13 @@ fn refusals(hosts: &Hosts, used: &str) {
 /// The third host is interrupted after it was let in, and goes on as the same node; whoever makes
 /// its token.
 fn joins_third(hosts: &Hosts, host: usize) {
-    let token = hosts.must(host, &["cluster", "token"]).out.trim().to_owned();
+    let token = hosts.token(host);
     let looked = hosts.must(2, &["cluster", "check", &token]).out;
     for check in ["versions", "clocks", "names", "networks", "quorum disk", "ports"] {
         assert!(looked.contains(&format!("ok       {check}: ")), "{check}: {looked}");
     }
     assert!(!looked.contains("wrong"), "{looked}");
-    wrongs(hosts, &token);
+    preflight::wrongs(hosts, &token);
     // Its certificates cannot be written: it was let in, and is not complete.
     let in_the_way = hosts.all[2].path("etc/stead/pki");
     fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
@@ -152,75 +128,12 @@ fn joins_third(hosts: &Hosts, host: usize) {
     fs::remove_file(&in_the_way).unwrap();
     let again = hosts.must(2, &["cluster", "join", &token]).err;
     assert!(again.contains("this host is n3 already"), "{again}");
-    all_vote(hosts, 2, 3);
+    hosts.all_vote(2, 3);
     let config = fs::read_to_string(hosts.all[2].path("etc/stead/cluster.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
     let names: Vec<_> = config["nodes"].as_array().unwrap().iter().map(|n| &n["name"]).collect();
     assert_eq!(names, ["alpha", "beta", "gamma"], "it knows who joined before it");
     assert_eq!(config["founders"], serde_json::json!([1]));
-}
-
-/// What is wrong with a host, how that is made and undone, and what its checks say: the mark, the
-/// check, and a word of what is found or of what to do.
-fn cases() -> [(String, &'static str, [&'static str; 3]); 6] {
-    let shut = |hook: &str, what: &str| {
-        let chain = format!("chain one {{ type filter hook {hook} priority 0; {what} drop; }}");
-        format!("nft -f - <<E\ntable inet shut {{ {chain}; }}\nE")
-    };
-    let (tcp, udp) = ("eth2 tcp dport 7410", "eth1 udp dport 7410");
-    let open = "nft delete table inet shut";
-    let other = "touch /tmp/other; mount --bind /tmp/other /var/shared/quorum";
-    [
-        (
-            shut("input", &format!("iifname {tcp}")),
-            open,
-            ["wrong", "ports", "does not reach 10.90.2.3:7410 (TCP)"],
-        ),
-        (
-            shut("input", &format!("iifname {udp}")),
-            open,
-            ["wrong", "ports", "does not reach 10.90.1.3:7410 (UDP)"],
-        ),
-        (
-            shut("output", &format!("oifname {tcp}")),
-            open,
-            ["wrong", "ports", "10.90.2.3 does not reach"],
-        ),
-        ("hostname beta".into(), "hostname gamma", ["wrong", "names", "is called `beta`, too"]),
-        (
-            other.into(),
-            "umount /var/shared/quorum",
-            ["wrong", "quorum disk", "connect the disk to this host"],
-        ),
-        (
-            "ip link set eth2 down".into(),
-            "ip link set eth2 up",
-            ["doubtful", "networks", "this host has no address on"],
-        ),
-    ]
-}
-
-/// Each is found by the checks, with what to do; a join is refused by those that are wrong.
-fn wrongs(hosts: &Hosts, token: &str) {
-    for (make, undo, [mark, check, word]) in cases() {
-        hosts.all[2].must(&["sh", "-c", &make]);
-        let looked = hosts.stead(2, &["cluster", "check", token]);
-        let joined = (mark == "wrong").then(|| hosts.stead(2, &["cluster", "join", token]));
-        hosts.all[2].must(&["sh", "-c", undo]);
-        let mark_of = format!("{mark:8} {check}: ");
-        let lines: Vec<&str> = looked.out.lines().collect();
-        let told = lines.windows(2).any(|pair| {
-            let all = pair.concat();
-            pair[0].starts_with(&mark_of) && all.contains(word) && all.contains("fix: ")
-        });
-        assert!(told, "{make}: no {mark_of}{word}: {}{}", looked.out, looked.err);
-        assert_eq!(looked.code, i32::from(mark == "wrong"), "{make}: {}", looked.out);
-        if let Some(joined) = joined {
-            assert_eq!(joined.code, 1, "{make}: {}{}", joined.out, joined.err);
-            assert!(joined.err.contains("hint: "), "{make}: {}", joined.err);
-        }
-    }
-    assert!(hosts.must(2, &["cluster", "check", token]).out.lines().all(|l| l.starts_with("ok")));
 }
 
 #[test]
@@ -232,34 +145,25 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
     let mut hosts = Hosts::up(&["alpha", "beta"]);
     hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
     hosts.must(0, &["cluster", "create", "office", "--quorum-disk", QUORUM]);
-    let join = |hosts: &Hosts| {
-        let token = hosts.must(0, &["cluster", "token"]).out.trim().to_owned();
-        hosts.must(1, &["cluster", "join", &token]).err
-    };
-    join(&hosts);
-    all_vote(&hosts, 0, 2);
+    hosts.joins(1);
+    hosts.all_vote(0, 2);
     let made = Instant::now();
     let short = hosts.must(0, &["cluster", "token", "--expires", "1"]).out.trim().to_owned();
-    let script = "printf %s \"$1\" | stead apply - --wait";
-    hosts.all[0].must(&["sh", "-c", script, "sh", SERVICE]);
+    hosts.declares(0, SERVICE);
     rests(&hosts);
     hosts.must(0, &["group", "move", "web", "--to", "n2", "--wait"]);
-    until("beta has the address", || has_address(&hosts, 1));
+    until("beta has the address", || hosts.has(1, ADDRESS));
     // It leaves: its group goes to the other one, and nothing of the cluster stays on it.
     hosts.must(1, &["cluster", "leave"]);
-    until("alpha has the address", || has_address(&hosts, 0));
-    assert!(!has_address(&hosts, 1));
-    let left = "find /etc/stead /var/lib/stead /run/stead -type f 2>/dev/null; true";
-    assert_eq!(hosts.all[1].must(&["sh", "-c", left]), "", "files are left");
-    assert!(!hosts.all[1].must(&["cat", "/proc/self/mounts"]).contains("stead"));
-    assert!(!hosts.all[1].must(&["nft", "list", "ruleset"]).contains("stead"), "rules are left");
-    all_vote(&hosts, 0, 1);
-    until("one node is left", || status(&hosts, 0)["nodes"].as_array().unwrap().len() == 1);
+    until("alpha has the address", || hosts.has(0, ADDRESS));
+    hosts.assert_gone(1, ADDRESS);
+    hosts.all_vote(0, 1);
+    until("one node is left", || hosts.status(0)["nodes"].as_array().unwrap().len() == 1);
     // It comes back as another node.
-    let told = join(&hosts);
+    let told = hosts.joins(1);
     assert!(told.contains("let this host in as n3"), "{told}");
-    all_vote(&hosts, 0, 2);
-    all_vote(&hosts, 1, 2);
+    hosts.all_vote(0, 2);
+    hosts.all_vote(1, 2);
     // Dead, it is evicted; switched on again it is not heard, and serves nothing.
     hosts.all[1].kill();
     let evicted = hosts.must(0, &["node", "evict", "beta"]).out;
@@ -269,30 +173,30 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
         let records = hosts.must(0, &["event", "list", "--last", "100"]).out;
         if records.contains("from an address of no node") { Ok(()) } else { Err(records) }
     });
-    let view = status(&hosts, 1);
+    let view = hosts.status(1);
     assert!(view["quorum"]["has_quorum"] != true, "{view}");
-    assert!(has_address(&hosts, 0) && !has_address(&hosts, 1));
-    assert_eq!(status(&hosts, 0)["nodes"].as_array().unwrap().len(), 1);
+    assert!(hosts.has(0, ADDRESS) && !hosts.has(1, ADDRESS));
+    assert_eq!(hosts.status(0)["nodes"].as_array().unwrap().len(), 1);
     // What is left of it goes, and it joins again.
     hosts.must(1, &["cluster", "leave", "--force"]);
     // A token whose time is over lets nobody in, also while the door is open for another one.
-    let _good = hosts.must(0, &["cluster", "token"]);
+    let _good = hosts.token(0);
     std::thread::sleep(Duration::from_secs(62).saturating_sub(made.elapsed()));
     let said = hosts.stead(1, &["cluster", "join", &short]);
     assert!(said.code == 1 && said.err.contains("it ran out"), "{}{}", said.out, said.err);
-    join(&hosts);
-    all_vote(&hosts, 0, 2);
+    hosts.joins(1);
+    hosts.all_vote(0, 2);
     // Switched off in order its groups go first.
     hosts.must(0, &["group", "move", "web", "--to", "beta", "--wait"]);
     assert_eq!(hosts.all[1].run(&["systemctl", "poweroff"]).code, 0);
     hosts.all[1].wait_off();
-    assert!(has_address(&hosts, 0), "the address was given away before the host went");
+    assert!(hosts.has(0, ADDRESS), "the address was given away before the host went");
 }
 
 /// Nodes are drained, paused, stopped and started, and given groups again, by what a person types.
 fn rests(hosts: &Hosts) {
-    let goes = |to: usize| until("it has the address", || has_address(hosts, to));
-    let owner = usize::from(!has_address(hosts, 0));
+    let goes = |to: usize| until("it has the address", || hosts.has(to, ADDRESS));
+    let owner = usize::from(!hosts.has(0, ADDRESS));
     let (other, names) = (1 - owner, ["alpha", "beta"]);
     hosts.must(other, &["node", "drain", names[owner]]);
     goes(other);
@@ -300,15 +204,15 @@ fn rests(hosts: &Hosts) {
     assert!(paused(owner) && paused(other));
     // It is given nothing: the group stays down with the only node that may have it.
     hosts.must(other, &["node", "stop"]);
-    until("nobody has the address", || !has_address(hosts, 0) && !has_address(hosts, 1));
+    until("nobody has the address", || !hosts.has(0, ADDRESS) && !hosts.has(1, ADDRESS));
     let again = hosts.stead(other, &["node", "list"]);
     assert_ne!(again.code, 0, "{}", again.out);
     hosts.must(owner, &["node", "resume", names[owner]]);
     goes(owner);
     assert!(!paused(owner));
     hosts.must(other, &["node", "start"]);
-    all_vote(hosts, other, 2);
-    assert!(has_address(hosts, owner) && !has_address(hosts, other), "it came back, and stays");
+    hosts.all_vote(other, 2);
+    assert!(hosts.has(owner, ADDRESS) && !hosts.has(other, ADDRESS), "it came back, and stays");
     hosts.must(other, &["node", "pause", names[other]]);
     hosts.must(other, &["node", "resume", names[other]]);
     assert!(!paused(owner));
@@ -324,8 +228,8 @@ fn a_cluster_that_was_lost_is_restored_from_its_backup() {
     }
     let hosts = Hosts::up(&["alpha"]);
     hosts.must(0, &["cluster", "create", "office"]);
-    let script = "mkdir -p /var/tmp && printf %s \"$1\" | stead apply - --wait";
-    hosts.all[0].must(&["sh", "-c", script, "sh", SERVICE]);
+    hosts.all[0].must(&["mkdir", "-p", "/var/tmp"]);
+    hosts.declares(0, SERVICE);
     hosts.must(0, &["alert", "add", "ops", "--webhook", "http://10.90.1.9/"]);
     hosts.must(0, &["node", "capacity", "alpha", "cpu=4"]);
     let admin = ["admin", "add", "ops", "--role", "viewer", "--out", "/var/tmp/ops.pem"];
@@ -344,7 +248,7 @@ fn a_cluster_that_was_lost_is_restored_from_its_backup() {
     assert_eq!(hosts.must(0, &["export"]).out, declared);
     // Everything is lost.
     hosts.must(0, &["cluster", "destroy", "office"]);
-    assert!(!has_address(&hosts, 0));
+    assert!(!hosts.has(0, ADDRESS));
     hosts.must(0, &["cluster", "create", "branch"]);
     let other = hosts.stead(0, &["cluster", "restore", FILE]);
     assert!(other.code == 1 && other.err.contains("`--from office`"), "{}", other.err);
@@ -354,9 +258,9 @@ fn a_cluster_that_was_lost_is_restored_from_its_backup() {
         hosts.stead(0, &["cluster", "restore", "/var/tmp/cut.backup", "--from", "office"]);
     assert!(damaged.code == 1 && damaged.err.contains("checksum is wrong"), "{}", damaged.err);
     hosts.must(0, &["cluster", "restore", FILE, "--from", "office", "--wait"]);
-    until("the group runs", || has_address(&hosts, 0));
+    until("the group runs", || hosts.has(0, ADDRESS));
     assert_eq!(hosts.must(0, &["export"]).out, declared);
-    let view = status(&hosts, 0);
+    let view = hosts.status(0);
     assert_eq!(view["nodes"][0]["room"]["capacity"]["cpu"], 4000, "{view}");
     assert_eq!(view["admins"][0]["admin"], "ops", "{view}");
 }

@@ -35,11 +35,7 @@ impl Pair {
         let off_ns = boot_ns();
         world.taken_over(&self.site.group, stays);
         self.writer.wait_more(50);
-        let lost = world.records(stays).into_iter().find(|record| {
-            let bad = ["lease-lost", "hard-stop"].contains(&record.code.as_str());
-            bad && record.boot_ns >= from_ns
-        });
-        assert!(lost.is_none(), "{stays} did not go on: {lost:?}");
+        world.assert_unharmed(&[stays], from_ns, &[]);
         let status = world.stead(&["--node", &stays.to_string(), "status"]);
         assert!(status.out.contains("has left and is down"), "{}", status.out);
         let missed = self.prober.attempts();

@@ -1,15 +1,22 @@
-//! A virtual server with its name in DNS, through a power cut:
-//! BIND runs in the lab's client, and the client asks it and the program.
+//! A virtual server with its name in DNS, through a power cut,
+//! and then the cluster with its own: BIND runs in the lab's client, and the client asks it and the
+//! program.
 
 use std::process::Command;
 
 use e2e::program::Said;
-use e2e::{World, other, tell, wait};
+use e2e::{PATIENCE, World, other, tell, wait};
 use stead_model::NodeId;
 
 const NAME: &str = "VirtualServer.nwtraders.example";
 const REVERSE: &str = "25.2.77.10.in-addr.arpa";
 const ADDRESS: &str = "10.77.2.25";
+/// The cluster is called like its lab.
+const CLUSTER: &str = "names.nwtraders.example";
+const CLUSTER_REVERSE: &str = "30.2.77.10.in-addr.arpa";
+const CLUSTER_IP: &str = "10.77.2.30";
+/// Where every node has the key of the zones.
+const KEY: &str = "/run/dns.key";
 const SECRET: &str =
     "key \"clus\" { algorithm hmac-sha256; secret \"a2V5IG9mIHRoZSBjbHVzdGVy\"; };\n";
 
@@ -58,7 +65,7 @@ impl Site {
         }
         let site = Self(World::up("names"));
         for node in ["n1", "n2"] {
-            site.write(node, "/run/dns.key", SECRET);
+            site.write(node, KEY, SECRET);
         }
         site.serve();
         Some(site)
@@ -124,8 +131,8 @@ impl Site {
         assert_eq!(said.code, 0, "{words:?}: {}{}", said.out, said.err);
     }
 
-    fn owner(&self, seen_from: NodeId) -> NodeId {
-        self.0.group(seen_from, "server").owner.unwrap()
+    fn owner(&self, group: &str, seen_from: NodeId) -> NodeId {
+        self.0.group(seen_from, group).owner.unwrap()
     }
 }
 
@@ -142,7 +149,7 @@ fn names_a_virtual_server_is_the_same_on_every_node() {
     let said = site.0.stead(&["group", "list", "--virtual-servers"]);
     assert!(said.out.contains("VirtualServer"), "{}{}", said.out, said.err);
 
-    let owner = site.owner(NodeId(1));
+    let owner = site.owner("server", NodeId(1));
     let heir = other(owner);
     site.0.crash(owner);
     site.0.taken_over("server", heir);
@@ -160,4 +167,37 @@ fn names_a_virtual_server_is_the_same_on_every_node() {
     site.resolves(NAME, "A", "");
     site.resolves(REVERSE, "PTR", "");
     site.resolves(&format!("_stead.{NAME}"), "TXT", "");
+
+    site.0.start(owner);
+    site.0.cluster().wait_serving(PATIENCE).unwrap();
+    // What lies below `/run` is gone with the power.
+    site.write(&owner.to_string(), KEY, SECRET);
+    the_cluster_has_a_name(&site);
+}
+
+/// The cluster publishes its own name with its address; the next owner does, too, and nobody does
+/// any more when that is said.
+fn the_cluster_has_a_name(site: &Site) {
+    let zone = ["--zone", "nwtraders.example", "--dns-servers", "10.77.2.250", "--tsig-key", KEY];
+    let address = format!("{CLUSTER_IP}/24");
+    site.stead(&[&["cluster", "ip", address.as_str(), "--wait"], &zone[..]].concat());
+    let mark = format!("_stead.{CLUSTER}");
+    site.resolves(CLUSTER, "A", CLUSTER_IP);
+    site.resolves(CLUSTER_REVERSE, "PTR", CLUSTER);
+    site.resolves(&mark, "TXT", "group=cluster resource=cluster-name epoch=1");
+    let shown = site.0.stead(&["cluster", "ip"]);
+    assert!(shown.out.contains(CLUSTER), "{}{}", shown.out, shown.err);
+
+    let owner = site.owner("cluster", NodeId(1));
+    site.0.crash(owner);
+    site.0.taken_over("cluster", other(owner));
+    site.resolves(&mark, "TXT", "epoch=2");
+    site.resolves(CLUSTER, "A", CLUSTER_IP);
+
+    site.stead(&["cluster", "ip", "--no-name"]);
+    site.resolves(CLUSTER, "A", "");
+    site.resolves(CLUSTER_REVERSE, "PTR", "");
+    site.resolves(&mark, "TXT", "");
+    let shown = site.0.stead(&["cluster", "ip"]);
+    assert!(shown.out.contains(CLUSTER_IP), "{}{}", shown.out, shown.err);
 }

@@ -67,10 +67,7 @@ fn networks_loss_moves_nothing_and_is_told() {
     });
     stage.writer.wait_more(10);
     assert_eq!(stage.epoch(owner), epoch, "the group moved");
-    for node in [owner, other(owner)] {
-        let lost = stage.world.records(node).iter().any(|r| r.code == "lease-lost");
-        assert!(!lost, "{node} lost its lease");
-    }
+    stage.world.assert_unharmed(&[owner, other(owner)], 0, &[]);
     stage.world.heal();
     until("links are sound again", || {
         let view = stage.world.view(owner);
@@ -105,12 +102,8 @@ fn networks_jitter_moves_nothing_and_shows() {
     tell(&format!("{before:?}, then {shown:?}"));
     until("heartbeats come in time again", || all().iter().all(|figures| figures.show(0..=0)));
     assert_eq!(stage.epoch(owner), epoch, "the group moved");
-    for node in nodes {
-        let records = stage.world.records(node).into_iter().filter(|r| r.boot_ns >= begun_ns);
-        let bad = ["lease-lost", "link-down", "link-lossy", "suspected", "elected"];
-        let told: Vec<_> = records.filter(|r| bad.contains(&r.code.as_str())).collect();
-        assert!(told.is_empty(), "{node}: {told:?}");
-    }
+    let nor = ["link-down", "link-lossy", "suspected", "elected"];
+    stage.world.assert_unharmed(&nodes, begun_ns, &nor);
     // A frame may be lost while a cable is changed.
     let missed = failed(&stage.prober.attempts(), made_ns).into_iter();
     let missed: Vec<_> = missed.filter(|attempt| attempt.done_ns < mended_ns).collect();
@@ -212,9 +205,8 @@ fn networks_flapping_link_is_told_each_time_and_moves_nothing() {
         let downs = told(node, "link-down");
         let private = |text: &String| text.contains(Network::Private.name());
         assert!(downs.len() == FLAPS && downs.iter().all(private), "{node}: {downs:?}");
-        let bad = ["lease-lost", "suspected", "elected"].map(|code| told(node, code)).concat();
-        assert!(bad.is_empty(), "{node}: {bad:?}");
     }
+    stage.world.assert_unharmed(&[owner, other(owner)], begun_ns, &["suspected", "elected"]);
     assert_eq!(stage.epoch(owner), epoch, "the group moved");
     let missed = failed(&stage.prober.attempts(), begun_ns);
     assert!(missed.is_empty(), "{} answers missed: {:?}", missed.len(), missed.first());
@@ -278,8 +270,7 @@ fn networks_an_address_that_two_machines_have_is_told_and_moves_nothing() {
     let mac = Station::Client.mac(Network::Public).to_string();
     assert!(told.contains(&address(owner).to_string()) && told.contains(&mac), "{told}");
     assert_eq!(stage.epoch(owner), epoch, "the group moved");
-    let lost = |node| stage.world.records(node).iter().any(|r| r.code == "lease-lost");
-    assert!(!lost(owner) && !lost(other(owner)), "a lease was lost");
+    stage.world.assert_unharmed(&[owner, other(owner)], 0, &[]);
     large_change(&stage, "meanwhile");
 }
 
@@ -310,8 +301,7 @@ fn networks_a_node_gets_other_addresses_and_nothing_moves() {
     let said = stage.world.stead(&["node", "set", &name, "--name", "delta"]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     assert_eq!(stage.epoch(owner), epoch, "the group moved");
-    let lost = |node| stage.world.records(node).iter().any(|r| r.code == "lease-lost");
-    assert!(!lost(owner) && !lost(other(owner)), "a lease was lost");
+    stage.world.assert_unharmed(&[owner, other(owner)], 0, &[]);
     // Both find each other again by what their logs say.
     for node in [owner, other(owner)] {
         processes::signal(processes::find(&stage.world, node, Role::Service), Signal::KILL);

@@ -97,7 +97,7 @@ fn serve(machine: &Machine) -> u32 {
     let app = ["app", "--type", "generic-application", "--group", "g", &command];
     machine.must(&[&create[..], &app].concat());
     machine.must(&["stead", "group", "online", "g", "--wait"]);
-    assert!(has_address(machine));
+    assert!(machine.has_address(ADDRESS));
     machine.find(Role::Application(APP))
 }
 
@@ -160,10 +160,6 @@ fn has_quorum(machine: &Machine) {
     });
 }
 
-fn has_address(machine: &Machine) -> bool {
-    machine.must(&["ip", "-o", "address"]).contains(ADDRESS)
-}
-
 /// The guard goes on as the new program; what runs does not notice (D20).
 fn upgrade(machine: &Machine, pid: u32) {
     let guard = machine.property("stead", "MainPID");
@@ -180,7 +176,7 @@ fn upgrade(machine: &Machine, pid: u32) {
     });
     assert_eq!(machine.property("stead", "MainPID"), guard);
     assert_eq!(machine.find(Role::Application(APP)), pid, "it was restarted");
-    assert!(has_address(machine));
+    assert!(machine.has_address(ADDRESS));
     // The one that runs is the one that lies there: no image that was deleted.
     let image = machine.must(&["readlink", &format!("/proc/{guard}/exe")]);
     assert_eq!(image.trim(), "/usr/bin/stead");
@@ -189,20 +185,20 @@ fn upgrade(machine: &Machine, pid: u32) {
 /// Groups stop in order before the node does, and come back with it.
 fn stop_and_start(machine: &Machine, pid: u32) {
     machine.must(&["systemctl", "stop", "stead"]);
-    assert!(!processes::lives(pid) && !has_address(machine));
+    assert!(!processes::lives(pid) && !machine.has_address(ADDRESS));
     assert_eq!(machine.property("stead", "Result"), "success");
     machine.must(&["systemctl", "start", "stead"]);
     has_quorum(machine);
     let records = machine.must(&["stead", "event", "list", "--last", "500"]);
     assert!(records.contains("node-leaves"), "it did not leave in order:\n{records}");
-    until("the address is back", || has_address(machine));
+    until("the address is back", || machine.has_address(ADDRESS));
 }
 
 /// Removed: all that acts is gone, what the node is stays. Purged: that is gone, too.
 fn remove(machine: &Machine, files: &[String]) {
     let pid = machine.find(Role::Application(APP));
     machine.must(&["dpkg", "-r", "stead"]);
-    assert!(!processes::lives(pid) && !has_address(machine));
+    assert!(!processes::lives(pid) && !machine.has_address(ADDRESS));
     let gone =
         |path: &str| assert_ne!(machine.run(&["test", "-e", path]).code, 0, "{path} is left");
     for path in ["/run/stead", "/sys/fs/cgroup/system.slice/stead.service"] {

@@ -1,9 +1,7 @@
 //! Somebody else answers for a cluster address: a stranger on the client's network before a
-//! planned move, and a former owner whose kernel still answers. And one that floods the nodes.
+//! planned move, and a former owner whose kernel still answers.
 
-use std::process::Stdio;
-
-use e2e::{has_ip, other, rounds, tell, until, witness};
+use e2e::{has_ip, other, rounds, until, witness};
 use stead_lab::{Network, Station, boot_ns};
 use stead_model::NodeId;
 use stead_model::record::Record;
@@ -77,70 +75,3 @@ fn stale_owner_that_answers_is_told_and_the_address_stays() {
     let _ = e2e::Roles::settled(&stage.world);
     assert_eq!(stage.epoch(heir), epoch, "the address did not stay");
 }
-
-/// A stranger on the clients' network: datagrams of noise at full speed, and callers of every port
-/// of a node that say half a word or nothing, some hundreds at a time.
-const FLOOD: &str = r#"
-    my ($seconds, @nodes) = @ARGV;
-    my @doors = map { my $n = $_; map { [$n, $_] } 7410 .. 7412 } @nodes;
-    my %udp = (Proto => "udp", PeerPort => 7410);
-    my @udp = map { IO::Socket::INET->new(%udp, PeerAddr => $_) } @nodes;
-    my $noise = join "", map { chr rand 256 } 1 .. 1400;
-    my ($sent, $called, @held, $end) = (0, 0);
-    for ($end = time + $seconds; time < $end;) {
-        for my $udp (@udp) {
-            for (1 .. 200) { $sent++ if $udp->send(substr $noise, rand 700, 1 + rand 700) }
-        }
-        for (@doors) {
-            my %at = (PeerAddr => $_->[0], PeerPort => $_->[1], Timeout => 0.05);
-            my $caller = IO::Socket::INET->new(Proto => "tcp", %at) or next;
-            syswrite $caller, "\x16\x03\x01\x02\x00\x01" if ++$called % 2;
-            push @held, $caller;
-            shift @held if @held > 300;
-        }
-    }
-    print "$sent $called\n";
-"#;
-const FLOOD_SECONDS: &str = "10";
-
-/// Nothing changes hands and every lease holds while somebody floods both nodes, and a client that
-/// belongs there is served and writes on (docs/internals/security.md).
-#[test]
-fn stranger_that_floods_the_nodes_changes_nothing() {
-    let stage = Stage::set("flood");
-    let owner = stage.arrange(Place::Leader).leads;
-    let (epoch, from_ns) = (stage.epoch(owner), boot_ns());
-    let nodes = [owner, other(owner)];
-    let addresses = nodes.map(|node| Station::Node(node).address(Network::Public).to_string());
-    let perl = ["perl", "-MIO::Socket::INET", "-e", FLOOD, FLOOD_SECONDS];
-    let words = [perl.as_slice(), &addresses.each_ref().map(String::as_str)].concat();
-    let mut flood = stage.world.lab().command(Station::Client, &words).unwrap();
-    let flood = flood.stdout(Stdio::piped()).spawn().unwrap();
-    stage.writer.wait_more(100);
-    let said = flood.wait_with_output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    let counts: Vec<u64> = said.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    assert!(counts[0] > 10_000 && counts[1] > 100, "datagrams and callers: {counts:?}");
-    stage.answers(owner, boot_ns());
-    assert_eq!(stage.epoch(owner), epoch, "the group moved");
-    let stays = witness::stays(&stage.world, &stage.site, from_ns);
-    assert!(stays.iter().all(|stay| stay.node == owner), "{stays:?}");
-    for node in nodes {
-        let during = stage.world.records(node).into_iter().filter(|r| r.boot_ns >= from_ns);
-        let bad: Vec<_> = during.filter(|r| HARM.contains(&r.code.as_str())).collect();
-        assert!(bad.is_empty(), "{node}: {bad:?}");
-    }
-    tell(&format!("{} datagrams and {} callers", counts[0], counts[1]));
-    witness::one_at_a_time(&stage.world, &stage.site, 0);
-}
-
-/// What no stranger can bring about.
-const HARM: [&str; 7] = [
-    "lease-lost",
-    "hard-stop",
-    "elected",
-    "group-granted",
-    "resource-failed",
-    "disk-dead",
-    "node-service-died",
-];

@@ -32,6 +32,10 @@ pub(crate) enum LifeCommand {
         /// An address of this host on each network
         #[arg(long = "address", value_name = "ADDR")]
         addresses: Vec<IpAddr>,
+        /// UDP and TCP port between the nodes of a new cluster; a token knows that of its own
+        #[arg(long, value_name = "PORT", default_value_t = PORT, value_parser = port,
+            conflicts_with = "token")]
+        port: u16,
     },
     /// Has new keys and certificates follow those of the cluster, without a stop
     RotateKeys(RotateArguments),

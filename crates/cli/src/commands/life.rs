@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use stead_api::ClientError;
 use stead_model::NodeId;
 use stead_model::config::NodeConfig;
 use stead_model::reason::{Code, Reason};
@@ -46,8 +47,8 @@ pub(super) async fn run(asked: &Asked, command: LifeCommand) -> Result<Exit, Fai
             became(asked, config);
             Ok(Exit::Ok)
         }
-        LifeCommand::Check { token, addresses } => {
-            let found = life::check(&host, token.as_deref(), &addresses);
+        LifeCommand::Check { token, addresses, port } => {
+            let found = life::check(&host, token.as_deref(), (&addresses, port));
             let found = found.map_err(|reason| Failure::refused("check this host", reason))?;
             asked.show(&found, |found| found.iter().map(|f| format!("{f}\n")).collect());
             let is_bad = |f: &Finding| matches!(f.verdict, Verdict::Bad { .. });
@@ -176,7 +177,7 @@ async fn goes(asked: &Asked, doing: &str, (cluster, node): (&str, NodeId)) -> Re
         return Ok(());
     }
     let answer = reached.client.request(&Request::Evict { node }).await;
-    answer.map_err(|error| Failure::of_client(doing, error))?;
+    answer.map_err(|error| unasked(doing, error))?;
     screen::talk(&format!("{node} leaves for good: its groups go elsewhere"));
     let started = tokio::time::Instant::now();
     while started.elapsed() < SERVES_WITHIN {
@@ -188,6 +189,19 @@ async fn goes(asked: &Asked, doing: &str, (cluster, node): (&str, NodeId)) -> Re
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
     Err(refused("it still owns groups", "`stead group list` shows them; repeat the command"))
+}
+
+/// Why the cluster was not asked. A node that it took out meanwhile hears nobody any more, and
+/// cannot tell that from a cut.
+fn unasked(doing: &str, error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused(reason) if reason.code == Code::NoQuorum => {
+            let hint = "if `stead node list` on another node does not show this one any more: \
+                        `stead cluster leave --force`";
+            Failure::refused(doing, reason.hint(hint))
+        }
+        error => Failure::of_client(doing, error),
+    }
 }
 
 /// Whether a node is a member, as far as the one that was asked knows.

@@ -32,6 +32,7 @@ mod undo;
 mod units;
 mod upgrade;
 mod watchdog;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};

@@ -18,6 +18,7 @@ use stead_model::wire::guard::{Claim, InstanceId, MountUndo};
 
 use super::hand::{self, Task};
 use super::handover::{Kept, Luggage};
+use super::written;
 use crate::sys::{self, hand::GuardDeath};
 
 /// All mounts of this guard.
@@ -169,13 +170,7 @@ impl Mounts {
 
     fn write(&self) -> io::Result<()> {
         let all: Vec<&Written> = self.held.values().map(|mount| &mount.written).collect();
-        let bytes = serde_json::to_vec(&all)?;
-        let new = self.record.with_extension("new");
-        if let Some(folder) = self.record.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        std::fs::write(&new, bytes)?;
-        std::fs::rename(&new, &self.record)
+        written::write(&self.record, &all)
     }
 }
 

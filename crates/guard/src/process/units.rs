@@ -27,6 +27,7 @@ use stead_model::wire::guard::{Claim, InstanceId, UnitUndo};
 use super::cgroup::{Cgroup, CgroupParcel, folder_of, own_group};
 use super::handover::{Kept, Luggage};
 use super::privilege::PRIORITY;
+use super::written::{self, remove};
 use crate::sys::{self, hand::GuardDeath};
 
 /// All units of this guard.
@@ -348,10 +349,7 @@ impl Units {
 
     fn write(&self) -> io::Result<()> {
         let all: Vec<&Written> = self.held.values().map(|unit| &unit.written).collect();
-        let record = record_in(&self.root);
-        let new = record.with_extension("new");
-        fs::write(&new, serde_json::to_vec(&all)?)?;
-        fs::rename(&new, &record)
+        written::write(&record_in(&self.root), &all)
     }
 }
 
@@ -407,13 +405,6 @@ fn stop(folder: &Path) -> io::Result<(Cgroup, Origin)> {
     let mut group = Cgroup::open(folder)?;
     group.kill()?;
     Ok((group, origin))
-}
-
-fn remove(condition: &Path) -> io::Result<()> {
-    match fs::remove_file(condition) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// The folder of a unit's control group, if that can be one.

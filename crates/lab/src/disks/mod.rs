@@ -27,7 +27,7 @@ mod order;
 mod path;
 mod paths;
 mod registrar;
-pub mod reservation;
+mod reservation;
 mod server;
 mod wire;
 
@@ -51,6 +51,8 @@ pub use history::{Deed, Happened};
 pub(crate) use link::Disks;
 pub(crate) use order::DiskDevice;
 pub use order::{DiskStatus, PathStatus};
+pub use registrar::answer;
+pub use reservation::{Outcome, Reservations};
 
 /// The subcommand of the program that leads to [`main`].
 pub const SUBCOMMAND: &str = "lab-disks";
@@ -104,6 +106,15 @@ pub fn history(record: &crate::record::LabRecord, disk: &str) -> Result<Vec<Happ
 #[must_use]
 pub fn media(record: &crate::record::LabRecord, disk: &str) -> std::path::PathBuf {
     record.dirs.state.join(MEDIA_DIR).join(disk)
+}
+
+/// Makes a file that is a disk with an empty ext4 file system of that name, for hosts that are in
+/// no lab.
+///
+/// # Errors
+/// It is there already, or cannot be written.
+pub fn make(file: &Path, name: &str) -> Result<(), StepError> {
+    image::write_new(file, name)
 }
 
 /// Where the media of data disks lie in a lab's directory.

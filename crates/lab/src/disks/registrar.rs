@@ -19,6 +19,26 @@ use super::reservation::{Answer, Outcome, Request};
 use crate::control;
 use crate::step::{Step, StepError};
 
+/// Answers the one question of a connection; whoever goes away or is silent is not our trouble.
+/// When `ask` comes to nothing the connection ends without an answer. Disks in no lab are asked the
+/// same way.
+pub fn answer(mut stream: UnixStream, ask: impl FnOnce(Request) -> Option<Outcome>) {
+    let limits = stream
+        .set_read_timeout(Some(control::QUESTION_LIMIT))
+        .and_then(|()| stream.set_write_timeout(Some(control::QUESTION_LIMIT)));
+    let Ok(question) = limits.and_then(|()| control::receive::<serde_json::Value>(&stream)) else {
+        return;
+    };
+    let answer = match serde_json::from_value(question).map(ask) {
+        Ok(Some(Outcome::Done { .. })) => Answer::Done,
+        Ok(Some(Outcome::Conflict)) => Answer::Conflict,
+        Ok(Some(Outcome::Keys(keys))) => Answer::Keys(keys),
+        Ok(None) => return,
+        Err(error) => Answer::Invalid { why: error.to_string() },
+    };
+    let _ = control::send(&mut stream, &answer);
+}
+
 /// Answers for one path.
 #[derive(Debug)]
 pub(super) struct Registrar {
@@ -48,28 +68,9 @@ impl Registrar {
                 continue;
             }
             if let Ok((stream, _)) = self.listener.accept() {
-                self.converse(stream);
+                answer(stream, |request| self.passes().then(|| self.ask(request)));
             }
         }
-    }
-
-    /// One question. Whoever goes away or is silent is not our trouble.
-    fn converse(&self, mut stream: UnixStream) {
-        let limits = stream
-            .set_read_timeout(Some(control::QUESTION_LIMIT))
-            .and_then(|()| stream.set_write_timeout(Some(control::QUESTION_LIMIT)));
-        let Ok(question) = limits.and_then(|()| control::receive::<serde_json::Value>(&stream))
-        else {
-            return;
-        };
-        if !self.passes() {
-            return;
-        }
-        let answer = match serde_json::from_value(question) {
-            Ok(request) => self.answer(request),
-            Err(error) => Answer::Invalid { why: error.to_string() },
-        };
-        let _ = control::send(&mut stream, &answer);
     }
 
     /// Whether the request gets through the path.
@@ -87,20 +88,17 @@ impl Registrar {
         }
     }
 
-    fn answer(&self, request: Request) -> Answer {
+    /// Asks the disk, and aborts the paths that the request is to abort.
+    fn ask(&self, request: Request) -> Outcome {
         let outcome = self.path.disk.ask(self.path.node, request);
-        match outcome {
-            Outcome::Done { victims } => {
-                for victim in self.paths.to(&self.path.disk.name) {
-                    if victims.contains(&victim.node) {
-                        victim.abort();
-                    }
+        if let Outcome::Done { victims } = &outcome {
+            for victim in self.paths.to(&self.path.disk.name) {
+                if victims.contains(&victim.node) {
+                    victim.abort();
                 }
-                Answer::Done
             }
-            Outcome::Conflict => Answer::Conflict,
-            Outcome::Keys(keys) => Answer::Keys(keys),
         }
+        outcome
     }
 }
 

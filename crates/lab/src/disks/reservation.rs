@@ -22,11 +22,11 @@
 use std::collections::BTreeMap;
 
 use stead_model::NodeId;
-pub use stead_model::reservation::{Answer, Key, Keys, Request};
+pub(super) use stead_model::reservation::{Answer, Key, Keys, Request};
 
 /// Registrations and reservation of one disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Reservations {
+pub struct Reservations {
     generation: u32,
     registered: BTreeMap<NodeId, Key>,
     holder: Option<NodeId>,
@@ -34,12 +34,15 @@ pub(super) struct Reservations {
 
 /// What a request came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// Done; the paths of these nodes are to be aborted before it is said.
     Done {
+        /// Whose registrations were removed.
         victims: Vec<NodeId>,
     },
+    /// Nothing was changed.
     Conflict,
+    /// What was asked for.
     Keys(Keys),
 }
 
@@ -57,7 +60,8 @@ impl Reservations {
     }
 
     /// The nodes that are registered, and the one that holds.
-    pub(super) fn nodes(&self) -> (Vec<NodeId>, Option<NodeId>) {
+    #[must_use]
+    pub fn nodes(&self) -> (Vec<NodeId>, Option<NodeId>) {
         (self.registered.keys().copied().collect(), self.holder)
     }
 
@@ -71,7 +75,7 @@ impl Reservations {
     }
 
     /// Carries out a request of a path.
-    pub(super) fn ask(&mut self, node: NodeId, request: Request) -> Outcome {
+    pub fn ask(&mut self, node: NodeId, request: Request) -> Outcome {
         match request {
             Request::Register { key: Key(0) } => Outcome::Conflict,
             Request::Register { key } => self.register(node, key),

@@ -109,6 +109,7 @@ fn a_cluster_address_has_the_planned_form() {
         let v6 = entry(route, CLUSTER_V6).unwrap();
         assert_eq!((v6.prefix_len, v6.without_prefix_route, v6.deprecated), (128, true, true));
         assert!(!v6.tentative, "no duplicate address detection in the failover path");
+        assert!(!v4.leased && !v6.leased, "they stay until they are deleted");
         let own = |route: &stead_netlink::RouteEntry| route.table == stead_netlink::TABLE_MAIN;
         let ours = |routes: Vec<_>| {
             let added = |route: &stead_netlink::RouteEntry| {

@@ -169,9 +169,10 @@ impl Desk {
         read::<Version>(text)?.check(self.setting.peers.node)?;
         let Call { version, secret, by } = read(text)?;
         let shown = Shown { token: JoinToken::hash_of(&secret), by };
-        let Welcomed { config, known_as, mark } = self.welcome(shown).await?;
+        let Welcomed { config, known_as, mark, disks } = self.welcome(shown).await?;
         version.fits(mark)?;
-        Ok((shown, Outline { version: Version::own(), at: clock::utc(), config, known_as }))
+        let (version, at) = (Version::own(), clock::utc());
+        Ok((shown, Outline { version, at, config, known_as, disks }))
     }
 
     /// Asks the core whether the token is good, and for the configuration as it is now.

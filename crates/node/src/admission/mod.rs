@@ -27,7 +27,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::ServerConfig;
 use stead_core::Cluster;
+use stead_core::db::Db;
 use stead_model::record::Level;
+use stead_model::resource_type::{DISK, PHYSICAL_DISK};
 use stead_model::{LogIndex, Time};
 use stead_trust::{Credentials, TrustError};
 use tokio::sync::watch;
@@ -39,6 +41,7 @@ use crate::net::{Current, Peers};
 use crate::records::Records;
 use crate::threads::{self, Serving};
 use desk::Desk;
+use wire::GroupDisk;
 
 /// How far the port is above that of the nodes: behind that of remote administration.
 pub(crate) const ABOVE: u16 = 2;
@@ -47,6 +50,32 @@ pub(crate) const ABOVE: u16 = 2;
 #[must_use]
 pub(crate) const fn port(of_nodes: u16) -> Option<u16> {
     of_nodes.checked_add(ABOVE)
+}
+
+/// A host is told of so many bytes of disks; what is beyond, it is not told.
+const DISKS_BYTES_MAX: usize = 32 << 10;
+/// What one of them takes in an answer besides its names.
+const DISK_BYTES: usize = 24;
+
+/// The disks of the groups that a node which joins may own: those that anybody may own, for
+/// possible owners are named one by one.
+pub(crate) fn disks(db: &Db) -> Vec<GroupDisk> {
+    let mut room = DISKS_BYTES_MAX;
+    let mut disks = Vec::new();
+    for group in db.groups().values() {
+        let resources = || group.resources.values();
+        if resources().any(|resource| resource.possible_owners.is_some()) {
+            continue;
+        }
+        let paths = resources().filter(|resource| resource.kind == PHYSICAL_DISK);
+        for path in paths.filter_map(|resource| resource.properties.get(DISK)) {
+            let bytes = group.id.as_str().len() + path.len() + DISK_BYTES;
+            let Some(left) = room.checked_sub(bytes) else { return disks };
+            room = left;
+            disks.push(GroupDisk { group: group.id.clone(), path: path.into() });
+        }
+    }
+    disks
 }
 
 /// What does not change while a node service lives.
@@ -134,5 +163,49 @@ impl Admission {
             is_open.store(false, Ordering::Release);
         };
         serving.start("admission", (Arc::clone(&self.setting.inbox), threads::runtime()?), work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use stead_model::change::Change;
+    use stead_model::group::{Desired, GroupPolicy};
+    use stead_model::resource::{ResourceConfig, ResourcePolicy};
+    use stead_model::{Epoch, NodeId};
+
+    use super::*;
+
+    /// A group with one resource of this type and with this disk.
+    fn make(db: &mut Db, name: &str, (kind, disk): (&str, &str), owner: Option<NodeId>) {
+        let resource = ResourceConfig {
+            id: format!("{name}-disk").as_str().into(),
+            kind: kind.into(),
+            properties: BTreeMap::from([(DISK.to_owned(), disk.to_owned())]),
+            depends_on: BTreeSet::new(),
+            possible_owners: owner.map(|owner| BTreeSet::from([owner])),
+            desired: Desired::Online,
+            policy: ResourcePolicy::default(),
+            new_in: Epoch::default(),
+        };
+        let policy = GroupPolicy::default();
+        db.rehearse(&Change::CreateGroup { group: name.into(), policy }).unwrap();
+        db.rehearse(&Change::CreateResource { group: name.into(), resource }).unwrap();
+    }
+
+    #[test]
+    fn a_host_is_told_the_disks_of_the_groups_that_it_may_own() {
+        let mut db = Db::default();
+        make(&mut db, "mail", (PHYSICAL_DISK, "/dev/disk/by-id/2"), None);
+        make(&mut db, "web", ("dummy", "/dev/disk/by-id/3"), None);
+        make(&mut db, "files", (PHYSICAL_DISK, "/dev/disk/by-id/1"), Some(NodeId(1)));
+        let mail = GroupDisk { group: "mail".into(), path: "/dev/disk/by-id/2".into() };
+        assert_eq!(disks(&db), std::slice::from_ref(&mail));
+        let long = format!("/{}", "d".repeat(DISKS_BYTES_MAX / 2));
+        make(&mut db, "x1", (PHYSICAL_DISK, &long), None);
+        make(&mut db, "x2", (PHYSICAL_DISK, &long), None);
+        let told = disks(&db);
+        assert_eq!((told.len(), &told[0]), (2, &mail), "no more than an answer may have");
     }
 }

@@ -1,12 +1,14 @@
 //! What a host that joins and a member say to each other inside TLS: one line of JSON each, so
 //! that versions that cannot do more can still tell each other so.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use stead_model::config::{NodeAddress, NodeConfig};
 use stead_model::program::{Levels, Mark, Program, Speaker, fits, talk};
 use stead_model::reason::{Code, Reason};
 use stead_model::token::Applicant;
-use stead_model::{NetworkId, NodeId, UtcMillis};
+use stead_model::{GroupId, NetworkId, NodeId, UtcMillis};
 
 use crate::net::{PROTOCOL, spoken};
 
@@ -104,6 +106,19 @@ pub(crate) struct Outline {
     pub(crate) config: NodeConfig,
     /// The node that the host is already: it was interrupted after it was let in.
     pub(crate) known_as: Option<NodeId>,
+    /// The disks of the groups that the host may own once it is a node; a member whose program
+    /// does not know of this says nothing.
+    #[serde(default)]
+    pub(crate) disks: Vec<GroupDisk>,
+}
+
+/// A disk without which a group does not run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct GroupDisk {
+    /// The group.
+    pub(crate) group: GroupId,
+    /// The disk, by its path on every node.
+    pub(crate) path: PathBuf,
 }
 
 /// How an address was reached; `None`: it was.
@@ -128,7 +143,25 @@ pub(crate) struct Admitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::peers_config;
     use stead_model::program::ClusterLevel;
+
+    #[test]
+    fn a_member_that_does_not_tell_of_disks_is_understood() {
+        let disk = GroupDisk { group: "web".into(), path: "/dev/disk/by-id/1".into() };
+        let told = Outline {
+            version: Version::own(),
+            at: UtcMillis(7),
+            config: peers_config(1, 1),
+            known_as: None,
+            disks: vec![disk],
+        };
+        let mut text = serde_json::to_value(&told).unwrap();
+        assert_eq!(serde_json::from_value::<Outline>(text.clone()).unwrap(), told);
+        assert!(text.as_object_mut().unwrap().remove("disks").is_some());
+        let former: Outline = serde_json::from_value(text).unwrap();
+        assert_eq!(former, Outline { disks: Vec::new(), ..told });
+    }
 
     #[test]
     fn another_protocol_is_refused_with_both_versions_whatever_else_the_line_says() {

@@ -17,13 +17,13 @@ use stead_model::resource_type::parse_address;
 use stead_model::{NodeId, VoterId};
 use stead_trust::{Authority, Pki, TrustError};
 
-use super::check::{self, Verdict};
+use super::check::{self, Verdict, links, ports};
 use super::files::{self, Readers};
 use super::host::{Plan, Stand, is_member};
 use super::member::{self, begun, left_behind};
 use super::steps::{Step, Told, carry_out};
 use super::{Host, named, networks, quorum, unit};
-use crate::{admission, bootstrap};
+use crate::bootstrap;
 
 /// The first node of a cluster.
 const FIRST: NodeId = NodeId(1);
@@ -125,7 +125,9 @@ fn planned(host: &Host, wanted: &Creation) -> Result<Work, Reason> {
             let config = decide(host, wanted)?;
             files::make_folder(host.paths.etc())?;
             files::put_json(&host.paths.plan(), &Plan::Create(config.clone()))?;
-            let told = told(&config);
+            let chosen = networks::choose(&host.held, &wanted.addresses)?;
+            let (_, doubts) = check::doubts(&links::of_new_cluster(&chosen));
+            let told = told(&config) + &doubts;
             (config, told)
         }
     };
@@ -191,20 +193,14 @@ fn check_names(host: &Host, wanted: &Creation) -> Result<(), Reason> {
     Ok(())
 }
 
-/// That of the nodes, and the one on which others are let in.
 fn check_ports(wanted: &Creation, addresses: &[NodeAddress]) -> Result<(), Reason> {
-    let Some(door) = admission::port(wanted.port) else {
-        return Err(refused(wanted, Code::Invalid)
-            .because(format!("there is no port above {} on which nodes could join", wanted.port))
-            .hint("choose a lower one with `--port`"));
-    };
-    let free = check::free(addresses, wanted.port).and_then(|_| check::free(addresses, door));
-    free.map(drop).map_err(|finding| {
-        refused(wanted, Code::Conflict).because(finding.text).hint(match finding.verdict {
-            Verdict::Bad(fix) | Verdict::Doubtful(fix) => format!("{fix}; `--port` takes another"),
-            Verdict::Good => "`--port` takes another".into(),
-        })
-    })
+    let finding = ports::of_new_cluster(addresses, wanted.port);
+    let is_possible = crate::admission::port(wanted.port).is_some();
+    let code = if is_possible { Code::Conflict } else { Code::Invalid };
+    match finding.verdict {
+        Verdict::Good | Verdict::Doubtful(_) => Ok(()),
+        Verdict::Bad(fix) => Err(refused(wanted, code).because(finding.text).hint(fix)),
+    }
 }
 
 /// Random bytes, for something that is to be done.
@@ -311,7 +307,7 @@ mod tests {
     use crate::net::interfaces::Held;
 
     fn host(root: &Path) -> Host {
-        let lo = Held { interface: "lo".into(), address: [127, 0, 0, 1].into(), prefix: 8 };
+        let lo = Held::fixed("lo", "127.0.0.1", 8);
         Host { paths: Paths::under(root), name: "alpha".into(), held: vec![lo] }
     }
 
@@ -380,6 +376,7 @@ mod tests {
             bytes
         };
         let before = formatted();
+        assert!(work.plan.contains("doubtful networks: lo alone would carry"), "{}", work.plan);
         let lines = told(&host, &wanted).unwrap();
         assert!(lines[3].contains("was formatted before"), "{lines:?}");
         assert!(formatted() == before);
@@ -424,6 +421,8 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let busy = Creation { port: taken.local_addr().unwrap().port(), ..good.clone() };
         assert!(refused(&busy).to_string().contains("cannot listen on 127.0.0.1"));
+        let highest = Creation { port: u16::MAX, ..good.clone() };
+        assert!(refused(&highest).to_string().contains("no port above 65535"));
         let nowhere = Creation { quorum_disk: Some("/dev/no-such".into()), ..good };
         assert_eq!(refused(&nowhere).code, Code::NotFound);
     }

@@ -114,9 +114,10 @@ fn remove(work: &Work) -> Result<String, Reason> {
         files::remove(&path)?;
     }
     files::remove_folder(&paths.etc().join("pki"))?;
-    for path in [paths.node_log(), paths.alerts()] {
+    for path in [paths.node_log(), paths.alerts(), paths.device_lock()] {
         files::remove(&path)?;
     }
+    files::remove_folder(&paths.outputs())?;
     for path in [paths.records(), paths.audit()] {
         files::remove(&path)?;
         files::remove(&earlier(&path))?;
@@ -147,7 +148,7 @@ mod tests {
     use crate::net::interfaces::Held;
 
     fn host(root: &Path) -> Host {
-        let lo = Held { interface: "lo".into(), address: [127, 0, 0, 1].into(), prefix: 8 };
+        let lo = Held::fixed("lo", "127.0.0.1", 8);
         Host { paths: Paths::under(root), name: "alpha".into(), held: vec![lo] }
     }
 
@@ -178,12 +179,17 @@ mod tests {
                 fs::write(earlier(&log), b"{}").unwrap();
                 fs::write(log, b"{}").unwrap();
             }
+            for folder in [host.paths.outputs(), host.paths.run().to_owned()] {
+                files::make_folder(&folder).unwrap();
+            }
+            fs::write(host.paths.outputs().join("web.log"), b"secret").unwrap();
+            fs::write(host.paths.device_lock(), b"").unwrap();
             let Stand::Member(config) = host.stand().unwrap() else { panic!() };
             let work = Work { host: host.clone(), config: Some(config), disk: DiskEnd::Blank };
             carry_out(&STEPS[..done], &work, &mut |_| {}).unwrap();
             destroy(&host, ("office", DiskEnd::Blank), &mut |_| {}).unwrap();
             assert_eq!(host.stand().unwrap(), Stand::Free);
-            for left in ["etc/stead", "var/lib/stead"] {
+            for left in ["etc/stead", "var/lib/stead", "run/stead"] {
                 assert!(!folder.path().join(left).exists(), "{left} after {done} steps");
             }
         }

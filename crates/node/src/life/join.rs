@@ -18,7 +18,7 @@ use stead_model::reason::{Code, Reason};
 use stead_model::token::{Applicant, TokenHash};
 use stead_trust::{Authority, JoinToken, Pki, Secret};
 
-use super::check::{self, Finding, Verdict};
+use super::check::{self, Finding};
 use super::create::{random, untrusted};
 use super::files::{self, Readers};
 use super::host::{Plan, Stand, is_member};
@@ -67,15 +67,20 @@ pub fn join(
     }
 }
 
-/// Looks at this host, and with a token at the cluster; changes nothing.
+/// Looks at this host, and with a token at the cluster; changes nothing. A cluster has a port of
+/// its own: the given one is that of a new cluster.
 ///
 /// # Errors
 /// This host is in a cluster, or the cluster cannot be asked.
-pub fn check(host: &Host, token: Option<&str>, named: &[IpAddr]) -> Result<Vec<Finding>, Reason> {
+pub fn check(
+    host: &Host,
+    token: Option<&str>,
+    (named, port): (&[IpAddr], u16),
+) -> Result<Vec<Finding>, Reason> {
     if let Stand::Member(config) = host.stand()? {
         return Err(is_member(DOING, host, &config));
     }
-    let Some(token) = token else { return check::alone(host, named) };
+    let Some(token) = token else { return check::alone(host, named, port) };
     let token = parse(token)?;
     let mut line = Line::call(&token, Applicant(u64::from_le_bytes(random(DOING)?)))?;
     let addresses = networks::beside(&host.held, named, &line.outline.config)?;
@@ -156,11 +161,8 @@ fn look(work: &Work) -> Result<String, Reason> {
     }
     let findings = check::all(&work.host, &work.plan.addresses, &mut line)?;
     check::judge(&format!("join cluster `{}`", work.plan.cluster), &findings)?;
-    let doubtful: Vec<&Finding> =
-        findings.iter().filter(|f| !matches!(f.verdict, Verdict::Good)).collect();
-    let mut text = format!("{} passed", findings.len() - doubtful.len());
-    doubtful.iter().for_each(|finding| text += &format!("\n{finding}"));
-    Ok(text)
+    let (good, doubts) = check::doubts(&findings);
+    Ok(format!("{good} passed{doubts}"))
 }
 
 fn admit(work: &Work) -> Result<String, Reason> {

@@ -122,20 +122,16 @@ fn refused(code: Code) -> Reason {
 mod tests {
     use super::*;
 
-    fn at(interface: &str, address: &str, prefix: u8) -> Held {
-        Held { interface: interface.into(), address: address.parse().unwrap(), prefix }
-    }
-
     fn host() -> Vec<Held> {
         vec![
-            at("lo", "127.0.0.1", 8),
-            at("eth0", "fd00::1", 64),
-            at("eth0", "10.1.0.1", 24),
-            at("eth0", "10.1.0.7", 24),
-            at("eth1", "10.2.0.1", 24),
-            at("eth2", "10.2.0.9", 24),
-            at("eth3", "fe80::1", 64),
-            at("eth3", "fd03::1", 64),
+            Held::fixed("lo", "127.0.0.1", 8),
+            Held::fixed("eth0", "fd00::1", 64),
+            Held::fixed("eth0", "10.1.0.1", 24),
+            Held::fixed("eth0", "10.1.0.7", 24),
+            Held::fixed("eth1", "10.2.0.1", 24),
+            Held::fixed("eth2", "10.2.0.9", 24),
+            Held::fixed("eth3", "fe80::1", 64),
+            Held::fixed("eth3", "fd03::1", 64),
         ]
     }
 

@@ -20,6 +20,48 @@ pub(crate) struct Held {
     pub(crate) address: IpAddr,
     /// How many of its first bits are those of its network.
     pub(crate) prefix: u8,
+    /// It goes by itself unless it is renewed.
+    pub(crate) leased: bool,
+    /// What its interface is made of, where that is made of others.
+    pub(crate) bundle: Option<Bundle>,
+}
+
+/// An interface that is made of others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Bundle {
+    /// What it is.
+    pub(crate) kind: BundleKind,
+    /// Of how many.
+    pub(crate) ports: usize,
+    /// How many of them are up, with another end of the cable.
+    pub(crate) working: usize,
+}
+
+/// What an interface is that is made of others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum BundleKind {
+    /// One for all, so that one may fail.
+    Bond,
+    /// The same, by another driver.
+    Team,
+    /// A switch in the host.
+    Bridge,
+}
+
+impl BundleKind {
+    /// What the kernel calls by this name.
+    fn named(name: &str) -> Option<Self> {
+        [Self::Bond, Self::Team, Self::Bridge].into_iter().find(|kind| kind.word() == name)
+    }
+
+    /// As the kernel and people call it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Bond => "bond",
+            Self::Team => "team",
+            Self::Bridge => "bridge",
+        }
+    }
 }
 
 impl fmt::Display for Held {
@@ -29,6 +71,13 @@ impl fmt::Display for Held {
 }
 
 impl Held {
+    /// One that stays, of an interface by itself.
+    #[cfg(test)]
+    pub(crate) fn fixed(interface: &str, address: &str, prefix: u8) -> Self {
+        let address = address.parse().expect("tests name addresses");
+        Self { interface: interface.into(), address, prefix, leased: false, bundle: None }
+    }
+
     /// Whether another address belongs to the same network.
     pub(crate) fn is_beside(&self, other: IpAddr) -> bool {
         Subnet::of(self.address, self.prefix).contains(other)
@@ -59,17 +108,34 @@ impl Kernel {
     fn link(&self, address: &AddressEntry) -> Option<&Link> {
         self.links.iter().find(|link| link.index == address.ifindex)
     }
+
+    fn bundle(&self, link: &Link) -> Option<Bundle> {
+        let kind = link.kind.as_deref().and_then(BundleKind::named)?;
+        let is_port = |port: &&Link| port.master == Some(link.index);
+        let ports: Vec<&Link> = self.links.iter().filter(is_port).collect();
+        let working = ports.iter().filter(|port| state(port) == InterfaceState::Up).count();
+        Some(Bundle { kind, ports: ports.len(), working })
+    }
+
+    /// The addresses of the interfaces that are up.
+    fn held(&self) -> Vec<Held> {
+        let of = |entry: &AddressEntry| {
+            let link = self.link(entry).filter(|link| link.up)?;
+            Some(Held {
+                interface: link.name.clone(),
+                address: entry.address,
+                prefix: entry.prefix_len,
+                leased: entry.leased,
+                bundle: self.bundle(link),
+            })
+        };
+        self.addresses.iter().filter_map(of).collect()
+    }
 }
 
 /// All addresses of all interfaces that are up, in the system's order; none where it does not say.
 pub(crate) fn held() -> Vec<Held> {
-    let Ok(kernel) = Kernel::ask() else { return Vec::new() };
-    let of = |entry: &AddressEntry| {
-        let link = kernel.link(entry).filter(|link| link.up)?;
-        let (interface, address, prefix) = (link.name.clone(), entry.address, entry.prefix_len);
-        Some(Held { interface, address, prefix })
-    };
-    kernel.addresses.iter().filter_map(of).collect()
+    Kernel::ask().map(|kernel| kernel.held()).unwrap_or_default()
 }
 
 /// The MAC addresses of all interfaces, for the other nodes: a station that answers for a cluster
@@ -137,9 +203,63 @@ mod tests {
     use super::*;
     use crate::net::peers_config;
     use std::net::Ipv4Addr;
+    use stead_netlink::IfIndex;
 
     fn at(address: &str, prefix: u8) -> Held {
-        Held { interface: "eth0".into(), address: address.parse().unwrap(), prefix }
+        Held::fixed("eth0", address, prefix)
+    }
+
+    fn link(index: u32, name: &str, kind: Option<&str>, master: Option<u32>) -> Link {
+        Link {
+            index: IfIndex(index),
+            name: name.into(),
+            mac: None,
+            up: true,
+            carrier: true,
+            running: true,
+            loopback: false,
+            master: master.map(IfIndex),
+            kind: kind.map(str::to_owned),
+            mtu_bytes: 1500,
+        }
+    }
+
+    fn entry(ifindex: u32, address: &str) -> AddressEntry {
+        AddressEntry {
+            ifindex: IfIndex(ifindex),
+            address: address.parse().unwrap(),
+            prefix_len: 24,
+            label: None,
+            deprecated: false,
+            tentative: false,
+            duplicate: false,
+            secondary: false,
+            without_prefix_route: false,
+            host_scope: false,
+            leased: false,
+        }
+    }
+
+    #[test]
+    fn what_an_interface_is_made_of_is_known_with_its_address() {
+        let mut links = vec![
+            link(2, "eth0", None, Some(4)),
+            link(3, "eth1", None, Some(4)),
+            link(4, "bond0", Some("bond"), None),
+            link(5, "eth2", None, Some(6)),
+            link(6, "br0", Some("bridge"), None),
+            link(7, "eth3", Some("veth"), None),
+        ];
+        links[1].carrier = false;
+        let lent = AddressEntry { leased: true, ..entry(7, "10.3.0.1") };
+        let addresses = vec![entry(4, "10.1.0.1"), entry(6, "10.2.0.1"), lent];
+        let held = Kernel { links, addresses }.held();
+        let bond = Bundle { kind: BundleKind::Bond, ports: 2, working: 1 };
+        let bridge = Bundle { kind: BundleKind::Bridge, ports: 1, working: 1 };
+        let bundles: Vec<_> = held.iter().map(|held| held.bundle).collect();
+        assert_eq!(bundles, [Some(bond), Some(bridge), None]);
+        let leased: Vec<_> = held.iter().map(|held| held.leased).collect();
+        assert_eq!(leased, [false, false, true]);
     }
 
     #[test]

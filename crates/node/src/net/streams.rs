@@ -127,16 +127,17 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::net::Tls;
-    use crate::net::hello::{Greeting, Hello, stretch};
+    use crate::net::hello::{Greeting, Hello, PROTOCOL, spoken, stretch};
     use crate::net::peers::tests::config;
     use crate::records::Records;
     use rustls::pki_types::ServerName;
-    use rustls::{ClientConfig, ClientConnection, StreamOwned};
+    use rustls::{ClientConfig, ClientConnection, ServerConnection, StreamOwned};
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
     use std::time::{Duration, Instant, SystemTime};
     use stead_core::{Arrival, Event};
     use stead_model::profile::Profile;
+    use stead_model::program::{Speaker, talk};
     use stead_model::wire::codec;
     use stead_model::wire::peer::{PeerFrame, RaftMessage};
     use stead_model::{Incarnation, Time, VoterId};
@@ -425,6 +426,38 @@ mod tests {
         }
         assert_eq!(of("streams-stuck").len(), 1, "told once");
         drop(two);
+    }
+
+    #[test]
+    fn nodes_of_two_protocols_are_told_both_versions_on_both_sides() {
+        let world = World::new(17_548);
+        let strange = Speaker { who: "n1", version: "9.8.7", protocol: PROTOCOL + 1 };
+        let why = talk(strange, spoken("n2")).unwrap_err();
+        let own = env!("CARGO_PKG_VERSION");
+        assert!(why.contains("stead 9.8.7") && why.contains(&format!("stead {own}")), "{why}");
+        // Who calls, and is refused.
+        let other = std::net::TcpListener::bind("127.77.1.2:17548").unwrap();
+        let one = world.node(1, 1);
+        one.streams.send(NodeId(2), message(1, 1));
+        let (stream, _) = other.accept().unwrap();
+        let server = ServerConnection::new(world.credentials(2).server().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(server, stream);
+        assert!(stream.read(&mut [0; 1]).unwrap() > 0);
+        stream.write_all(&codec::encode(&Greeting::Refused(why.clone()))).unwrap();
+        stream.flush().unwrap();
+        let told_here = told(&one, "stream-refused");
+        assert_eq!(told_here, format!("n2 refuses streams of this node: {why}"));
+        drop((one, stream, other));
+        // Who is called, and refuses.
+        let two = world.node(2, 2);
+        let caller = Peers::new(&config(1, 17_548), Incarnation(1));
+        let mut hello = Hello::new(&caller, NodeId(2));
+        (hello.protocol, hello.version) = (strange.protocol, strange.version.into());
+        let client = world.credentials(1).client().unwrap();
+        let answer = greeting(&say(17_548, client, &codec::encode(&hello)));
+        assert_eq!(answer, Some(Greeting::Refused(why.clone())));
+        let told_there = told(&two, "callers-refused");
+        assert!(told_there.contains(&why), "{told_there}");
     }
 
     #[test]
