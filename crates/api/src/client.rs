@@ -47,6 +47,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// How long an answer may take: longer than the server's own limit.
 const PATIENCE: Duration = Duration::from_secs(35);
+/// When a change that was asked for and not answered is asked for again: later than an ordinary
+/// answer, possible owners that are slow to look included.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -173,12 +176,28 @@ impl Client {
         self.get("/v1/explain/timeouts").await
     }
 
-    /// Asks for a change under a new identity.
+    /// Asks for a change under a new identity. An answer can get lost with the address it comes
+    /// from, as that of a cluster IP that moves meanwhile, and nothing tells: so the same is asked
+    /// again, under the same identity, of whoever answers there then. The first question stays
+    /// open.
     ///
     /// # Errors
     /// There is no answer, or it was refused.
     pub async fn request(&self, request: &Request) -> Result<Done, ClientError> {
-        self.request_as(self.next_request_id(), request).await
+        let id = self.next_request_id();
+        let again = async {
+            loop {
+                tokio::time::sleep(AGAIN_AFTER).await;
+                let answer = self.request_as(id, request).await;
+                if matches!(answer, Ok(_) | Err(ClientError::Refused(_))) {
+                    return answer;
+                }
+            }
+        };
+        tokio::select! {
+            answer = self.request_as(id, request) => answer,
+            answer = again => answer,
+        }
     }
 
     /// Asks for a change under a given identity.
@@ -582,4 +601,50 @@ fn escaped(name: &str) -> String {
         }
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use stead_model::LogIndex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// The head of what is asked over a connection.
+    async fn heard(over: &mut DuplexStream) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert!(over.read_buf(&mut bytes).await.unwrap() > 0, "it went away");
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_change_whose_answer_is_lost_is_asked_for_again_under_the_same_identity() {
+        let (connections, mut connected) = mpsc::unbounded_channel();
+        let client = Client::over("the cluster", move || {
+            let (here, there) = tokio::io::duplex(4096);
+            connections.send(there).unwrap();
+            Box::pin(async move { Ok(Box::new(here) as Box<dyn Wire>) })
+        });
+        let answers = async {
+            let mut lost = connected.recv().await.unwrap();
+            let first = heard(&mut lost).await;
+            assert!(first.contains(REQUEST_ID_HEADER), "{first}");
+            let mut other = connected.recv().await.unwrap();
+            assert_eq!(heard(&mut other).await, first);
+            let done = Done { index: LogIndex(7), notices: Vec::new() };
+            let done = serde_json::to_string(&done).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", done.len());
+            other.write_all((head + &done).as_bytes()).await.unwrap();
+            [lost, other]
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (done, _open) = runtime.block_on(async {
+            let request = Request::ClearFailures { group: "web".into() };
+            tokio::join!(client.request(&request), answers)
+        });
+        assert_eq!(done.unwrap().index, LogIndex(7));
+    }
 }
