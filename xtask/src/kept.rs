@@ -57,7 +57,7 @@ fn make(root: &Path, target: &Path) -> io::Result<PathBuf> {
     bounded(60, "git", &["archive", "--output", &packed_text, &commit], root)?;
     bounded(60, "tar", &["-xf", &packed_text, "-C", &source.to_string_lossy()], root)?;
     fs::remove_file(packed)?;
-    build(&source, &folder, target)?;
+    build(&source, &folder)?;
     fs::remove_dir_all(source)?;
     Ok(program)
 }
@@ -80,14 +80,15 @@ fn there(root: &Path, commit: &str) -> io::Result<()> {
     })
 }
 
-/// What the two have in common lies where the present build has it.
-fn build(source: &Path, folder: &Path, shared: &Path) -> io::Result<()> {
+/// All is built anew: by its path and its age cargo would take a crate of the present build for
+/// the former one of that name.
+fn build(source: &Path, folder: &Path) -> io::Result<()> {
     let mut started = Command::new("timeout");
     started
         .args(["--kill-after=10", &LIMIT_S.to_string(), &cargo()])
         .args(["build", "--release", "--locked", "--package", "stead-cli", "--target-dir"])
         .arg(folder)
-        .env("CARGO_BUILD_BUILD_DIR", shared)
+        .env_remove("CARGO_BUILD_BUILD_DIR")
         .current_dir(source)
         .stdin(Stdio::null());
     let status = started.status()?;
