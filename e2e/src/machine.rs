@@ -95,10 +95,11 @@ impl Machine {
         machine
     }
 
-    /// A file of its disk, as this host sees it; what is new with every boot is not there.
+    /// A file of its disk, as this host sees it; what is new with every boot is not there. The path
+    /// is that of the machine, with or without the slash it begins with.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
+        self.root.path().join(path.trim_start_matches('/'))
     }
 
     /// Writes a file of its disk.

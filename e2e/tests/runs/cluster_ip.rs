@@ -40,7 +40,7 @@ fn answers(hosts: &Hosts, address: &str) -> u64 {
 /// A cluster of the first two hosts, made with its address, and a file for the third host.
 fn made() -> Hosts {
     let hosts = Hosts::up(&["alpha", "beta", "gamma"]);
-    hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
+    hosts.share(QUORUM, 512 << 20);
     let create = ["cluster", "create", "office", "--quorum-disk", QUORUM];
     let taken = hosts.stead(0, &[&create[..], &["--cluster-ip", "10.90.1.1"]].concat());
     assert!(taken.code == 1 && taken.err.contains("this host has it"), "{}", taken.err);
@@ -50,8 +50,7 @@ fn made() -> Hosts {
     assert!(again.contains("is made already"), "{again}");
     hosts.joins(1);
     hosts.must(0, &["admin", "add", "ops", "--role", "operator", "--out", FILE]);
-    let file = FILE.trim_start_matches('/');
-    fs::copy(hosts.all[0].path(file), hosts.all[ELSEWHERE].path(file)).unwrap();
+    fs::copy(hosts.all[0].path(FILE), hosts.all[ELSEWHERE].path(FILE)).unwrap();
     hosts
 }
 

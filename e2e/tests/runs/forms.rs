@@ -49,7 +49,7 @@ fn from_an_installed_package_to_a_failover_in_four_commands_and_no_file() {
         return;
     }
     let mut hosts = Hosts::up(&["alpha", "beta", "gamma"]);
-    hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
+    hosts.share(QUORUM, 512 << 20);
     let mut person = Person { hosts: &hosts, typed: 0 };
     person.types(0, &["cluster", "create", "office", "--quorum-disk", QUORUM]);
     let token = person.types(0, &["cluster", "token"]);
@@ -143,7 +143,7 @@ fn a_node_leaves_for_good_joins_anew_and_a_dead_one_is_evicted() {
         return;
     }
     let mut hosts = Hosts::up(&["alpha", "beta"]);
-    hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
+    hosts.share(QUORUM, 512 << 20);
     hosts.must(0, &["cluster", "create", "office", "--quorum-disk", QUORUM]);
     hosts.joins(1);
     hosts.all_vote(0, 2);
@@ -238,7 +238,7 @@ fn a_cluster_that_was_lost_is_restored_from_its_backup() {
     hosts.must(0, &["cluster", "backup", FILE]);
     let again = hosts.stead(0, &["cluster", "backup", FILE]);
     assert!(again.code == 1 && again.err.contains("exists"), "{}", again.err);
-    let text = fs::read_to_string(hosts.all[0].path(FILE.trim_start_matches('/'))).unwrap();
+    let text = fs::read_to_string(hosts.all[0].path(FILE)).unwrap();
     assert!(!text.contains("PRIVATE") && !text.contains("BEGIN"), "{text}");
     // On the running cluster: what was changed since is as it was.
     hosts.must(0, &["group", "set", "web", "failover-threshold=7"]);

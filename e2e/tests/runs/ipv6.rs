@@ -17,7 +17,7 @@ fn hosts_with_ipv6_alone_form_a_cluster_and_fail_over() {
         return;
     }
     let mut hosts = Hosts::up(&["alpha", "beta"]);
-    hosts.share(QUORUM.trim_start_matches('/'), 512 << 20);
+    hosts.share(QUORUM, 512 << 20);
     (0..2).for_each(|host| readdress(&hosts, host));
     let made = hosts.must(0, &["cluster", "create", "office", "--quorum-disk", QUORUM]).err;
     assert!(made.contains("fd90:1::1") && made.contains("fd90:2::1"), "{made}");
