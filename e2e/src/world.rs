@@ -140,10 +140,13 @@ impl World {
         self.cluster().records(node, 0).unwrap_or_else(|error| panic!("{node}: {error}"))
     }
 
-    /// No record of these nodes since a moment tells of harm, nor has one of these other codes.
+    /// No record of these nodes since a moment tells of harm, nor has one of these other codes. A
+    /// node keeps a thousand records: they must reach back to that moment.
     pub fn assert_unharmed(&self, nodes: &[NodeId], from_ns: u64, nor: &[&str]) {
         for node in nodes {
             let mut told = self.records(*node);
+            let reach_back = told.first().is_some_and(|r| r.number <= 1 || r.boot_ns < from_ns);
+            assert!(reach_back, "what {node} told then is not kept: {:?}", told.first());
             told.retain(|record| {
                 let code = record.code.as_str();
                 record.boot_ns >= from_ns && (HARM.contains(&code) || nor.contains(&code))

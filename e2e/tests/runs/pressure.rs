@@ -3,6 +3,7 @@
 //!
 //! `STEAD_PRESSURE_MINUTES=60` for an hour of each; by default a minute.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -54,9 +55,9 @@ fn d6_full_disks_stop_nothing() {
     let world = World::within(tempfile::tempdir_in(disk.path()).unwrap(), "full", |_| {});
     online(&world);
     let writer = Writer::start(&world);
-    stays(&world, &[], || {
+    stays(&world, &[], |look| {
         let full = disk.fill();
-        hold();
+        hold(look);
         // Logs have had their room since the nodes were made: what is asked for is decided.
         writer.wait_more(50);
         let more = fs::write(disk.path().join("more"), [1; 1 << 16]);
@@ -78,17 +79,22 @@ fn ours(world: &World, node: NodeId) -> Vec<(Role<'static>, u32)> {
 }
 
 /// The group and its leases outlive what is done to both nodes.
-fn stays(world: &World, hogs: &[Hog], under_pressure: impl FnOnce()) {
+fn stays(world: &World, hogs: &[Hog], under_pressure: impl FnOnce(&dyn Fn())) {
     let owner = world.group(ONE, GROUP).owner.unwrap();
     let before = world.group(owner, GROUP);
     let from_ns = boot_ns();
-    under_pressure();
+    let looked = Cell::new(from_ns);
+    let look = || {
+        let now_ns = boot_ns();
+        world.assert_unharmed(&[ONE, TWO], looked.replace(now_ns), &LOST);
+    };
+    under_pressure(&look);
     let to_ns = boot_ns();
     let ended: Vec<&Hog> = hogs.iter().filter(|hog| !processes::lives(hog.shell)).collect();
     assert!(ended.is_empty(), "the nodes were not as busy as they should: {ended:?}");
     let after = world.group(owner, GROUP);
     assert_eq!((after.owner, after.epoch), (before.owner, before.epoch), "the group moved");
-    world.assert_unharmed(&[ONE, TWO], from_ns, &LOST);
+    look();
     for node in [ONE, TWO] {
         let during = world.records(node).into_iter();
         let during = during.filter(|r| (from_ns..to_ns).contains(&r.boot_ns));
@@ -102,12 +108,18 @@ fn stays(world: &World, hogs: &[Hog], under_pressure: impl FnOnce()) {
 /// What tells that a group or a process was taken for dead.
 const LOST: [&str; 3] = ["group-granted", "resource-failed", "node-service-died"];
 
-/// A minute, or as long as was asked for.
-fn hold() {
+/// A minute, or as long as was asked for; looks at what the nodes told while they still have it.
+fn hold(look: &dyn Fn()) {
     let asked = std::env::var("STEAD_PRESSURE_MINUTES").ok();
-    let minutes = asked.map_or(1, |text| text.parse().unwrap());
-    std::thread::sleep(Duration::from_mins(minutes));
+    let minutes: u32 = asked.map_or(1, |text| text.parse().unwrap());
+    for _ in 0..minutes * (60 / LOOK_S) {
+        std::thread::sleep(Duration::from_secs(LOOK_S.into()));
+        look();
+    }
 }
+
+/// Seconds between looks; a divisor of a minute.
+const LOOK_S: u32 = 5;
 
 /// A program in a node that takes what it gets; it ends with the node.
 #[derive(Debug)]
